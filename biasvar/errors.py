@@ -1,0 +1,53 @@
+"""Everything biasvar raises on purpose, in one small tree."""
+
+from typing import Any
+
+
+class BiasvarError(Exception):
+    """Base of all errors that biasvar raises on purpose; ``str`` is one readable line."""
+
+
+class StudyError(BiasvarError, ValueError):
+    """Report a study that cannot be run as stated: which field, what value, and the way out."""
+
+
+class TargetError(StudyError):
+    """Report a target function that returned a wrong shape, or values that are not finite."""
+
+
+class StoreError(BiasvarError):
+    """Report a store that cannot be used: not one of ours, unwritable, or damaged beyond a run's repair."""
+
+
+class StoreLockedError(StoreError):
+    """Report a store that another run holds, and who holds it."""
+
+
+class StudyChangedError(StoreError):
+    """Report a store that belongs to a different study, and where the two differ."""
+
+
+class DamagedChunkError(StoreError):
+    """Report a stored chunk whose bytes are not what was written: which one, and why."""
+
+    def __init__(self, group: Any, chunk: int, why: str) -> None:
+        super().__init__(f"chunk {chunk} of blocks/{group.path} is damaged: {why}")
+        self.group, self.chunk, self.why = group, chunk, why
+
+    def __reduce__(self) -> tuple[type, tuple[Any, int, str]]:
+        return type(self), (self.group, self.chunk, self.why)
+
+
+class StoppedError(BiasvarError):
+    """Report a run that was stopped by a signal and left a store that resumes."""
+
+
+class MissingDependencyError(BiasvarError, ImportError):
+    """Report an optional library that is not installed, and the command that installs it."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed; install it with: pip install 'biasvar[{extra}]'")
+        self.library, self.extra = library, extra
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.library, self.extra)

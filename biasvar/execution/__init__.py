@@ -1,0 +1,1 @@
+"""Plan, graph, store, run: the only rooms that know Dask and Zarr."""

@@ -1,0 +1,103 @@
+"""A study as Dask tasks: each simulates its chunk and writes it, and only a small token travels back."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import DaskMethodsMixin, tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from biasvar.execution.store import Store
+from biasvar.execution.threads import one_blas_thread
+from biasvar.studies.base import Chunk, Group, Study
+
+
+class Tasks(DaskMethodsMixin):
+    """Some chunks of one group as a Dask collection: one task each, all other tasks of the layer are culled.
+
+    Parameters
+    ----------
+    study, group, store
+        What is simulated and where it goes.
+    chunks : iterable of int
+        The chunks wanted.
+    """
+
+    def __init__(self, graph: Any, layer: str, keys: Iterable[Any]) -> None:
+        self._graph, self.layer, self._keys = graph, layer, list(keys)
+
+    @classmethod
+    def of(cls, study: Study, group: Group, store: Store, chunks: Iterable[int]) -> "Tasks":
+        """Lay out the tasks of some chunks."""
+        count = -(-store.blocks(group) // store.chunk_size(group))
+        # A fresh token each time: a scheduler that still remembers a failed key would hand its error back.
+        layer = f"{group.task_name}-{tokenize(group.path, str(store.path), np.random.default_rng().integers(2**62))}"
+        array = da.map_blocks(
+            simulate_chunk,
+            chunks=((1,) * count,),
+            dtype="f8",
+            meta=np.empty(0),
+            name=layer,
+            study=study,
+            group=group,
+            store=store,
+        )
+        return cls(array.dask, layer, [(layer, chunk) for chunk in chunks])
+
+    def __dask_graph__(self) -> Any:
+        return self._graph
+
+    def __dask_keys__(self) -> list[Any]:
+        return self._keys
+
+    def __dask_layers__(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("Tasks", self.layer, tuple(self._keys))
+
+    __dask_optimize__ = staticmethod(da.optimization.optimize)
+    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
+
+    def __dask_postcompute__(self) -> Any:
+        return list, ()
+
+    def __dask_postpersist__(self) -> Any:
+        return self._rebuild, ()
+
+    def _rebuild(self, graph: Any, rename: Any = None) -> "Tasks":
+        if not isinstance(graph, HighLevelGraph):
+            graph = HighLevelGraph.from_collections(self.layer, graph, ())
+        return Tasks(graph, self.layer, self._keys)
+
+
+def simulate_chunk(
+    block_id: tuple[int, ...] | None = None,
+    study: Study | None = None,
+    group: Group | None = None,
+    store: Store | None = None,
+) -> NDArray[np.float64]:
+    """Simulate and write one chunk: the task.
+
+    Returns
+    -------
+    ndarray of shape (cells, 3)
+        Count, mean and sum of squared deviations of each cell's headline number over the chunk's blocks: all that
+        travels back.
+    """
+    if block_id is None or study is None or group is None or store is None:
+        return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
+    chunk = block_id[0]
+    first = chunk * store.chunk_size(group)
+    (records, failures), sound = store.salvage(group, chunk)
+    with one_blas_thread:
+        for position in np.flatnonzero(~sound):
+            outcome = study.simulate(group, first + int(position))
+            records[:, position], failures[:, position] = outcome.records, outcome.failures
+    store.write(group, chunk, Chunk(records, failures), study.block_size)
+    headline = study.headline(group, records)
+    mean = headline.mean(axis=1)
+    count = np.full(len(mean), float(headline.shape[1]))
+    return np.stack([count, mean, ((headline - mean[:, None]) ** 2).sum(axis=1)], axis=1)

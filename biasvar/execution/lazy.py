@@ -1,0 +1,113 @@
+"""A study as a Dataset of Dask arrays: the same tasks without a store."""
+
+from operator import getitem
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+
+from biasvar.errors import StudyError
+from biasvar.execution.plan import TASKS_WANTED
+from biasvar.execution.threads import one_blas_thread
+from biasvar.studies.base import Chunk, Group, Study
+
+
+def lazy(study: Study) -> xr.Dataset:
+    """Lay a study out as a Dataset of Dask arrays; nothing is computed until it is asked for.
+
+    Parameters
+    ----------
+    study : RiskStudy
+        A study with a given number of replicates: what ``precision`` needs is only known by computing.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of :func:`~biasvar.run`, with the same bits once computed.
+
+    Raises
+    ------
+    StudyError
+        If the study asks for ``precision``.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="lazy", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
+    ...     n_train=[2], replicates=2**14, block_size=2**10,
+    ... )
+    >>> risk = bv.lazy(study).expected_risk
+    >>> type(risk.data).__module__.split(".")[0], risk.dims
+    ('dask', ('hypothesis', 'n_train', 'noise'))
+    """
+    if study.to_json().get("precision") is not None:
+        raise StudyError("precision: a lazy study needs replicates, for what precision takes is only known by computing")
+    blocks = study.planned_blocks()
+    parts = [(group, _records(study, group, blocks[group.problem])) for group in study.groups()]
+    summary = dask.delayed(_summarise, name=f"summarise-{tokenize(study.to_json())}")(study, parts)
+    layout = study.layout()
+    return layout.assign(
+        {
+            name: variable.copy(
+                data=da.from_delayed(
+                    dask.delayed(getitem)(summary, name), variable.shape, dtype=variable.dtype, name=False
+                )
+            )
+            for name, variable in layout.data_vars.items()
+        }
+    )
+
+
+class _Memory:
+    """Blocks that were just computed."""
+
+    def __init__(self, parts: list[tuple[Group, list[Chunk]]]) -> None:
+        self._parts = dict(parts)
+
+    def groups(self) -> list[Group]:
+        return list(self._parts)
+
+    def chunks(self, group: Group) -> Any:
+        return iter(self._parts[group])
+
+
+def _records(study: Study, group: Group, blocks: int) -> list[Any]:
+    """Return one delayed :class:`Chunk` for each of some equal runs of blocks."""
+    size = -(-blocks // TASKS_WANTED)
+    array = da.map_blocks(
+        _simulate,
+        chunks=((1,) * -(-blocks // size),),
+        dtype=object,
+        meta=np.empty(0, object),
+        name=f"{group.task_name}-{tokenize(study.to_json(), group)}",
+        study=study,
+        group=group,
+        blocks=blocks,
+        size=size,
+    )
+    return list(array.to_delayed(optimize_graph=False).ravel())
+
+
+def _simulate(
+    block_id: tuple[int, ...] | None = None,
+    study: Study | None = None,
+    group: Group | None = None,
+    blocks: int = 0,
+    size: int = 1,
+) -> Any:
+    if block_id is None or study is None or group is None:
+        return np.empty(1, object)  # Dask asks what a result looks like, with no arguments
+    with one_blas_thread:
+        outcomes = [study.simulate(group, b) for b in range(block_id[0] * size, min((block_id[0] + 1) * size, blocks))]
+    records = np.stack([outcome.records for outcome in outcomes], axis=1)
+    return Chunk(records, np.array([outcome.failures for outcome in outcomes], dtype=object).T)
+
+
+def _summarise(study: Study, parts: list[tuple[Group, list[Chunk]]]) -> dict[str, Any]:
+    with one_blas_thread:
+        summary = study.summarise(_Memory(parts))
+    return {str(name): variable.values for name, variable in summary.data_vars.items()}

@@ -1,0 +1,79 @@
+"""One run a store: an operating-system lock that goes with its holder, however that ends."""
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from biasvar.errors import StoreError, StoreLockedError
+
+
+@contextmanager
+def exclusive(store: Path) -> Iterator[None]:
+    """Hold the lock of ``store``, a file beside it, for the time of a run.
+
+    The kernel drops the lock when the process ends, so that a killed run leaves nothing to clean up.
+
+    Raises
+    ------
+    StoreLockedError
+        If another run holds the store, saying which process on which host since when.
+    """
+    path = store.with_name(f".{store.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_locked(path)
+    except OSError as error:
+        raise StoreError(f"store {store}: cannot be written: {error.strerror}; choose a path that can") from error
+    if descriptor is None:
+        raise StoreLockedError(f"store {store}: {_holder(path)} is running on it; wait for it, or choose another --store")
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps(_me()).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int | None:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        # The last holder may have removed the file between our open and our lock: then we hold a ghost.
+        if _same_file(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _me() -> dict[str, str | int]:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container without a user database
+        user = str(os.getuid())
+    started = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": started}
+
+
+def _holder(path: Path) -> str:
+    try:
+        me = json.loads(path.read_text())
+        return f"process {me['pid']} of {me['user']} on {me['host']} since {me['since']}"
+    except (OSError, ValueError, KeyError):  # it has locked, but not yet written who it is
+        return "another process"

@@ -1,0 +1,141 @@
+"""What a study will cost: groups, blocks, chunks, tasks, seconds, bytes. Frozen data, made before anything runs."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from biasvar.execution.threads import one_blas_thread
+from biasvar.studies.base import Group, Study
+
+TRIAL_SECONDS = 0.02
+TASK_SECONDS = 1.0  # so that Dask's millisecond a task is nothing
+MIN_TASK_SECONDS = 0.05
+TASKS_WANTED = 32  # so that a few workers all have something to do
+CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One group: how many blocks, how many of them a task, and what a block takes."""
+
+    group: Group
+    blocks: int
+    chunk: int
+    seconds_a_block: float
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return -(-self.blocks // self.chunk)
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds on one core of this machine."""
+        return self.blocks * self.seconds_a_block
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of records, before compression."""
+        return self.blocks * len(self.group.cells) * self.group.statistics * 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole study, or what is left of it.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="plan", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
+    ...     n_train=[2], replicates=2**13, block_size=2**9,
+    ... )
+    >>> plan = bv.plan(study)
+    >>> plan.replicates, plan.cells
+    (8192, 1)
+    """
+
+    name: str
+    block_size: int
+    groups: tuple[GroupPlan, ...]
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return sum(plan.tasks for plan in self.groups)
+
+    @property
+    def cells(self) -> int:
+        """Number of simulated cells: one serves all noise levels where noise is integrated exactly."""
+        return sum(len(plan.group.cells) for plan in self.groups)
+
+    @property
+    def replicates(self) -> int:
+        """Number of random training sets, over all training-set sizes."""
+        return self.block_size * sum(plan.blocks for plan in self.groups)
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds on one core of this machine."""
+        return sum(plan.seconds for plan in self.groups)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of records, before compression."""
+        return sum(plan.bytes for plan in self.groups)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.cells} cells, {self.replicates} training sets in {self.tasks} tasks, "
+            f"about {self.seconds:.2g} CPU seconds, {self.bytes / 1e6:.3g} MB of records"
+        )
+
+
+def plan(study: Study, groups: list[Group] | None = None, blocks: Mapping[str, int] | None = None) -> Plan:
+    """Find out what a study will cost, by simulating a few replicates of each group.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    groups : list of Group, optional
+        Only these groups.
+    blocks : mapping of str to int, optional
+        Blocks of each problem; those the study begins with unless given.
+
+    Returns
+    -------
+    Plan
+        Groups with their blocks, tasks, seconds and bytes.
+    """
+    groups = study.groups() if groups is None else groups
+    blocks = study.planned_blocks() if blocks is None else blocks
+    costs = [seconds_a_block(study, group) for group in groups]
+    total = sum(cost * blocks[group.problem] for cost, group in zip(costs, groups, strict=True))
+    seconds = min(max(total / TASKS_WANTED, MIN_TASK_SECONDS), TASK_SECONDS)
+    plans = [
+        GroupPlan(group, blocks[group.problem], _chunk(group, cost, seconds, blocks[group.problem]), cost)
+        for cost, group in zip(costs, groups, strict=True)
+    ]
+    return Plan(study.name, study.block_size, tuple(plans))
+
+
+def seconds_a_block(study: Study, group: Group) -> float:
+    """Time ever larger trials until one takes long enough to say what a whole block costs."""
+    with one_blas_thread:
+        study.trial(group, min(8, study.block_size))  # compiles what is not compiled yet
+        replicates = min(8, study.block_size)
+        while True:
+            start = time.perf_counter()
+            study.trial(group, replicates)
+            seconds = time.perf_counter() - start
+            if seconds > TRIAL_SECONDS or replicates >= study.block_size:
+                return seconds * study.block_size / replicates
+            replicates = min(8 * replicates, study.block_size)
+
+
+def _chunk(group: Group, cost: float, seconds: float, blocks: int) -> int:
+    """Choose how many blocks a task takes: about ``seconds`` of work, and not too many bytes."""
+    by_time = int(seconds / max(cost, 1e-9))
+    by_bytes = CHUNK_BYTES // (8 * len(group.cells) * group.statistics)
+    return max(1, min(by_time, by_bytes, blocks))

@@ -1,0 +1,234 @@
+"""The driver: fill the store, summarise, and go on until the study says that it is enough.
+
+What is stored is the only truth. The driver asks the store which chunks are missing, has them simulated on any Dask
+scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from biasvar.errors import DamagedChunkError, StoreError
+from biasvar.execution import plan as planning
+from biasvar.execution.graph import Tasks
+from biasvar.execution.lock import exclusive
+from biasvar.execution.schedulers import Compute, choose
+from biasvar.execution.store import Store
+from biasvar.execution.threads import one_blas_thread
+from biasvar.execution.verify import damaged_chunks
+from biasvar.studies.base import Chunk, Group, Study
+
+WAVE = 4096  # tasks that the scheduler is given at a time, so that it never holds millions
+MAX_REPAIRS = 3
+
+
+@dataclass
+class Progress:
+    """How far a run is: chunks, seconds, and the largest standard error so far of any cell's headline number."""
+
+    done: int = 0
+    total: int = 0
+    found: int = 0  # chunks that were in the store already
+    seconds: float = 0.0
+    messages: list[str] = field(default_factory=list)
+    _cells: dict[tuple[str, int], tuple[float, float, float]] = field(default_factory=dict)
+
+    def add(self, group: Group, token: NDArray[np.float64]) -> None:
+        """Take in the token of a finished task: count, mean and squared deviations of every cell."""
+        self.done += 1
+        for cell, (count, mean, squares) in enumerate(token):
+            n, m, s = self._cells.get((group.path, cell), (0.0, 0.0, 0.0))
+            total, shift = n + count, mean - m
+            self._cells[group.path, cell] = (
+                total,
+                m + shift * count / total,
+                s + squares + shift**2 * n * count / total,
+            )
+
+    @property
+    def worst_error(self) -> float:
+        """Largest standard error among the cells seen in this run; NaN while there is none."""
+        errors = [(s / (n * (n - 1))) ** 0.5 for n, _, s in self._cells.values() if n > 1]
+        known = [error for error in errors if not np.isnan(error)]
+        return max(known, default=np.nan)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that the rest takes at this run's pace."""
+        return self.seconds * (self.total - self.done) / self.done if self.done else np.nan
+
+
+Report = Callable[[Progress], None]
+
+
+def run(
+    study: Study,
+    store: str | PathLike[str],
+    *,
+    scheduler: str | None = None,
+    blocks_per_chunk: int | None = None,
+    progress: Report | None = None,
+) -> xr.Dataset:
+    """Run a study into a Zarr store, or finish, extend or repair what is there.
+
+    Parameters
+    ----------
+    study : RiskStudy
+        What to run.
+    store : path-like
+        Where to. A new path is made; a store of the same study is resumed: what is stored is not simulated again.
+    scheduler : str, optional
+        ``"synchronous"``, ``"threads"``, ``"processes"`` or the address of a Dask scheduler. By default the active
+        Client, else Dask's configured scheduler, else this process for a small study and a LocalCluster for a large one.
+    blocks_per_chunk : int, optional
+        Blocks that one task simulates, about a second's worth unless given. Changes no result.
+    progress : callable, optional
+        Called with a :class:`Progress` when a task has finished.
+
+    Returns
+    -------
+    xarray.Dataset
+        The labelled summary, every variable with ``<name>_se``: what :func:`open` and :func:`xarray.open_zarr` read.
+
+    Raises
+    ------
+    StoreError
+        If the store is something else, cannot be written, is held by another run, or holds another study.
+    StudyError
+        If the target fails, or the scheduler is unknown or does not answer.
+
+    Examples
+    --------
+    >>> import biasvar as bv, tempfile
+    >>> study = bv.RiskStudy(
+    ...     name="constant", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
+    ...     n_train=[2], replicates=2**14, block_size=2**10,
+    ... )
+    >>> summary = bv.run(study, tempfile.mkdtemp() + "/h0.zarr")
+    >>> round(float(summary.variance.sel(hypothesis="H0", n_train=2, noise=0.0)), 4)
+    0.25
+    """
+    target = Store(Path(store))
+    with exclusive(target.path):
+        target.adopt(study)
+        target.sweep()
+        driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or (lambda _: None))
+        blocks = study.planned_blocks()
+        while True:
+            driver.fill(blocks)
+            summary = driver.summarise(blocks)
+            following = study.planned_blocks(summary)
+            if following == blocks:
+                break
+            blocks = following
+        target.write_summary(study, summary)
+    return target.summary().load()
+
+
+def open_store(store: str | PathLike[str]) -> xr.Dataset:
+    """Open a finished store's labelled summary lazily.
+
+    Parameters
+    ----------
+    store : path-like
+        A store made by :func:`run`.
+
+    Raises
+    ------
+    StoreError
+        If it is not one, or not finished.
+    """
+    return Store(Path(store)).summary()
+
+
+class StoredBlocks:
+    """The blocks of a study in a store, in index order and checked."""
+
+    def __init__(self, store: Store, blocks: Mapping[str, int]) -> None:
+        self.store, self.blocks = store, blocks
+
+    def groups(self) -> list[Group]:
+        """Return the stored groups of the study's problems."""
+        return [group for group in self.store.groups() if group.problem in self.blocks]
+
+    def chunks(self, group: Group) -> Iterator[Chunk]:
+        """Yield a group's blocks, as many as the study needs."""
+        stop, size = self.blocks[group.problem], self.store.chunk_size(group)
+        for chunk in range(-(-stop // size)):
+            yield self.store.read(group, chunk, stop)
+
+
+@dataclass
+class _Driver:
+    """One run's way between the store and a scheduler."""
+
+    study: Study
+    store: Store
+    scheduler: str | None
+    blocks_per_chunk: int | None
+    report: Report
+    progress: Progress = field(default_factory=Progress)
+
+    def fill(self, blocks: Mapping[str, int]) -> None:
+        """Have all chunks simulated that are missing for so many blocks."""
+        stored = self.store.groups()
+        new = self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
+        plan = planning.plan(self.study, new, blocks)
+        for part in plan.groups:
+            chunk = self.blocks_per_chunk or part.chunk
+            self.store.ensure(part.group, part.blocks, chunk, self.study.statistic_coordinates())
+        pending = [(part.group, chunk) for part in plan.groups for chunk in self.store.missing(part.group)]
+        seconds = plan.seconds
+        for group in stored:
+            self.store.ensure(group, blocks[group.problem], 1, {})
+            missing = self.store.missing(group)
+            self.progress.found += -(-self.store.blocks(group) // self.store.chunk_size(group)) - len(missing)
+            if missing:
+                pending += [(group, chunk) for chunk in missing]
+                cost = planning.seconds_a_block(self.study, group)
+                seconds += cost * len(missing) * self.store.chunk_size(group)
+        if pending:
+            self.progress.total += len(pending)
+            with choose(self.scheduler, seconds, self._say) as compute:
+                for first in range(0, len(pending), WAVE):
+                    self._simulate(pending[first : first + WAVE], compute)
+
+    def summarise(self, blocks: Mapping[str, int]) -> xr.Dataset:
+        """Summarise what is stored, with damaged chunks simulated again first."""
+        for _ in range(MAX_REPAIRS):
+            try:
+                with one_blas_thread:
+                    return self.study.summarise(StoredBlocks(self.store, blocks))
+            except DamagedChunkError:
+                for damage in damaged_chunks(self.store):
+                    self._say(f"{damage}; simulating it again")
+                    self.store.forget(damage.group, damage.chunk)
+                self.fill(blocks)
+        raise StoreError(f"store {self.store.path}: chunks are damaged again and again; is the disk sound?")
+
+    def _simulate(self, wave: list[tuple[Group, int]], compute: Compute) -> None:
+        groups = list(dict.fromkeys(group for group, _ in wave))
+        tasks = {
+            group: Tasks.of(self.study, group, self.store, [chunk for of, chunk in wave if of == group])
+            for group in groups
+        }
+        of_layer = {collection.layer: group for group, collection in tasks.items()}
+        start = time.monotonic() - self.progress.seconds
+
+        def done(layer: str, token: Any) -> None:
+            self.progress.add(of_layer[layer], np.asarray(token))
+            self.progress.seconds = time.monotonic() - start
+            self.report(self.progress)
+
+        compute(list(tasks.values()), done)
+
+    def _say(self, message: str) -> None:
+        self.progress.messages.append(message)
+        self.report(self.progress)

@@ -1,0 +1,118 @@
+"""Where tasks run: in this process, on a Dask scheduler that is already there, or on a cluster of our own."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from dask.callbacks import Callback
+
+from biasvar.errors import StudyError
+from biasvar.execution.graph import Tasks
+
+LOCAL = ("synchronous", "threads", "processes")
+CLUSTER_SECONDS = 20.0  # below, starting worker processes costs more than they save
+Done = Callable[[str, Any], None]  # told the layer and the result of each finished task
+Compute = Callable[[Sequence[Tasks], Done], None]
+
+
+@contextmanager
+def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None]) -> Iterator[Compute]:
+    """Yield a function that computes tasks and hands each result to a callback.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        ``"synchronous"``, ``"threads"``, ``"processes"``, or the address of a Dask scheduler. None: the active Client,
+        else Dask's configured scheduler, else this process for small studies and a LocalCluster for large ones.
+    seconds : float
+        About how long the study takes on one core.
+    announce : callable
+        Told the dashboard's address where there is one.
+    """
+    if scheduler is None:
+        scheduler = dask.config.get("scheduler", None)
+    client = _active_client() if scheduler in (None, "distributed", "dask.distributed") else None
+    if client is not None:
+        yield _on_client(client)
+    elif scheduler is None and seconds < CLUSTER_SECONDS:
+        yield _local("synchronous" if seconds < 1 else "threads")
+    elif scheduler is None:
+        with _own_cluster() as own:
+            announce(f"dashboard: {own.dashboard_link}")
+            yield _on_client(own)
+    elif scheduler in LOCAL or scheduler == "sync":
+        yield _local(scheduler)
+    elif "://" in scheduler:
+        with _connect(scheduler) as connected:
+            announce(f"dashboard: {connected.dashboard_link}")
+            yield _on_client(connected)
+    else:
+        raise StudyError(
+            f"scheduler: {scheduler!r} is unknown; use {', '.join(LOCAL)} or an address such as tcp://127.0.0.1:8786"
+        )
+
+
+def _local(name: str) -> Compute:
+    def compute(tasks: Sequence[Tasks], done: Done) -> None:
+        layers = {task.layer for task in tasks}
+
+        def finished(key: Any, result: Any, *_: Any) -> None:
+            if isinstance(key, tuple) and key[0] in layers:
+                done(key[0], result)
+
+        with Callback(posttask=finished):  # type: ignore[no-untyped-call]
+            dask.compute(*tasks, scheduler=name)
+
+    return compute
+
+
+def _on_client(client: Any) -> Compute:
+    from distributed import as_completed, futures_of
+
+    def compute(tasks: Sequence[Tasks], done: Done) -> None:
+        futures = [future for task in tasks for future in futures_of(client.persist(task))]
+        try:
+            for future in as_completed(futures):
+                done(future.key[0], future.result())
+                future.release()
+        except BaseException:
+            client.cancel(futures)
+            raise
+
+    return compute
+
+
+def _active_client() -> Any:
+    if "distributed" not in sys.modules:  # no one can have made a Client
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _own_cluster() -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise StudyError(f"scheduler: no Dask scheduler answers at {address}: {error}; is it running?") from error
+    with client:
+        yield client

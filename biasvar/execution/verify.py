@@ -1,0 +1,122 @@
+"""Is what is stored what was written? And is it the same as elsewhere?"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from biasvar.errors import DamagedChunkError
+from biasvar.execution.store import Store, checksums, dataset_digest
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found.
+
+    Parameters
+    ----------
+    chunks : int
+        Chunks looked at.
+    problems : tuple of str
+        A line for each thing that is missing, torn or altered; none if all is well.
+    """
+
+    chunks: int
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if the store is complete and sound."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.chunks} chunks: all sound"
+        return "\n".join([*self.problems, f"{self.chunks} chunks, {len(self.problems)} problems: run the study again to repair"])
+
+
+def verify(store: str | PathLike[str]) -> Verification:
+    """Read a whole store and check every chunk against its checksums, and the summary against its digest.
+
+    Parameters
+    ----------
+    store : path-like
+        A store made by :func:`~biasvar.run`.
+
+    Returns
+    -------
+    Verification
+        What is missing, torn or altered. :func:`~biasvar.run` repairs it.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no store.
+    """
+    target = Store(Path(store))
+    attributes = target.attributes()
+    groups = target.groups()
+    stored = {(group.problem, cell) for group in groups for cell in group.cells}
+    problems = [
+        f"blocks of cell {problem}/{cell} are missing"
+        for problem, cell in attributes["cells"]
+        if (problem, cell) not in stored
+    ]
+    problems += [str(damage) for damage in damaged_chunks(target)]
+    if not attributes["complete"]:
+        problems.append("the summary is not written yet")
+    elif not _summary_is_sound(target, attributes["summary_digest"]):
+        problems.append("the summary was altered")
+    chunks = sum(-(-target.blocks(group) // target.chunk_size(group)) for group in groups)
+    return Verification(chunks, tuple(problems))
+
+
+def digest(store: str | PathLike[str]) -> str:
+    """Return the SHA-256 of a finished study's results: all records in order, and the summary.
+
+    Equal digests mean equal bits, wherever and however the study was run.
+
+    Parameters
+    ----------
+    store : path-like
+        A store made by :func:`~biasvar.run`.
+
+    Raises
+    ------
+    StoreError
+        If the store is none, unfinished or damaged.
+    """
+    target = Store(Path(store))
+    summary = target.summary().load()
+    cells: dict[tuple[str, str], bytes] = {}
+    for group in target.groups():
+        parts: list[list[bytes]] = [[] for _ in group.cells]
+        for chunk in range(-(-target.blocks(group) // target.chunk_size(group))):
+            records = target.read(group, chunk).records
+            for part, row in zip(parts, checksums(group, chunk * target.chunk_size(group), records), strict=True):
+                part.append(row.astype("<u8").tobytes())
+        cells |= {(group.problem, cell): b"".join(part) for cell, part in zip(group.cells, parts, strict=True)}
+    total = hashlib.sha256(target.attributes()["study_hash"].encode())
+    for (problem, cell), content in sorted(cells.items()):
+        total.update(f"{problem}/{cell}/{len(content)}".encode())
+        total.update(content)
+    total.update(dataset_digest(summary).encode())
+    return total.hexdigest()
+
+
+def damaged_chunks(store: Store) -> Iterator[DamagedChunkError]:
+    """Yield every chunk that cannot be read back as it was written."""
+    for group in store.groups():
+        for chunk in range(-(-store.blocks(group) // store.chunk_size(group))):
+            try:
+                store.read(group, chunk)
+            except DamagedChunkError as damage:
+                yield damage
+
+
+def _summary_is_sound(store: Store, expected: str) -> bool:
+    try:
+        return dataset_digest(store.summary().load()) == expected
+    except Exception:  # whatever a codec makes of bytes that are not its own
+        return False

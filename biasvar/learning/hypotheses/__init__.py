@@ -1,0 +1,37 @@
+"""Hypothesis sets, each with its fitting rule, batched over replicates.
+
+A set is any object with one of three methods; which one decides how its label noise is treated.
+
+=============================  ==================================================  ======================
+method                         returns                                             label noise
+=============================  ==================================================  ======================
+``linear_model(inputs)``       a :class:`~biasvar.learning.least_squares.          integrated exactly, in
+                               LinearModel`                                        coefficient space
+``weights(x, at)``             smoother weights S, shape (K, m, n):                integrated exactly
+                               predictions are S y
+``fit_predict(x, y, at, rng)``  predictions, shape (K, m)                           simulated
+=============================  ==================================================  ======================
+
+Training inputs ``x`` have shape (K, n) or (K, n, dim), labels ``y`` (K, n), and ``at``, where predictions are
+wanted, (K, m) or (K, m, dim), for K replicates. Optional methods say more about a set:
+``features(x)`` (the functions that span it, shape (p, ...): makes the best in class known), ``tail_index(inputs, n)``
+(known tail indices of the loss without and with label noise) and ``refuses(inputs, n)`` (why it cannot be fitted).
+"""
+
+from biasvar.learning.hypotheses.estimator import Estimator
+from biasvar.learning.hypotheses.extremes import Constant, Interpolator
+from biasvar.learning.hypotheses.linear import LeastSquares, Polynomial, Ridge
+from biasvar.learning.hypotheses.protocol import TailIndex
+from biasvar.learning.hypotheses.smoothers import KernelSmoother, NearestNeighbors
+
+__all__ = [
+    "Constant",
+    "Estimator",
+    "Interpolator",
+    "KernelSmoother",
+    "LeastSquares",
+    "NearestNeighbors",
+    "Polynomial",
+    "Ridge",
+    "TailIndex",
+]

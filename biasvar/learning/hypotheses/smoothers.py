@@ -1,0 +1,109 @@
+"""Local averages: predictions are weighted means of the labels nearby."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from biasvar.learning.fields import STRICT, PositiveInt, PositiveReal
+from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
+
+
+@dataclass(frozen=True, config=STRICT)
+class NearestNeighbors:
+    """Average the labels of the ``k`` nearest training points (ties: the earlier point).
+
+    Its noise variance is sigma^2 / k exactly.
+
+    References
+    ----------
+    T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning, 2009, equation 7.10.
+
+    Examples
+    --------
+    >>> NearestNeighbors(2).weights(np.array([[0.0, 1.0, 5.0]]), np.array([[4.0]])).tolist()
+    [[[0.0, 0.5, 0.5]]]
+    """
+
+    k: PositiveInt
+
+    def weights(self, x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 1/k for the nearest points, else 0, shape (K, m, n)."""
+        weights: NDArray[np.float64] = _nearest(_squared_distances(x, at), self.k)
+        return weights
+
+    def refuses(self, inputs: Any, n_train: int) -> str | None:
+        """Say when there are fewer points than neighbours."""
+        if self.k > n_train:
+            return f"k={self.k} neighbours need n_train of at least {self.k}, got {n_train}"
+        return None
+
+    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+        """Return infinite indices: predictions are averages of labels."""
+        return BOUNDED
+
+
+@dataclass(frozen=True, config=STRICT)
+class KernelSmoother:
+    """Average the labels with Gaussian weights of standard deviation ``bandwidth`` (Nadaraya and Watson).
+
+    References
+    ----------
+    T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning, 2009, section 6.1.
+
+    Examples
+    --------
+    >>> KernelSmoother(1.0).weights(np.array([[-1.0, 1.0]]), np.array([[0.0]])).tolist()
+    [[[0.5, 0.5]]]
+    """
+
+    bandwidth: PositiveReal
+
+    def weights(self, x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return normalised Gaussian weights, shape (K, m, n)."""
+        distances = _squared_distances(x, at)
+        # Relative to the nearest point: far from all data the weights would underflow to 0 / 0.
+        distances -= distances.min(axis=2, keepdims=True)
+        weights: NDArray[np.float64] = np.exp(distances / (-2 * self.bandwidth**2))
+        weights /= weights.sum(axis=2, keepdims=True)
+        return weights
+
+    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+        """Return infinite indices: predictions are averages of labels."""
+        return BOUNDED
+
+
+def _squared_distances(x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return |at_i - x_j|^2, shape (K, m, n), coordinate by coordinate."""
+    if x.ndim == 2:
+        return (at[:, :, None] - x[:, None, :]) ** 2
+    total = (at[:, :, None, 0] - x[:, None, :, 0]) ** 2
+    for axis in range(1, x.shape[2]):
+        total += (at[:, :, None, axis] - x[:, None, :, axis]) ** 2
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _nearest(distances, k):  # type: ignore[no-untyped-def]
+    replicates, m, n = distances.shape
+    out = np.zeros((replicates, m, n))
+    best = np.empty(k)
+    index = np.empty(k, np.int64)
+    for r in range(replicates):
+        for i in range(m):
+            filled = 0
+            for j in range(n):
+                d = distances[r, i, j]
+                if filled == k and d >= best[k - 1]:
+                    continue
+                place = filled if filled < k else k - 1
+                while place > 0 and best[place - 1] > d:
+                    best[place], index[place] = best[place - 1], index[place - 1]
+                    place -= 1
+                best[place], index[place] = d, j
+                filled = min(filled + 1, k)
+            for j in range(k):
+                out[r, i, index[j]] = 1.0 / k
+    return out

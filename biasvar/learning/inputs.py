@@ -1,0 +1,218 @@
+"""Laws of the inputs x: how training points are drawn, and the test points that stand for the law.
+
+A user's own law is any object with the same four attributes and methods as :class:`Uniform`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from scipy.special import ndtri
+
+from biasvar.errors import StudyError
+from biasvar.learning.fields import STRICT, Points, PositiveInt, PositiveReal, Real
+from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
+from biasvar.montecarlo.draws import Purpose, Stream
+from biasvar.montecarlo.sobol import scrambled_sobol
+
+DEFAULT_NODES = 64  # a smooth piece, in one dimension
+DEFAULT_TEST_POINTS = 2048  # in more dimensions
+TEST_REPLICATES = 16  # independent scrambles that make up those
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """What a law of the inputs must offer."""
+
+    @property
+    def dim(self) -> int:
+        """Dimension of one input."""
+
+    def dimension(self, n_train: int) -> int:
+        """Return how many random numbers a training set of ``n_train`` inputs takes."""
+
+    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+        """Turn uniforms (dimension, size) into inputs (n_train, size), or (n_train, size, dim) in more dimensions."""
+
+    def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
+        """Return the points that stand for the law in expected risk."""
+
+    def marginal(self) -> "Inputs":
+        """Return the law of one coordinate."""
+
+
+class _Independent(ABC):
+    """Inputs whose coordinates are independent draws through one inverse distribution function."""
+
+    dim: int
+
+    def dimension(self, n_train: int) -> int:
+        """Return how many random numbers a training set takes: n_train times ``dim``."""
+        return n_train * self.dim
+
+    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+        """Turn uniforms (n_train * dim, size) into inputs (n_train, size) or (n_train, size, dim)."""
+        x = self._quantile(uniforms)
+        if self.dim == 1:
+            return x
+        return np.ascontiguousarray(np.moveaxis(x.reshape(n_train, self.dim, -1), 1, 2))
+
+    def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
+        """Return a quadrature rule in one dimension, sixteen independent scrambles of a Sobol set in more."""
+        if self.dim == 1:
+            return TestPoints.deterministic(*self._rule(count or DEFAULT_NODES, breakpoints))
+        each = (count or DEFAULT_TEST_POINTS) // TEST_REPLICATES
+        log2_each = max(each, 1).bit_length() - 1
+        sets = []
+        for replicate in range(TEST_REPLICATES):
+            generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
+            sets.append(self._quantile(scrambled_sobol(generator, self.dim, log2_each)).T)
+        points = len(sets) << log2_each
+        return TestPoints(
+            np.ascontiguousarray(np.concatenate(sets)),
+            np.full(points, 1 / points),
+            np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each),
+        )
+
+    def marginal(self) -> "Inputs":
+        """Return the law of one coordinate."""
+        return replace(self, dim=1)  # type: ignore[type-var]
+
+    @abstractmethod
+    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the inverse distribution function, elementwise."""
+
+    @abstractmethod
+    def _rule(
+        self, size: int, breakpoints: Sequence[float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return nodes and weights of a one-dimensional quadrature."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Uniform(_Independent):
+    """Draw inputs uniformly from [low, high], independently in each of ``dim`` coordinates.
+
+    Examples
+    --------
+    >>> Uniform(-1, 1).place(np.array([[0.25], [0.5]]), n_train=2).tolist()
+    [[-0.5], [0.0]]
+    """
+
+    low: Real
+    high: Real
+    dim: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Uniform":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
+        return self
+
+    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.low + (self.high - self.low) * uniforms
+
+    def _rule(
+        self, size: int, breakpoints: Sequence[float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return legendre_rule(self.low, self.high, size, breakpoints)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Normal(_Independent):
+    """Draw inputs from a normal law, independently in each of ``dim`` coordinates.
+
+    Examples
+    --------
+    >>> Normal(1, 2).place(np.array([[0.5]]), n_train=1).tolist()
+    [[1.0]]
+    """
+
+    mean: Real = 0.0
+    std: PositiveReal = 1.0
+    dim: PositiveInt = 1
+
+    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        quantiles: NDArray[np.float64] = self.mean + self.std * ndtri(uniforms)
+        return quantiles
+
+    def _rule(
+        self, size: int, breakpoints: Sequence[float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        inside = [b for b in breakpoints if np.isfinite(b)]
+        if not inside:
+            return hermite_rule(self.mean, self.std, size)
+        # Gauss-Hermite cannot see a jump: integrate over the probability scale, piece by piece, instead.
+        from scipy.special import ndtr
+
+        cuts = ndtr((np.array(inside) - self.mean) / self.std)
+        u, weights = legendre_rule(0.0, 1.0, size, cuts.tolist())
+        return self._quantile(u), weights
+
+
+@dataclass(frozen=True, config=STRICT)
+class FixedDesign:
+    """Keep the inputs fixed, so that only the labels are random; risk is averaged over the same points.
+
+    Every training set has these points in this order, so ``n_train`` must be their number.
+
+    Examples
+    --------
+    >>> FixedDesign([0.0, 0.5, 1.0]).dimension(n_train=3)
+    0
+    """
+
+    points: Points = Field()
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "FixedDesign":
+        lengths = {len(p) if isinstance(p, tuple) else 0 for p in self.points}
+        if len(lengths) > 1:
+            raise ValueError("points must all have the same number of coordinates")
+        return self
+
+    @property
+    def dim(self) -> int:
+        """Dimension of one input."""
+        first = self.points[0]
+        return len(first) if isinstance(first, tuple) else 1
+
+    @property
+    def _x(self) -> NDArray[np.float64]:
+        x = np.asarray(self.points, dtype=float)
+        return x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
+
+    def dimension(self, n_train: int) -> int:
+        """Return 0: nothing about the inputs is random."""
+        if n_train != len(self.points):
+            raise StudyError(
+                f"n_train: {n_train} does not fit inputs FixedDesign of {len(self.points)} points; "
+                f"set n_train to [{len(self.points)}]"
+            )
+        return 0
+
+    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+        """Repeat the design for each replicate."""
+        size = uniforms.shape[-1]
+        x = self._x
+        return np.ascontiguousarray(np.broadcast_to(x[:, None], (n_train, size, *x.shape[1:])))
+
+    def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
+        """Return the design itself, each point with weight 1/n."""
+        x = self._x
+        return TestPoints.deterministic(x, np.full(len(x), 1 / len(x)))
+
+
+    def marginal(self) -> "FixedDesign":
+        """Return the design of all coordinates together, one-dimensional."""
+        return FixedDesign(tuple(self._x.reshape(-1).tolist()))
+
+
+def has_density(inputs: Any) -> bool:
+    """Tell whether inputs are independent draws with a density, as the known tail rules need."""
+    return isinstance(inputs, _Independent)

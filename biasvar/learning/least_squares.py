@@ -1,0 +1,257 @@
+"""Least squares on thousands of training sets at once, in coefficient space.
+
+The fit is linear in the labels, c = W(X) y, so that E[c | X] = W f(X) and Cov[c | X] = sigma^2 W W': one pass over
+the inputs serves every noise level, without noise in the noise.
+
+Sets without a penalty share one factorisation: the features are nested, and so are the columns of a QR
+factorisation, so that the fits of all degrees come out of the fit of the highest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from biasvar.learning.bases import Basis
+
+LANES = 64  # replicates side by side: enough for SIMD, few enough for the cache
+TILE_BYTES = 1 << 20
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Say what is fitted: how many features of which basis, and how large coefficients are paid for.
+
+    Minimises |y - phi c|^2 + penalty * |c without its intercept|^2; where that has many solutions, the one of
+    minimum norm.
+    """
+
+    basis: Basis
+    size: int
+    penalty: float = 0.0
+    intercept: bool = True
+
+    def shares_factorisation(self, n_train: int) -> bool:
+        """Tell whether a plain QR factorisation fits this model: full rank and no penalty."""
+        return self.penalty == 0 and self.size <= n_train
+
+
+class Fits(NamedTuple):
+    """All that is needed of the fits of one model on one block of K replicates.
+
+    Coefficients are those of features that are orthonormal under the test points, so that
+    loss_k = |c_k - c*|^2 and gain_k = tr(W_k W_k').
+    """
+
+    coefficients: NDArray[np.float64]  # (p, K): E[c | X]
+    gain: NDArray[np.float64]  # (K,): what unit label noise adds to the risk
+    covariance: NDArray[np.float64]  # (p, p): weighted mean of W W'
+    residual: NDArray[np.float64]  # (K,): mean squared training residual without label noise
+    residual_gain: float  # weighted mean of tr((I - S)'(I - S)) / n
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Features phi of one basis made orthonormal under the test points: phi = A' psi, so c_psi = A c_phi.
+
+    Column by column, so that what belongs to the first p features has the same bits however many follow.
+    """
+
+    orthonormal: NDArray[np.float64]  # psi, (rank, points)
+    change: NDArray[np.float64]  # A, (rank, p), upper trapezoidal
+
+    @classmethod
+    def of(cls, features: NDArray[np.float64], weights: NDArray[np.float64]) -> "Projection":
+        """Orthonormalise ``features`` (p, points) under ``weights`` (points,) by Gram-Schmidt, twice over."""
+        columns = features * np.sqrt(weights)
+        p, points = columns.shape
+        q = np.zeros((min(p, points), points))
+        change = np.zeros((min(p, points), p))
+        rank = 0
+        for j, column in enumerate(columns):
+            rest = column.copy()
+            for _ in range(2):
+                along = q[:rank] @ rest
+                rest -= along @ q[:rank]
+                change[:rank, j] += along
+            norm = float(np.sqrt(rest @ rest))
+            if rank < len(q) and norm > 1e-10 * np.sqrt(column @ column):
+                change[rank, j] = norm
+                q[rank] = rest / norm
+                rank += 1
+        return cls(q[:rank] / np.sqrt(weights), change[:rank])
+
+    def apply(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn features phi (p, ...) into psi (p, ...) in place, for as many as there are; needs full rank."""
+        for j, feature in enumerate(features):
+            for i in range(j):
+                if abs(self.change[i, j]) > ROUNDING:
+                    feature -= self.change[i, j] * features[i]
+            if abs(self.change[j, j] - 1) > ROUNDING:
+                feature /= self.change[j, j]
+        return features
+
+
+def fit_nested(
+    basis: Basis,
+    sizes: Sequence[int],
+    projection: Projection,
+    x: NDArray[np.float64],
+    f: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> Iterator[Fits]:
+    """Fit the first p features for every p in ``sizes`` (ascending), by modified Gram-Schmidt.
+
+    Parameters
+    ----------
+    basis : Basis
+        The features.
+    sizes : sequence of int
+        Ascending numbers of features, each at most n.
+    projection : Projection
+        The basis made orthonormal under the test points, for the largest size.
+    x : ndarray of shape (n, K) or (n, K, dim)
+        Training inputs, replicates innermost.
+    f : ndarray of shape (n, K)
+        Target values there.
+    weights : ndarray of shape (K,)
+        Weights of the replicates.
+
+    References
+    ----------
+    G. Golub and C. Van Loan, Matrix Computations, 2013, section 5.2.8.
+    """
+    n, size = f.shape
+    most = sizes[-1]
+    inverse = np.empty((most, most, size))
+    products = np.empty((most, size))
+    residuals = np.empty((most, size))
+    step = max(LANES, TILE_BYTES // (8 * n * most) // LANES * LANES)
+    for start in range(0, size, step):
+        tile = slice(start, min(start + step, size))
+        features = projection.apply(basis.evaluate(x[:, tile], most))
+        _factorise(features, f[:, tile], inverse[:, :, tile], products[:, tile], residuals[:, tile])
+    coefficients = np.zeros((most, size))
+    gain = np.zeros(size)
+    covariance = np.zeros((most, most))
+    for p in range(1, most + 1):
+        column = inverse[:p, p - 1]
+        coefficients[:p] += column * products[p - 1]
+        gain += (column * column).sum(axis=0)
+        covariance[:p, :p] += (column * weights) @ column.T
+        if p in sizes:
+            yield Fits(
+                coefficients[:p].copy(), gain.copy(), covariance[:p, :p].copy(), residuals[p - 1] / n, (n - p) / n
+            )
+
+
+def fit_one(
+    model: LinearModel,
+    projection: Projection,
+    x: NDArray[np.float64],
+    f: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> Fits:
+    """Fit one penalised or minimum-norm model by its explicit map W (p, n) from labels to coefficients."""
+    n, size = f.shape
+    rank = len(projection.change)
+    coefficients = np.empty((rank, size))
+    gain, residual, residual_gain = np.empty(size), np.empty(size), np.empty(size)
+    covariance = np.zeros((rank, rank))
+    step = max(1, TILE_BYTES // (8 * n * model.size))
+    for start in range(0, size, step):
+        tile = slice(start, min(start + step, size))
+        phi = np.moveaxis(model.basis.evaluate(x[:, tile], model.size), -1, 0)  # (k, p, n)
+        maps = _ridge_map(phi, model) if model.penalty else _minimum_norm_map(phi)
+        labels = f[:, tile].T[..., None]
+        fitted = maps @ labels
+        hat = np.swapaxes(phi, 1, 2) @ maps
+        residual[tile] = ((labels - np.swapaxes(phi, 1, 2) @ fitted) ** 2).mean(axis=(1, 2))
+        residual_gain[tile] = (n - 2 * np.trace(hat, axis1=1, axis2=2) + (hat**2).sum(axis=(1, 2))) / n
+        orthonormal = projection.change @ maps
+        coefficients[:, tile] = (projection.change @ fitted)[..., 0].T
+        gain[tile] = (orthonormal**2).sum(axis=(1, 2))
+        covariance += np.einsum("k,kin,kjn->ij", weights[tile], orthonormal, orthonormal, optimize=True)
+    # A minimum-norm fit goes through every point: what is left of its residual is rounding.
+    exact = model.penalty == 0 and model.size >= n
+    return Fits(
+        coefficients, gain, covariance, residual, 0.0 if exact else float(np.maximum(residual_gain, 0) @ weights)
+    )
+
+
+def _ridge_map(phi: NDArray[np.float64], model: LinearModel) -> NDArray[np.float64]:
+    penalty = np.full(model.size, model.penalty)
+    if model.intercept:
+        penalty[0] = 0.0
+    maps: NDArray[np.float64] = np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(penalty), phi)
+    return maps
+
+
+def _minimum_norm_map(phi: NDArray[np.float64]) -> NDArray[np.float64]:
+    q, r = np.linalg.qr(phi)  # (k, p, n) with p >= n: the normal equations would square the condition number
+    maps: NDArray[np.float64] = q @ np.swapaxes(np.linalg.inv(r), 1, 2)
+    return maps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _factorise(features, f, inverse, products, residuals):  # type: ignore[no-untyped-def]
+    """Fill inverse = R^-1 (p, p, K), products = Q'f (p, K) and residuals (p, K) of features (p, n, K)."""
+    most, n, size = features.shape
+    q = np.empty((most, n, LANES))
+    r = np.empty((most, LANES))
+    rest = np.empty((n, LANES))
+    total = np.empty(LANES)
+    scale = np.empty(LANES)
+    for start in range(0, size, LANES):
+        lanes = min(LANES, size - start)
+        for i in range(n):
+            for k in range(lanes):
+                rest[i, k] = f[i, start + k]
+        for p in range(most):
+            for i in range(n):
+                for k in range(lanes):
+                    q[p, i, k] = features[p, i, start + k]
+            for j in range(p):
+                total[:] = 0.0
+                for i in range(n):
+                    for k in range(lanes):
+                        total[k] += q[j, i, k] * q[p, i, k]
+                for i in range(n):
+                    for k in range(lanes):
+                        q[p, i, k] -= total[k] * q[j, i, k]
+                for k in range(lanes):
+                    r[j, k] = total[k]
+            total[:] = 0.0
+            for i in range(n):
+                for k in range(lanes):
+                    total[k] += q[p, i, k] * q[p, i, k]
+            for k in range(lanes):
+                scale[k] = 1.0 / np.sqrt(total[k])
+            total[:] = 0.0
+            for i in range(n):
+                for k in range(lanes):
+                    q[p, i, k] *= scale[k]
+                    total[k] += q[p, i, k] * rest[i, k]
+            for k in range(lanes):
+                products[p, start + k] = total[k]
+                inverse[p, p, start + k] = scale[k]
+            for i in range(n):
+                for k in range(lanes):
+                    rest[i, k] -= total[k] * q[p, i, k]
+            total[:] = 0.0
+            for i in range(n):
+                for k in range(lanes):
+                    total[k] += rest[i, k] * rest[i, k]
+            for k in range(lanes):
+                residuals[p, start + k] = total[k]
+            for j in range(p):
+                total[:] = 0.0
+                for i in range(j, p):
+                    for k in range(lanes):
+                        total[k] += inverse[j, i, start + k] * r[i, k]
+                for k in range(lanes):
+                    inverse[j, p, start + k] = -total[k] * scale[k]

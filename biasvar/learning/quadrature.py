@@ -1,0 +1,97 @@
+"""Test points and weights: the law P(x) as a finite sum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import roots_hermitenorm, roots_legendre
+
+
+@dataclass(frozen=True)
+class TestPoints:
+    """Represent the input law by weighted points, so that expected risk over x is a weighted sum.
+
+    Parameters
+    ----------
+    x : ndarray of shape (points,) or (points, dim)
+        Where risk is evaluated.
+    weights : ndarray of shape (points,)
+        Probabilities; they sum to one.
+    replicate : ndarray of shape (points,)
+        Which independent randomisation a point belongs to; all zero where the rule is deterministic.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+    x: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    replicate: NDArray[np.int64]
+
+    @property
+    def replicates(self) -> int:
+        """How many independent randomisations there are; 1 means a deterministic rule without sampling error."""
+        return int(self.replicate[-1]) + 1
+
+    @classmethod
+    def deterministic(cls, x: NDArray[np.float64], weights: NDArray[np.float64]) -> "TestPoints":
+        """Make a rule whose only error is that of the quadrature itself."""
+        return cls(x, weights, np.zeros(len(weights), np.int64))
+
+
+def legendre_rule(
+    low: float, high: float, size: int, breakpoints: Sequence[float] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Gauss-Legendre nodes and weights of the uniform law on [low, high], ``size`` nodes a smooth piece.
+
+    Examples
+    --------
+    >>> x, w = legendre_rule(-1, 1, 4, breakpoints=[0.0])
+    >>> bool(np.isclose(w @ (x > 0), 0.5) and np.isclose(w @ x**6, 1 / 7))
+    True
+    """
+    edges = [low, *sorted(b for b in breakpoints if low < b < high), high]
+    nodes, weights = roots_legendre(size)
+    x = [(a + b) / 2 + (b - a) / 2 * nodes for a, b in zip(edges, edges[1:], strict=False)]
+    w = [(b - a) / (high - low) / 2 * weights for a, b in zip(edges, edges[1:], strict=False)]
+    return np.concatenate(x), np.concatenate(w)
+
+
+def hermite_rule(mean: float, std: float, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Gauss-Hermite nodes and weights of the normal law."""
+    nodes, weights = roots_hermitenorm(size)
+    return mean + std * nodes, weights / weights.sum()
+
+
+def orthonormal_recurrence(
+    x: NDArray[np.float64], weights: NDArray[np.float64], degree: int
+) -> NDArray[np.float64]:
+    """Return the recurrence of the polynomials that are orthonormal under a discrete law.
+
+    beta_{k+1} phi_{k+1} = (x - alpha_k) phi_k - beta_k phi_{k-1}, by Stieltjes' procedure.
+
+    Returns
+    -------
+    ndarray of shape (degree, 3)
+        Rows (alpha_k, beta_k, beta_{k+1}).
+
+    References
+    ----------
+    W. Gautschi, Orthogonal Polynomials: Computation and Approximation, 2004, section 2.2.
+
+    Examples
+    --------
+    >>> x, w = legendre_rule(-1, 1, 8)
+    >>> orthonormal_recurrence(x, w, 1).round(6).tolist()  # phi_1 = sqrt(3) x
+    [[0.0, 0.0, 0.57735]]
+    """
+    rows = np.empty((degree, 3))
+    previous, current, beta = np.zeros_like(x), np.ones_like(x), 0.0
+    for k in range(degree):
+        alpha = float(weights @ (x * current**2))
+        following = (x - alpha) * current - beta * previous
+        norm = float(np.sqrt(weights @ following**2))
+        # A mean that is rounding error of zero would break the symmetry of symmetric laws.
+        rows[k] = (alpha if abs(alpha) > 1e-14 * np.abs(x).max() else 0.0, beta, norm)
+        previous, current, beta = current, following / norm, norm
+    return rows

@@ -1,0 +1,145 @@
+"""Target functions f: the part of y = f(x) + sigma e that can be learned.
+
+Any vectorised callable is a target. Two attributes are read where a target has them: ``breakpoints``, where it is not
+smooth (quadrature is split there), and ``smooth``, which says that all its derivatives are bounded on bounded sets.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from biasvar.errors import TargetError
+from biasvar.learning.fields import STRICT, Real, Reals
+
+Target = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sine:
+    """Evaluate f(x) = sin(pi * frequency * x), the lecture's target.
+
+    References
+    ----------
+    Y. Abu-Mostafa, M. Magdon-Ismail, H.-T. Lin, Learning From Data, 2012, example 2.8.
+
+    Examples
+    --------
+    >>> Sine()(np.array([0.5])).tolist()
+    [1.0]
+    """
+
+    frequency: Real = 1.0
+
+    smooth = True
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return sin(pi * frequency * x), elementwise."""
+        y: NDArray[np.float64] = np.sin((np.pi * self.frequency) * x)
+        return y
+
+
+@dataclass(frozen=True, config=STRICT)
+class PolynomialTarget:
+    """Evaluate f(x) = c_0 + c_1 x + c_2 x^2 + ..., coefficients in ascending powers.
+
+    Examples
+    --------
+    >>> PolynomialTarget([0, 0, 1])(np.array([3.0])).tolist()
+    [9.0]
+    """
+
+    coefficients: Reals
+
+    smooth = True
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the polynomial at x, elementwise."""
+        return np.polynomial.polynomial.polyval(x, self.coefficients)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Linear:
+    """Evaluate f(x) = <coefficients, x> over the last axis (one coefficient: f(x) = c x).
+
+    Examples
+    --------
+    >>> Linear([1, 2])(np.array([[3.0, 4.0]])).tolist()
+    [11.0]
+    """
+
+    coefficients: Reals
+
+    smooth = True
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the inner product of x with the coefficients."""
+        if len(self.coefficients) == 1:
+            return self.coefficients[0] * x
+        y: NDArray[np.float64] = x @ np.array(self.coefficients)
+        return y
+
+
+@dataclass(frozen=True, config=STRICT)
+class Step:
+    """Evaluate f(x) = 1 for x >= 0, else -1.
+
+    Examples
+    --------
+    >>> Step()(np.array([-2.0, 0.0])).tolist()
+    [-1.0, 1.0]
+    """
+
+    smooth = False
+    breakpoints = (0.0,)
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sign of x, with +1 at zero."""
+        return np.where(x >= 0, 1.0, -1.0)
+
+
+def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
+    """Evaluate a target and refuse what is not one finite number an input.
+
+    Parameters
+    ----------
+    target : callable
+        Vectorised function of inputs ``(...,)`` in one dimension, ``(..., dim)`` in more.
+    x : ndarray
+        Inputs.
+    dim : int
+        Dimension of one input.
+
+    Raises
+    ------
+    TargetError
+        On an exception of the target, a wrong shape, or values that are NaN or infinite.
+    """
+    expected = x.shape if dim == 1 else x.shape[:-1]
+    try:
+        y = np.asarray(target(x))
+    except Exception as error:
+        raise TargetError(
+            f"target: {target!r} raised {type(error).__name__} on inputs of shape {x.shape}: {error}"
+        ) from error
+    if y.shape != expected:
+        raise TargetError(
+            f"target: {target!r} returned shape {y.shape} for inputs of shape {x.shape}, expected {expected}; "
+            "make it vectorised, one number for each input"
+        )
+    if not np.issubdtype(y.dtype, np.floating):
+        y = y.astype(float)
+    bad = ~np.isfinite(y)
+    if bad.any():
+        where = x[bad][0]
+        raise TargetError(
+            f"target: {target!r} is not finite at x={where}: got {y[bad][0]}; define it on all of the inputs"
+        )
+    return y
+
+
+def breakpoints(target: Any) -> tuple[float, ...]:
+    """Return where a target says that it is not smooth."""
+    return tuple(float(b) for b in getattr(target, "breakpoints", ()))

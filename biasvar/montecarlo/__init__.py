@@ -1,0 +1,1 @@
+"""Draws, moments, intervals and tails: numbers only (numpy, scipy, numba)."""

@@ -1,0 +1,82 @@
+"""Moments of a block, and how blocks are averaged: always centred, always in index order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+TAIL_SIZE = 16
+
+
+def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average ``values`` of shape (..., size) with weights (size,) that sum to one."""
+    mean: NDArray[np.float64] = values @ weights
+    return mean
+
+
+def weighted_variance(
+    values: NDArray[np.float64], mean: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return sum_k w_k (v_k - mean)^2 over the last axis: the block's own, uncorrected, variance."""
+    centred = values - mean[..., None]
+    variance: NDArray[np.float64] = (centred * centred) @ weights
+    return variance
+
+
+def weighted_covariance(
+    values: NDArray[np.float64], mean: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the p x p matrix sum_k w_k (v_k - mean)(v_k - mean)' of ``values`` (p, size)."""
+    centred = values - mean[:, None]
+    covariance: NDArray[np.float64] = (centred * weights) @ centred.T
+    return covariance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def largest(values, count):  # type: ignore[no-untyped-def]
+    """Return the ``count`` largest of ``values`` in ascending order, padded in front with NaN."""
+    top = np.full(count, -np.inf)
+    for value in values:
+        if value > top[0]:
+            place = 0
+            while place + 1 < count and top[place + 1] < value:
+                top[place] = top[place + 1]
+                place += 1
+            top[place] = value
+    for place in range(count):
+        if top[place] == -np.inf:
+            top[place] = np.nan
+    return top
+
+
+@dataclass
+class RunningMean:
+    """Average arrays that arrive in index order, with Chan's update: a mergeable state.
+
+    Examples
+    --------
+    >>> state = RunningMean()
+    >>> for value in (1.0, 2.0, 6.0):
+    ...     state.add(np.array([[value]]))
+    >>> state.count, state.mean.tolist()
+    (3, [3.0])
+    """
+
+    count: int = 0
+    mean: NDArray[np.float64] | None = None
+
+    def add(self, rows: NDArray[np.float64]) -> None:
+        """Take in rows (blocks, ...) one after another, so that how they were chunked changes no bit."""
+        for row in rows:
+            self.count += 1
+            self.mean = row.copy() if self.mean is None else self.mean + (row - self.mean) / self.count
+
+    @classmethod
+    def of(cls, chunks: Iterable[NDArray[np.float64]]) -> "RunningMean":
+        """Average the rows of all ``chunks``."""
+        state = cls()
+        for chunk in chunks:
+            state.add(chunk)
+        return state

@@ -1,0 +1,117 @@
+"""What the engine knows of a study: which numbers belong together, how one block is made, what is made of all."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that are simulated together, from the same draws: one Dask layer, one Zarr array.
+
+    Parameters
+    ----------
+    problem : str
+        What the draws are for; groups of one problem share them block by block. For example ``"n10"``.
+    cells : tuple of str
+        Keys of the cells, unique within the problem. For example ``("H0", "H1")``.
+    statistics : int
+        Numbers in one cell's record of one block.
+    """
+
+    problem: str
+    cells: tuple[str, ...]
+    statistics: int
+
+    @property
+    def title(self) -> str:
+        """A short name: all cells, or the first and last of many."""
+        return "+".join(self.cells) if len(self.cells) <= 3 else f"{self.cells[0]}+...+{self.cells[-1]}"
+
+    @property
+    def path(self) -> str:
+        """Where the group lies beneath ``blocks/``. A cell is in one group only, so its first cell names a group."""
+        return f"{self.problem}/{self.title}"
+
+    @property
+    def task_name(self) -> str:
+        """What its tasks are called on the dashboard."""
+        return f"simulate-{self.title}-{self.problem}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the group as JSON."""
+        return asdict(self) | {"cells": list(self.cells)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Group":
+        """Make a group of its JSON."""
+        return cls(str(value["problem"]), tuple(value["cells"]), int(value["statistics"]))
+
+
+class BlockRecords(NamedTuple):
+    """One block of one group: a record a cell, and for cells that failed the reason (else empty text)."""
+
+    records: NDArray[np.float64]  # (cells, statistics)
+    failures: tuple[str, ...]
+
+
+class Chunk(NamedTuple):
+    """Consecutive blocks of one group, as stored."""
+
+    records: NDArray[np.float64]  # (cells, blocks, statistics)
+    failures: NDArray[np.object_]  # (cells, blocks)
+
+
+class BlockSource(Protocol):
+    """Where a summary reads its blocks: a store, or memory."""
+
+    def groups(self) -> list[Group]:
+        """Return all groups that belong to the study."""
+
+    def chunks(self, group: Group) -> Iterator[Chunk]:
+        """Yield a group's blocks in index order. May be called again."""
+
+
+class Study(Protocol):
+    """A study is what can say which cells it has, simulate a block of them, and summarise all blocks."""
+
+    name: str
+    seed: int
+    block_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the study in canonical form: the same study gives the same JSON."""
+
+    def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
+        """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
+
+    def planned_blocks(self, summary: xr.Dataset | None = None) -> dict[str, int]:
+        """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
+
+    def simulate(self, group: Group, block: int) -> BlockRecords:
+        """Simulate one block: pure, seeded by what it is."""
+
+    def trial(self, group: Group, replicates: int) -> None:
+        """Simulate a block of so few replicates and forget it: to see what it costs, and whether it works."""
+
+    def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return one number a cell and block, (cells, blocks), of records (cells, blocks, statistics).
+
+        Its standard error is shown while a study runs; NaN for cells that have none to show.
+        """
+
+    def statistic_coordinates(self) -> dict[str, NDArray[Any]]:
+        """Return what the numbers of a record are, as coordinates along it."""
+
+    def layout(self) -> xr.Dataset:
+        """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
+
+    def summarise(self, source: BlockSource) -> xr.Dataset:
+        """Turn blocks into labelled results with standard errors."""
+
+    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
+        """Say where this study differs from a stored one beyond extending it; empty if it extends it."""
