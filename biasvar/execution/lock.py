@@ -24,14 +24,14 @@ def exclusive(store: Path) -> Iterator[None]:
     StoreLockedError
         If another run holds the store, saying which process on which host since when.
     """
-    path = store.with_name(f".{store.name}.lock")
+    path = _lock_file(store)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(path)
     except OSError as error:
         raise StoreError(f"store {store}: cannot be written: {error.strerror}; choose a path that can") from error
     if descriptor is None:
-        raise StoreLockedError(f"store {store}: {_holder(path)} is running on it; wait for it, or choose another --store")
+        raise StoreLockedError(f"store {store}: {_name(path)} is running on it; wait for it, or choose another store")
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, json.dumps(_me()).encode())
@@ -39,6 +39,27 @@ def exclusive(store: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def holder(store: Path) -> str | None:
+    """Say who runs on ``store``, or None if no one does."""
+    path = _lock_file(store)
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name(path)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock_file(store: Path) -> Path:
+    store = Path(os.path.abspath(store))
+    return store.with_name(f".{store.name}.lock")
 
 
 def _open_locked(path: Path) -> int | None:
@@ -71,7 +92,7 @@ def _me() -> dict[str, str | int]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": started}
 
 
-def _holder(path: Path) -> str:
+def _name(path: Path) -> str:
     try:
         me = json.loads(path.read_text())
         return f"process {me['pid']} of {me['user']} on {me['host']} since {me['since']}"

@@ -128,8 +128,7 @@ def run(
             if following == blocks:
                 break
             blocks = following
-        target.write_summary(study, summary)
-    return target.summary().load()
+        return target.write_summary(study, summary)
 
 
 def open_store(store: str | PathLike[str]) -> xr.Dataset:

@@ -235,8 +235,8 @@ class Store:
 
     # The summary
 
-    def write_summary(self, study: Study, summary: xr.Dataset) -> None:
-        """Replace the labelled summary at the root."""
+    def write_summary(self, study: Study, summary: xr.Dataset) -> xr.Dataset:
+        """Replace the labelled summary at the root; return it with the root's attributes."""
         with _readable(self.path):
             root = self._root("r+")
             for name in [name for name in root.array_keys() if name not in summary.variables]:
@@ -253,6 +253,7 @@ class Store:
                 # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
                 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
                 zarr.consolidate_metadata(self.path)
+        return summary.assign_attrs(self.attributes())
 
     def summary(self) -> xr.Dataset:
         """Open the labelled summary lazily.

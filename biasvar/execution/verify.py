@@ -1,12 +1,14 @@
 """Is what is stored what was written? And is it the same as elsewhere?"""
 
 import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
 from biasvar.errors import DamagedChunkError
+from biasvar.execution.lock import holder
 from biasvar.execution.store import Store, checksums, dataset_digest
 
 
@@ -120,3 +122,46 @@ def _summary_is_sound(store: Store, expected: str) -> bool:
         return dataset_digest(store.summary().load()) == expected
     except Exception:  # whatever a codec makes of bytes that are not its own
         return False
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the run in a store is, read from the store alone."""
+
+    name: str
+    complete: bool
+    chunks: int
+    done: int
+    running: str
+
+    def to_json(self) -> dict[str, str | int | bool]:
+        """Return the status as JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        state = "complete" if self.complete else "not finished"
+        held = f"; {self.running} is running on it" if self.running else ""
+        return f"{self.name}: {state}, {self.done} of {self.chunks} chunks{held}"
+
+
+def status(store: str | PathLike[str]) -> Status:
+    """Say how far the run in a store is, and who runs it.
+
+    Parameters
+    ----------
+    store : path-like
+        A store made by :func:`~biasvar.run`.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no store.
+    """
+    target = Store(Path(store))
+    attributes = target.attributes()
+    chunks = missing = 0
+    for group in target.groups():
+        chunks += -(-target.blocks(group) // target.chunk_size(group))
+        missing += len(target.missing(group))
+    name = json.loads(attributes["study"])["name"]
+    return Status(name, attributes["complete"] and not missing, chunks, chunks - missing, holder(target.path) or "")

@@ -1,0 +1,231 @@
+"""The command line: run, plan, show, status, verify and list studies.
+
+Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stopped, and the same command goes on.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from biasvar import __version__
+from biasvar.errors import BiasvarError
+
+LOG_SECONDS = 5.0  # between lines of progress where there is no terminal
+
+
+class _Stop(KeyboardInterrupt):
+    """SIGTERM, made to unwind the stack as Ctrl-C does."""
+
+
+class _Group(click.Group):
+    """Commands that answer bad input with one line and exit code 2, and a stop with exit code 3."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BiasvarError as error:
+            click.echo(f"biasvar: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="biasvar")
+def main() -> None:
+    """Run studies of why learning errs: bias, variance and noise, each with a true standard error."""
+
+
+_SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a field of the study (YAML value).")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_STORE = click.argument("store", type=click.Path(path_type=Path))
+
+
+@main.command()
+@click.argument("study")
+@click.option("--store", type=click.Path(path_type=Path), help="Zarr store to fill [default: NAME.zarr].")
+@_SET
+@click.option("--scheduler", metavar="WHERE", help="threads, processes, synchronous or tcp://HOST:PORT.")
+@_JSON
+def run(study: str, store: Path | None, changes: tuple[str, ...], scheduler: str | None, as_json: bool) -> None:
+    """Run STUDY (a bundled name or a YAML file) into a Zarr store; resume it if it is there."""
+    from biasvar.execution.run import run as run_study
+    from biasvar.report import tables
+    from biasvar.studies.catalog import load
+
+    loaded = load(study, changes)
+    path = store or Path(f"{loaded.name}.zarr")
+    started = time.monotonic()
+    with _stoppable(path), _progress() as report:
+        summary = run_study(loaded, path, scheduler=scheduler, progress=report)
+    if as_json:
+        click.echo(json.dumps(_as_json(summary, path)))
+        return
+    click.echo(tables.risk_table(summary))
+    click.echo(f"{tables.counts(summary)}; {time.monotonic() - started:.1f} s; stored in {path}")
+
+
+@main.command()
+@click.argument("study")
+@_SET
+@_JSON
+def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Say what STUDY will cost, without running it."""
+    from biasvar.execution.plan import plan as make_plan
+    from biasvar.studies.catalog import load
+
+    found = make_plan(load(study, changes))
+    if as_json:
+        names = ("name", "cells", "replicates", "tasks", "seconds", "bytes")
+        click.echo(json.dumps({name: getattr(found, name) for name in names}))
+        return
+    click.echo(str(found))
+    for part in found.groups:
+        click.echo(f"  {part.group.path}: {part.blocks} blocks, {part.chunk} a task, {part.seconds:.2g} s")
+
+
+@main.command()
+@_STORE
+@_JSON
+def show(store: Path, as_json: bool) -> None:
+    """Print the results in STORE."""
+    from biasvar.execution.run import open_store
+    from biasvar.report import tables
+
+    summary = open_store(store).load()
+    if as_json:
+        click.echo(json.dumps(_as_json(summary, store)))
+        return
+    click.echo(tables.risk_table(summary))
+    click.echo(tables.counts(summary))
+
+
+@main.command()
+@_STORE
+@_JSON
+def status(store: Path, as_json: bool) -> None:
+    """Say how far the run in STORE is, from the store alone."""
+    from biasvar.execution.verify import status as store_status
+
+    found = store_status(store)
+    click.echo(json.dumps(found.to_json()) if as_json else str(found))
+
+
+@main.command()
+@_STORE
+def verify(store: Path) -> None:
+    """Check every chunk in STORE; exit code 1 if any is missing, torn or altered."""
+    from biasvar.execution.verify import verify as verify_store
+
+    found = verify_store(store)
+    click.echo(str(found))
+    sys.exit(0 if found.ok else 1)
+
+
+@main.command()
+def studies() -> None:
+    """List the studies that come with biasvar."""
+    from biasvar.studies.catalog import bundled, load
+
+    found = bundled()
+    width = max(len(name) for name in found)
+    for name in found:
+        click.echo(f"{name.ljust(width)}  {load(name).description}")
+
+
+@contextmanager
+def _stoppable(path: Path) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into exit code 3 and the way to go on."""
+
+    def stop(*_: Any) -> None:
+        raise _Stop
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\nbiasvar: stopped; what is done is kept in {path}, and the same command goes on from there", err=True)
+        # Worker threads may be in the middle of a task that nobody waits for any more.
+        sys.stderr.flush()
+        sys.exit(3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Any], None]]:
+    """Show progress on standard error: a bar on a terminal, lines now and then elsewhere."""
+    stream = click.get_text_stream("stderr")
+    show = _bar if stream.isatty() else _lines
+    with show() as report:
+        yield report
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Any], None]]:
+    bar: Any = click.progressbar(
+        length=1, label="simulating", show_eta=True, show_pos=True, item_show_func=lambda text: text, file=sys.stderr
+    )
+    with bar:
+
+        def report(state: Any) -> None:
+            while state.messages:
+                click.echo(f"\n{state.messages.pop(0)}", err=True)
+            bar.length = max(state.total, 1)
+            bar.update(state.done - bar.pos, f"worst standard error {state.worst_error:.2g}")
+
+        yield report
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[[Any], None]]:
+    last = time.monotonic()
+
+    def report(state: Any) -> None:
+        nonlocal last
+        while state.messages:
+            click.echo(state.messages.pop(0), err=True)
+        if time.monotonic() - last > LOG_SECONDS:
+            last = time.monotonic()
+            click.echo(
+                f"{state.done} of {state.total} chunks, worst standard error {state.worst_error:.2g}, "
+                f"{state.seconds_left:.0f} s left",
+                err=True,
+            )
+
+    yield report
+
+
+def _as_json(summary: Any, path: Path) -> dict[str, Any]:
+    """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
+    cells = []
+    names = [str(name) for name, variable in summary.data_vars.items() if variable.dims == ("hypothesis", "n_train", "noise")]
+    for index in _indices(summary):
+        cell = summary.isel(index)
+        cells.append(
+            {axis: cell[axis].item() for axis in index}
+            | {name: _json_value(cell[name].item()) for name in sorted(names)}
+        )
+    return {"store": str(path), "study": json.loads(summary.attrs["study"]), "cells": cells}
+
+
+def _indices(summary: Any) -> Iterator[dict[str, int]]:
+    for i in range(summary.sizes["hypothesis"]):
+        for j in range(summary.sizes["n_train"]):
+            for k in range(summary.sizes["noise"]):
+                yield {"hypothesis": i, "n_train": j, "noise": k}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tables and figures: they read summaries and compute no study."""

@@ -1,0 +1,45 @@
+"""Numbers with their uncertainty, as they are printed in papers."""
+
+import math
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a value with its standard error in the usual notation.
+
+    The digits in parentheses are the standard error in units of the last digit shown: one digit of it, two where the
+    first is a 1. A question mark stands for a standard error that does not exist.
+
+    Examples
+    --------
+    >>> with_error(1.6762823, 0.0000034)
+    '1.676282(3)'
+    >>> with_error(0.25, 0.0123)
+    '0.250(12)'
+    >>> with_error(1234.5, 67)
+    '1230(70)'
+    >>> with_error(0.5, 0.0), with_error(0.5, math.nan), with_error(math.inf, math.nan)
+    ('0.5', '0.5(?)', 'inf')
+    """
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if math.isnan(error):
+        return f"{value:.4g}(?)"
+    if error <= 1e-9 * max(abs(value), 1e-3):  # exact, but for rounding
+        return f"{_tidy(value):.9g}"
+    place = math.floor(math.log10(error))
+    digits = round(error / 10**place)
+    if digits >= 10:
+        place, digits = place + 1, 1
+    if digits == 1:
+        place -= 1
+        digits = round(error / 10**place)
+    if place >= 0:
+        return f"{round(value / 10**place) * 10**place}({digits * 10**place})"
+    return f"{value:.{-place}f}({digits})"
+
+
+def _tidy(value: float) -> float:
+    """Round away what is rounding error of a short decimal."""
+    return 0.0 if abs(value) < 1e-12 else value

@@ -1,0 +1,67 @@
+"""Result tables as text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from biasvar.report.numbers import with_error
+
+COLUMNS = ("bias2", "variance", "irreducible_risk", "expected_risk", "empirical_risk")
+HEADINGS = {
+    "bias2": "bias2",
+    "variance": "variance",
+    "irreducible_risk": "noise",
+    "expected_risk": "expected risk",
+    "empirical_risk": "training error",
+    "excess_risk": "excess risk",
+    "estimation_error": "estimation error",
+    "approximation_error": "approximation error",
+}
+
+
+def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
+    """Lay out a risk study's summary: a row for each training-set size, noise level and hypothesis set.
+
+    Digits in parentheses are standard errors in the last place. Flagged cells are explained below the table.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+    columns : sequence of str
+        Variables shown.
+    """
+    summary = summary.load()
+    header = ["n_train", "noise", "hypothesis", *(HEADINGS.get(name, name) for name in columns), "status"]
+    rows, notes = [], []
+    for n in summary.n_train.values:
+        for noise in summary.noise.values:
+            for label in summary.hypothesis.values:
+                cell = summary.sel(n_train=n, noise=noise, hypothesis=label)
+                numbers = [with_error(float(cell[name]), float(cell[f"{name}_se"])) for name in columns]
+                status = str(cell.status.item())
+                rows.append([str(n), f"{noise:g}", str(label), *numbers, status])
+                if reason := str(cell.status_reason.item()):
+                    notes.append(f"{label}, n_train={n}, noise={noise:g}: {reason}")
+    return "\n".join([*_align([header, *rows]), *notes])
+
+
+def counts(summary: xr.Dataset) -> str:
+    """Say how many training sets are behind a summary."""
+    replicates = np.unique(summary.replicates.values[summary.replicates.values > 0])
+    if replicates.size == 0:
+        return "no replicates"
+    spread = str(replicates[0]) if replicates.size == 1 else f"{replicates[0]} to {replicates[-1]}"
+    return f"{spread} training sets a cell"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [text.ljust(width) if i == 2 or i == len(row) - 1 else text.rjust(width)
+                 for i, (text, width) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines
