@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from biasvar.execution.lazy import lazy as lazy
     from biasvar.execution.plan import plan as plan
-    from biasvar.execution.run import open_store as open
+    from biasvar.execution.run import open_store as open  # noqa: A004, F401  # bv.open, like zarr.open
     from biasvar.execution.run import run as run
     from biasvar.execution.verify import digest as digest
     from biasvar.execution.verify import verify as verify
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from biasvar.learning.targets import PolynomialTarget as PolynomialTarget
     from biasvar.learning.targets import Sine as Sine
     from biasvar.learning.targets import Step as Step
-    from biasvar.studies.catalog import load as load
     from biasvar.studies.catalog import bundled as bundled
+    from biasvar.studies.catalog import load as load
     from biasvar.studies.risk import RiskStudy as RiskStudy
     from biasvar.studies.risk import confidence_interval as confidence_interval
 
@@ -78,7 +78,7 @@ _HOMES = {
     "Interpolator": "learning.hypotheses",
     "Estimator": "learning.hypotheses",
 }
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # names of the table above
+__all__ = [*_HOMES, "__version__"]  # names of the table above
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,9 @@ def main() -> None:
     """Run studies of why learning errs: bias, variance and noise, each with a true standard error."""
 
 
-_SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a field of the study (YAML value).")
+_SET = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a field of the study (YAML value)."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _STORE = click.argument("store", type=click.Path(path_type=Path))
 
@@ -149,7 +151,9 @@ def _stoppable(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\nbiasvar: stopped; what is done is kept in {path}, and the same command goes on from there", err=True)
+        click.echo(
+            f"\nbiasvar: stopped; what is done is kept in {path}, and the same command goes on from there", err=True
+        )
         # Worker threads may be in the middle of a task that nobody waits for any more.
         sys.stderr.flush()
         sys.exit(3)
@@ -204,7 +208,9 @@ def _lines() -> Iterator[Callable[[Any], None]]:
 def _as_json(summary: Any, path: Path) -> dict[str, Any]:
     """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
     cells = []
-    names = [str(name) for name, variable in summary.data_vars.items() if variable.dims == ("hypothesis", "n_train", "noise")]
+    names = [
+        str(name) for name, variable in summary.data_vars.items() if variable.dims == ("hypothesis", "n_train", "noise")
+    ]
     for index in _indices(summary):
         cell = summary.isel(index)
         cells.append(

@@ -3,11 +3,11 @@
 from operator import getitem
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from dask.delayed import delayed
 
 from biasvar.errors import StudyError
 from biasvar.execution.plan import TASKS_WANTED
@@ -45,17 +45,17 @@ def lazy(study: Study) -> xr.Dataset:
     ('dask', ('hypothesis', 'n_train', 'noise'))
     """
     if study.to_json().get("precision") is not None:
-        raise StudyError("precision: a lazy study needs replicates, for what precision takes is only known by computing")
+        raise StudyError(
+            "precision: a lazy study needs replicates, for what precision takes is only known by computing"
+        )
     blocks = study.planned_blocks()
     parts = [(group, _records(study, group, blocks[group.problem])) for group in study.groups()]
-    summary = dask.delayed(_summarise, name=f"summarise-{tokenize(study.to_json())}")(study, parts)
+    summary = delayed(_summarise, name=f"summarise-{tokenize(study.to_json())}")(study, parts)
     layout = study.layout()
     return layout.assign(
         {
             name: variable.copy(
-                data=da.from_delayed(
-                    dask.delayed(getitem)(summary, name), variable.shape, dtype=variable.dtype, name=False
-                )
+                data=da.from_delayed(delayed(getitem)(summary, name), variable.shape, dtype=variable.dtype, name=False)
             )
             for name, variable in layout.data_vars.items()
         }

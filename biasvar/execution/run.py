@@ -86,7 +86,8 @@ def run(
         Where to. A new path is made; a store of the same study is resumed: what is stored is not simulated again.
     scheduler : str, optional
         ``"synchronous"``, ``"threads"``, ``"processes"`` or the address of a Dask scheduler. By default the active
-        Client, else Dask's configured scheduler, else this process for a small study and a LocalCluster for a large one.
+        Client, else Dask's configured scheduler, else this process for a small study and a LocalCluster for a
+        large one.
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about a second's worth unless given. Changes no result.
     progress : callable, optional

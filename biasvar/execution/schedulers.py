@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
+from dask.base import compute as compute_all
 from dask.callbacks import Callback
 
 from biasvar.errors import StudyError
@@ -62,8 +63,8 @@ def _local(name: str) -> Compute:
             if isinstance(key, tuple) and key[0] in layers:
                 done(key[0], result)
 
-        with Callback(posttask=finished):  # type: ignore[no-untyped-call]
-            dask.compute(*tasks, scheduler=name)
+        with Callback(posttask=finished):
+            compute_all(*tasks, scheduler=name)
 
     return compute
 

@@ -242,13 +242,11 @@ class Store:
             for name in [name for name in root.array_keys() if name not in summary.variables]:
                 del root[name]
             # Axes may have grown: an array of another shape cannot be written over.
-            for name, variable in summary.variables.items():
-                if str(name) in root and root[str(name)].shape != variable.shape:
-                    del root[str(name)]
+            for label, variable in summary.variables.items():
+                if str(label) in root and getattr(root[str(label)], "shape", None) != variable.shape:
+                    del root[str(label)]
             summary.to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
-            self._write_root_attributes(
-                _attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)}
-            )
+            self._write_root_attributes(_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)})
             with warnings.catch_warnings():
                 # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
                 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -269,7 +267,8 @@ class Store:
                 f"store {self.path}: its run has not finished; finish it with the command that began it, or see: "
                 f"biasvar status {self.path}"
             )
-        return xr.open_zarr(self.path, consolidated=False, chunks=None)
+        summary: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None)
+        return summary
 
     # Zarr
 

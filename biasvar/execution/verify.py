@@ -1,4 +1,4 @@
-"""Is what is stored what was written? And is it the same as elsewhere?"""
+"""Tell whether what is stored is what was written, how far it is, and whether it is the same as elsewhere."""
 
 import hashlib
 import json
@@ -35,7 +35,9 @@ class Verification:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.chunks} chunks: all sound"
-        return "\n".join([*self.problems, f"{self.chunks} chunks, {len(self.problems)} problems: run the study again to repair"])
+        return "\n".join(
+            [*self.problems, f"{self.chunks} chunks, {len(self.problems)} problems: run the study again to repair"]
+        )
 
 
 def verify(store: str | PathLike[str]) -> Verification:

@@ -4,8 +4,8 @@ For squared loss, with g the fit on a random training set and m = E[g | X] its m
 
     E(g) = sigma^2 + E_x (E[g] - f)^2 + E_x Var[g],      Var[g] = Var[m] + sigma^2 E[sum_i S_i(x)^2],
 
-the second equality for fits g = S y that are linear in the labels. One *record* a block holds the moments of m, the mean
-noise gain, the training error and the largest losses; everything else is a function of averaged records.
+the second equality for fits g = S y that are linear in the labels. One *record* a block holds the moments of m, the
+mean noise gain, the training error and the largest losses; everything else is a function of averaged records.
 
 References
 ----------
@@ -15,7 +15,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approxim
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,19 @@ class Problem:
     def f(self) -> NDArray[np.float64]:
         """Target values at the test points."""
         return targets.evaluate(self.target, self.test.x, self.inputs.dim)
+
+    def model(self, hypothesis: Any) -> tuple[LinearModel, Projection]:
+        """Return a least-squares set's model and its features under the test points, made once."""
+        if id(hypothesis) not in self._models:
+            model = hypothesis.linear_model(self.inputs)
+            features = model.basis.evaluate(self.test.x, model.size)
+            self._models[id(hypothesis)] = hypothesis, model, Projection.of(features, self.test.weights)
+        return self._models[id(hypothesis)][1:]
+
+    @cached_property
+    def _models(self) -> dict[int, tuple[Any, LinearModel, Projection]]:
+        """Models by the identity of their hypothesis, which is kept with them so that it stays alive."""
+        return {}
 
     def quadrature_error(self) -> float:
         """Compare averages of f over x by this rule and by one eight times finer.
@@ -108,14 +121,17 @@ class Record:
 
     def pack(self, **values: Any) -> NDArray[np.float64]:
         """Lay named values out in a row."""
-        return np.concatenate([np.broadcast_to(values[name], length) for name, length in self.fields.items()])
+        row, start = np.empty(self.size), 0
+        for name, length in self.fields.items():
+            row[start : start + length] = values[name]
+            start += length
+        return row
 
     def unpack(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return views of the named parts of rows (..., size); scalars lose their axis."""
+        """Return views of the named parts of rows (..., size); numbers that stand alone lose their axis."""
         out, start = {}, 0
         for name, length in self.fields.items():
-            part = rows[..., start : start + length]
-            out[name] = part[..., 0] if length == 1 else part
+            out[name] = rows[..., start] if length == 1 else rows[..., start : start + length]
             start += length
         return out
 
@@ -164,10 +180,8 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     outcomes: dict[int, Outcome] = {}
     for indices, attempt in _attempts(shared, cells):
         try:
-            records = list(attempt())
-        except targets.TargetError:
-            raise
-        except Exception as error:
+            records = attempt()
+        except Exception as error:  # a user's set may raise anything: it fails, and the others go on
             outcomes |= {i: shared.failed(f"{type(error).__name__}: {error}") for i in indices}
         else:
             outcomes |= {i: shared.checked(record) for i, record in zip(indices, records, strict=True)}
@@ -245,47 +259,45 @@ class _Shared:
         return np.concatenate([test, rows], axis=1)
 
 
-_Attempt = tuple[list[int], Callable[[], Iterator[NDArray[np.float64]]]]
+_Attempt = tuple[list[int], Callable[[], list[NDArray[np.float64]]]]
 
 
 def _attempts(shared: _Shared, cells: Sequence[Cell]) -> Iterator[_Attempt]:
     """Group cells that are computed together: least-squares sets that share a factorisation, else one by one."""
-    inputs = shared.problem.inputs
-    nested: list[tuple[int, LinearModel]] = []
+    nested: list[tuple[int, LinearModel, Projection]] = []
     for i, cell in enumerate(cells):
         if hasattr(cell.hypothesis, "linear_model"):
-            model = cell.hypothesis.linear_model(inputs)
+            model, projection = shared.problem.model(cell.hypothesis)
             if model.shares_factorisation(shared.n_train):
-                nested.append((i, model))
+                nested.append((i, model, projection))
             else:
-                yield [i], lambda model=model: iter([_one_record(shared, model)])
+                yield [i], partial(_one_record, shared, model, projection)
         elif hasattr(cell.hypothesis, "weights"):
-            yield [i], lambda cell=cell: iter([_smoother_record(shared, cell.hypothesis)])
+            yield [i], partial(_smoother_record, shared, cell.hypothesis)
         else:
-            yield [i], lambda cell=cell: iter([_sampled_record(shared, cell)])
+            yield [i], partial(_sampled_record, shared, cell)
     while nested:
         basis = nested[0][1].basis
-        family = [(i, model) for i, model in nested if model.basis == basis]
-        nested = [(i, model) for i, model in nested if model.basis != basis]
-        yield [i for i, _ in family], lambda family=family: _nested_records(shared, [m for _, m in family])
+        family = [entry for entry in nested if entry[1].basis == basis]
+        nested = [entry for entry in nested if entry[1].basis != basis]
+        yield [i for i, *_ in family], partial(_nested_records, shared, [(model, p) for _, model, p in family])
 
 
-def _nested_records(shared: _Shared, models: list[LinearModel]) -> Iterator[NDArray[np.float64]]:
-    largest_model = max(models, key=lambda model: model.size)
-    projection = _projection(shared.problem, largest_model)
+def _nested_records(shared: _Shared, models: list[tuple[LinearModel, Projection]]) -> list[NDArray[np.float64]]:
+    largest_model, projection = max(models, key=lambda pair: pair[0].size)
     if len(projection.change) < largest_model.size:
-        raise ValueError(f"{largest_model.size} coefficients are not determined by {len(projection.change)} distinct points")
-    sizes = sorted({model.size for model in models})
+        raise ValueError(
+            f"{largest_model.size} coefficients are not determined by {len(projection.change)} distinct points"
+        )
+    sizes = sorted({model.size for model, _ in models})
     fits = fit_nested(largest_model.basis, sizes, projection, shared.x, shared.f, shared.weights)
     records = {p: _coefficient_record(shared, projection, fit) for p, fit in zip(sizes, fits, strict=True)}
-    for model in models:
-        yield records[model.size]
+    return [records[model.size] for model, _ in models]
 
 
-def _one_record(shared: _Shared, model: LinearModel) -> NDArray[np.float64]:
-    projection = _projection(shared.problem, model)
+def _one_record(shared: _Shared, model: LinearModel, projection: Projection) -> list[NDArray[np.float64]]:
     fits = fit_one(model, projection, shared.x, shared.f, shared.weights)
-    return _coefficient_record(shared, projection, fits)
+    return [_coefficient_record(shared, projection, fits)]
 
 
 def _coefficient_record(shared: _Shared, projection: Projection, fits: Fits) -> NDArray[np.float64]:
@@ -306,7 +318,7 @@ def _coefficient_record(shared: _Shared, projection: Projection, fits: Fits) -> 
     )
 
 
-def _smoother_record(shared: _Shared, hypothesis: Any) -> NDArray[np.float64]:
+def _smoother_record(shared: _Shared, hypothesis: Any) -> list[NDArray[np.float64]]:
     n, size = shared.f.shape
     points = len(shared.problem.f)
     predictions, gains = np.empty((points, size)), np.empty((points, size))
@@ -322,10 +334,10 @@ def _smoother_record(shared: _Shared, hypothesis: Any) -> NDArray[np.float64]:
         gains[:, tile] = np.einsum("kmn,kmn->mk", at_test, at_test)
         training[tile] = ((labels - hat @ labels) ** 2).mean(axis=(1, 2))
         training_gain[tile] = ((np.eye(n) - hat) ** 2).sum(axis=(1, 2)) / n
-    return _prediction_record(shared, predictions, gains, training, training_gain)
+    return [_prediction_record(shared, predictions, gains, training, training_gain)]
 
 
-def _sampled_record(shared: _Shared, cell: Cell) -> NDArray[np.float64]:
+def _sampled_record(shared: _Shared, cell: Cell) -> list[NDArray[np.float64]]:
     n, size = shared.f.shape
     points = len(shared.problem.f)
     labels = shared.f
@@ -344,7 +356,7 @@ def _sampled_record(shared: _Shared, cell: Cell) -> NDArray[np.float64]:
         )
         predictions[:, tile] = fitted[:, :points].T
         training[tile] = ((labels[tile] - fitted[:, points:]) ** 2).mean(axis=1)
-    return _prediction_record(shared, predictions, np.zeros((points, size)), training, np.zeros(size))
+    return [_prediction_record(shared, predictions, np.zeros((points, size)), training, np.zeros(size))]
 
 
 def _prediction_record(
@@ -375,15 +387,10 @@ def _shaped(values: Any, shape: tuple[int, ...], hypothesis: Any, method: str) -
     return array
 
 
-def _projection(problem: Problem, model: LinearModel) -> Projection:
-    return Projection.of(model.basis.evaluate(problem.test.x, model.size), problem.test.weights)
-
-
 def _spanning_features(problem: Problem, hypothesis: Any) -> NDArray[np.float64] | None:
     if hasattr(hypothesis, "linear_model"):
-        model = hypothesis.linear_model(problem.inputs)
-        features: NDArray[np.float64] = model.basis.evaluate(problem.test.x, model.size)
-        return features
+        model, _ = problem.model(hypothesis)
+        return model.basis.evaluate(problem.test.x, model.size)
     if hasattr(hypothesis, "features") and callable(hypothesis.features):
         return np.asarray(hypothesis.features(problem.test.x), dtype=float)
     return None

@@ -26,6 +26,4 @@ NonNegativeReal = Annotated[Real, Field(ge=0)]
 PositiveInt = Annotated[int, BeforeValidator(_plain), Field(gt=0)]
 NonNegativeInt = Annotated[int, BeforeValidator(_plain), Field(ge=0)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_sequence), Field(min_length=1)]
-Points = Annotated[
-    tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)
-]
+Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)]

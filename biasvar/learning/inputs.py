@@ -88,9 +88,7 @@ class _Independent(ABC):
         """Apply the inverse distribution function, elementwise."""
 
     @abstractmethod
-    def _rule(
-        self, size: int, breakpoints: Sequence[float]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return nodes and weights of a one-dimensional quadrature."""
 
 
@@ -117,9 +115,7 @@ class Uniform(_Independent):
     def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.low + (self.high - self.low) * uniforms
 
-    def _rule(
-        self, size: int, breakpoints: Sequence[float]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return legendre_rule(self.low, self.high, size, breakpoints)
 
 
@@ -141,9 +137,7 @@ class Normal(_Independent):
         quantiles: NDArray[np.float64] = self.mean + self.std * ndtri(uniforms)
         return quantiles
 
-    def _rule(
-        self, size: int, breakpoints: Sequence[float]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         inside = [b for b in breakpoints if np.isfinite(b)]
         if not inside:
             return hermite_rule(self.mean, self.std, size)
@@ -206,7 +200,6 @@ class FixedDesign:
         """Return the design itself, each point with weight 1/n."""
         x = self._x
         return TestPoints.deterministic(x, np.full(len(x), 1 / len(x)))
-
 
     def marginal(self) -> "FixedDesign":
         """Return the design of all coordinates together, one-dimensional."""

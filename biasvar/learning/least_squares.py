@@ -187,71 +187,71 @@ def _ridge_map(phi: NDArray[np.float64], model: LinearModel) -> NDArray[np.float
     penalty = np.full(model.size, model.penalty)
     if model.intercept:
         penalty[0] = 0.0
-    maps: NDArray[np.float64] = np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(penalty), phi)
-    return maps
+    return np.asarray(np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(penalty), phi), dtype=float)
 
 
 def _minimum_norm_map(phi: NDArray[np.float64]) -> NDArray[np.float64]:
     q, r = np.linalg.qr(phi)  # (k, p, n) with p >= n: the normal equations would square the condition number
-    maps: NDArray[np.float64] = q @ np.swapaxes(np.linalg.inv(r), 1, 2)
-    return maps
+    return np.asarray(q @ np.swapaxes(np.linalg.inv(r), 1, 2), dtype=float)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _factorise(features, f, inverse, products, residuals):  # type: ignore[no-untyped-def]
     """Fill inverse = R^-1 (p, p, K), products = Q'f (p, K) and residuals (p, K) of features (p, n, K)."""
     most, n, size = features.shape
-    q = np.empty((most, n, LANES))
-    r = np.empty((most, LANES))
-    rest = np.empty((n, LANES))
-    total = np.empty(LANES)
-    scale = np.empty(LANES)
+    q = np.zeros((most, n, LANES))
+    r = np.zeros((most, LANES))
+    rest = np.zeros((n, LANES))
+    total = np.zeros(LANES)
+    scale = np.zeros(LANES)
     for start in range(0, size, LANES):
-        lanes = min(LANES, size - start)
-        for i in range(n):
-            for k in range(lanes):
-                rest[i, k] = f[i, start + k]
+        lanes = min(LANES, size - start)  # the last tile may be short: its other lanes hold old numbers, unread
+        rest[:, :lanes] = f[:, start : start + lanes]
         for p in range(most):
-            for i in range(n):
-                for k in range(lanes):
-                    q[p, i, k] = features[p, i, start + k]
+            q[p, :, :lanes] = features[p, :, start : start + lanes]
             for j in range(p):
-                total[:] = 0.0
-                for i in range(n):
-                    for k in range(lanes):
-                        total[k] += q[j, i, k] * q[p, i, k]
-                for i in range(n):
-                    for k in range(lanes):
-                        q[p, i, k] -= total[k] * q[j, i, k]
-                for k in range(lanes):
-                    r[j, k] = total[k]
-            total[:] = 0.0
+                _inner(q[j], q[p], r[j])
+                _subtract(q[p], r[j], q[j])
+            _inner(q[p], q[p], total)
+            scale[:] = 1.0 / np.sqrt(total)
             for i in range(n):
-                for k in range(lanes):
-                    total[k] += q[p, i, k] * q[p, i, k]
+                q[p, i] *= scale
+            _inner(q[p], rest, total)
+            products[p, start : start + lanes] = total[:lanes]
+            _subtract(rest, total, q[p])
+            _inner(rest, rest, total)
+            residuals[p, start : start + lanes] = total[:lanes]
+            _next_column(inverse, r, scale, p, start, lanes)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _inner(a, b, out):  # type: ignore[no-untyped-def]
+    """Sum a[i] b[i] over i, lane by lane."""
+    for k in range(LANES):
+        out[k] = 0.0
+    for i in range(a.shape[0]):
+        for k in range(LANES):
+            out[k] += a[i, k] * b[i, k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _subtract(a, factor, b):  # type: ignore[no-untyped-def]
+    """Take factor b from a, lane by lane."""
+    for i in range(a.shape[0]):
+        for k in range(LANES):
+            a[i, k] -= factor[k] * b[i, k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _next_column(inverse, r, scale, p, start, lanes):  # type: ignore[no-untyped-def]
+    """Extend R^-1 by the column of R whose entries above the diagonal are r[:p] and on it 1 / scale."""
+    for k in range(lanes):
+        inverse[p, p, start + k] = scale[k]
+    for j in range(p):
+        for k in range(lanes):
+            inverse[j, p, start + k] = 0.0
+        for i in range(j, p):
             for k in range(lanes):
-                scale[k] = 1.0 / np.sqrt(total[k])
-            total[:] = 0.0
-            for i in range(n):
-                for k in range(lanes):
-                    q[p, i, k] *= scale[k]
-                    total[k] += q[p, i, k] * rest[i, k]
-            for k in range(lanes):
-                products[p, start + k] = total[k]
-                inverse[p, p, start + k] = scale[k]
-            for i in range(n):
-                for k in range(lanes):
-                    rest[i, k] -= total[k] * q[p, i, k]
-            total[:] = 0.0
-            for i in range(n):
-                for k in range(lanes):
-                    total[k] += rest[i, k] * rest[i, k]
-            for k in range(lanes):
-                residuals[p, start + k] = total[k]
-            for j in range(p):
-                total[:] = 0.0
-                for i in range(j, p):
-                    for k in range(lanes):
-                        total[k] += inverse[j, i, start + k] * r[i, k]
-                for k in range(lanes):
-                    inverse[j, p, start + k] = -total[k] * scale[k]
+                inverse[j, p, start + k] -= inverse[j, i, start + k] * r[i, k]
+        for k in range(lanes):
+            inverse[j, p, start + k] *= scale[k]

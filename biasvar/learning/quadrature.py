@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +53,16 @@ def legendre_rule(
     True
     """
     edges = [low, *sorted(b for b in breakpoints if low < b < high), high]
-    nodes, weights = roots_legendre(size)
-    x = [(a + b) / 2 + (b - a) / 2 * nodes for a, b in zip(edges, edges[1:], strict=False)]
-    w = [(b - a) / (high - low) / 2 * weights for a, b in zip(edges, edges[1:], strict=False)]
+    nodes, weights = _legendre_nodes(size)
+    x = [(a + b) / 2 + (b - a) / 2 * nodes for a, b in pairwise(edges)]
+    w = [(b - a) / (high - low) / 2 * weights for a, b in pairwise(edges)]
     return np.concatenate(x), np.concatenate(w)
+
+
+@lru_cache(maxsize=16)
+def _legendre_nodes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = roots_legendre(size)
+    return nodes, weights
 
 
 def hermite_rule(mean: float, std: float, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -63,9 +71,7 @@ def hermite_rule(mean: float, std: float, size: int) -> tuple[NDArray[np.float64
     return mean + std * nodes, weights / weights.sum()
 
 
-def orthonormal_recurrence(
-    x: NDArray[np.float64], weights: NDArray[np.float64], degree: int
-) -> NDArray[np.float64]:
+def orthonormal_recurrence(x: NDArray[np.float64], weights: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
     """Return the recurrence of the polynomials that are orthonormal under a discrete law.
 
     beta_{k+1} phi_{k+1} = (x - alpha_k) phi_k - beta_k phi_{k-1}, by Stieltjes' procedure.

@@ -2,7 +2,8 @@
 
 Averages come first and the nonlinear step last. A first pass over the blocks averages their records, a second
 reduces each block to a few numbers: its loss, gain and training error, and how far its mean prediction lies from the
-average one. All standard errors follow from those, so memory does not grow with the number of replicates but for these few.
+average one. All standard errors follow from those, so memory does not grow with the number of replicates but for
+these few.
 """
 
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ class _SecondPass:
         parts = self.layout.unpack(rows)
         deviation = parts["mean"] - average["mean"]
         loss_x = (parts["mean"] - self.problem.f) ** 2 + parts["variance"]
-        # Block averages of (m - f)^2 less what the square of the overall bias has of each block: the influence on variance.
+        # (m - f)^2 less what the square of the overall bias has of each block: the block's influence on the variance.
         influence = loss_x - (self.bias**2 + average["variance"]) - 2 * self.bias * deviation
         gain = parts["noise_gain"] - average["noise_gain"]
         for row in range(len(rows)):  # one after another, so that how blocks were chunked changes no bit
@@ -188,9 +189,7 @@ def estimate(
     errors = {
         "irreducible_risk": 0.0,
         "bias2": float(np.sqrt(square_variance(influence, series.second_order) + over_x(bias2_x) ** 2)),
-        "variance": float(
-            np.sqrt(square_variance(variance_influence, series.second_order) + over_x(variance_x) ** 2)
-        ),
+        "variance": float(np.sqrt(square_variance(variance_influence, series.second_order) + over_x(variance_x) ** 2)),
         "excess_risk": excess_error,
         "expected_risk": excess_error,
         "empirical_risk": float(standard_error(training)),

@@ -57,7 +57,7 @@ class PolynomialTarget:
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the polynomial at x, elementwise."""
-        return np.polynomial.polynomial.polyval(x, self.coefficients)
+        return np.asarray(np.polynomial.polynomial.polyval(x, self.coefficients), dtype=float)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -129,8 +129,7 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
             f"target: {target!r} returned shape {y.shape} for inputs of shape {x.shape}, expected {expected}; "
             "make it vectorised, one number for each input"
         )
-    if not np.issubdtype(y.dtype, np.floating):
-        y = y.astype(float)
+    y = y.astype(float, copy=False)
     bad = ~np.isfinite(y)
     if bad.any():
         where = x[bad][0]

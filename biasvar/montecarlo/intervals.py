@@ -62,8 +62,8 @@ def square_influence(products: NDArray[np.float64], deviations: NDArray[np.float
         - rest / ((count - 1) * (count - 2))
         + total / (count * (count - 1))
     )
-    pseudo: NDArray[np.float64] = -(count - 1) * left_out
-    return pseudo - pseudo.mean()
+    centred: NDArray[np.float64] = -(count - 1) * (left_out - left_out.mean())
+    return centred
 
 
 def square_variance(influence: NDArray[np.float64], second_order: float) -> float:

@@ -60,8 +60,10 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [text.ljust(width) if i == 2 or i == len(row) - 1 else text.rjust(width)
-                 for i, (text, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            text.ljust(width) if i == 2 or i == len(row) - 1 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines

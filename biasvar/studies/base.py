@@ -79,9 +79,17 @@ class BlockSource(Protocol):
 class Study(Protocol):
     """A study is what can say which cells it has, simulate a block of them, and summarise all blocks."""
 
-    name: str
-    seed: int
-    block_size: int
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random in it."""
+
+    @property
+    def block_size(self) -> int:
+        """Replicates in a block."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the study in canonical form: the same study gives the same JSON."""

@@ -78,7 +78,9 @@ def _find(study: str | Path) -> Path:
         return path
     known = bundled()
     if str(study) not in known:
-        raise StudyError(f"study {str(study)!r}: is neither a file nor a bundled study; choose one of {', '.join(known)}")
+        raise StudyError(
+            f"study {str(study)!r}: is neither a file nor a bundled study; choose one of {', '.join(known)}"
+        )
     return known[str(study)]
 
 

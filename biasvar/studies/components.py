@@ -19,11 +19,11 @@ from pydantic import ValidationError
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
 
-INPUTS = {cls.__name__: cls for cls in (inputs.Uniform, inputs.Normal, inputs.FixedDesign)}
-TARGETS = {
+INPUTS: dict[str, Any] = {cls.__name__: cls for cls in (inputs.Uniform, inputs.Normal, inputs.FixedDesign)}
+TARGETS: dict[str, Any] = {
     cls.__name__: cls for cls in (targets.Sine, targets.PolynomialTarget, targets.Linear, targets.Step)
 }
-HYPOTHESES = {
+HYPOTHESES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
         hypotheses.Polynomial,
@@ -52,13 +52,11 @@ class Imported:
     def _object(self) -> Any:
         module_name, _, name = self.reference.partition(":")
         try:
-            value = importlib.import_module(module_name)
+            value: Any = importlib.import_module(module_name)
             for part in name.split("."):
                 value = getattr(value, part)
         except (ImportError, AttributeError) as error:
-            raise StudyError(
-                f"{self.reference!r} cannot be imported: {error}; is its folder on PYTHONPATH?"
-            ) from error
+            raise StudyError(f"{self.reference!r} cannot be imported: {error}; is its folder on PYTHONPATH?") from error
         if self.arguments is None and not isinstance(value, type):
             return value
         try:
@@ -75,6 +73,7 @@ class Imported:
         return getattr(self._object, name)
 
     def __call__(self, *args: Any) -> Any:
+        """Call the component."""
         return self._object(*args)
 
 
@@ -91,7 +90,9 @@ def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
     if not isinstance(spec, Mapping):
         return spec
     if len(spec) != 1:
-        raise StudyError(f"{where}: expected one name with its fields, got {dict(spec)!r}; write it as {{Name: {{field: value}}}}")
+        raise StudyError(
+            f"{where}: expected one name with its fields, got {dict(spec)!r}; write it as {{Name: {{field: value}}}}"
+        )
     name, fields = next(iter(spec.items()))
     if not isinstance(name, str):
         raise StudyError(f"{where}: expected a name, got {name!r}")
@@ -172,16 +173,12 @@ def _essence(value: Any, seen: tuple[int, ...]) -> Any:
     seen = (*seen, id(value))
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _essence_of_collection(value, seen)
     if isinstance(value, np.ndarray):
-        return ("array", value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest())
+        return ("array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest())
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, Mapping):
-        return ("mapping", tuple((str(key), _essence(item, seen)) for key, item in value.items()))
-    if isinstance(value, list | tuple):
-        return tuple(_essence(item, seen) for item in value)
-    if isinstance(value, set | frozenset):
-        return ("set", tuple(sorted(repr(_essence(item, seen)) for item in value)))
     if isinstance(value, types.CodeType):
         return (value.co_code, value.co_names, tuple(_essence(const, seen) for const in value.co_consts))
     if isinstance(value, types.FunctionType):
@@ -196,9 +193,17 @@ def _essence(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, types.MethodType):
         return ("method", _essence(value.__func__, seen), _essence(value.__self__, seen))
     if isinstance(value, type):
-        own = {k: v for k, v in vars(value).items() if isinstance(v, types.FunctionType) and v.__module__ == value.__module__}
-        return ("class", value.__module__, value.__qualname__, _essence(own, seen) if value.__module__ != "builtins" else ())
+        own = {name: part for name, part in vars(value).items() if isinstance(part, types.FunctionType)}
+        return ("class", value.__module__, value.__qualname__, _essence(own, seen))
     state = getattr(value, "__dict__", None)
     if state is None and dataclasses.is_dataclass(value):
         state = _fields(value)
     return (_essence(type(value), seen), _essence(state, seen) if state is not None else repr(value))
+
+
+def _essence_of_collection(value: Any, seen: tuple[int, ...]) -> Any:
+    if isinstance(value, Mapping):
+        return ("mapping", tuple((str(key), _essence(item, seen)) for key, item in value.items()))
+    if isinstance(value, set | frozenset):
+        return ("set", tuple(sorted(repr(_essence(item, seen)) for item in value)))
+    return tuple(_essence(item, seen) for item in value)

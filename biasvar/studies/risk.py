@@ -84,7 +84,7 @@ class RiskStudy(BaseModel):
     seed : int
         Seed of everything random in the study.
     precision : dict of str to float, optional
-        Instead of ``replicates``: largest standard errors allowed, by variable, for example ``{"expected_risk": 1e-4}``.
+        Instead of ``replicates``: largest standard errors allowed, by variable, as in ``{"expected_risk": 1e-4}``.
         Blocks are doubled until every cell that has a standard error meets them.
     max_replicates : int, optional
         Where ``precision`` gives up; 2**24 unless given.
@@ -167,7 +167,7 @@ class RiskStudy(BaseModel):
         dimension = max(self.inputs.dimension(n) + n for n in self.n_train)
         if self.sampler == "sobol" and dimension > MAX_DIMENSION:
             raise ValueError(
-                f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions and n_train={max(self.n_train)} needs {dimension}; "
+                f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
                 "use sampler='random'"
             )
         # TargetError and its kind are ValueErrors: pydantic reports them like any other bad field.
@@ -347,8 +347,9 @@ class RiskStudy(BaseModel):
         for name, label in _LABELS.items():
             add(name, axes, label, "y^2")
             add(f"{name}_se", axes, f"standard error of {name}", "y^2")
-        add("excess_risk_difference", ("hypothesis", "versus", "n_train", "noise"), "excess risk less that of versus", "y^2")
-        add("excess_risk_difference_se", ("hypothesis", "versus", "n_train", "noise"), "its standard error, paired", "y^2")
+        pairs = ("hypothesis", "versus", "n_train", "noise")
+        add("excess_risk_difference", pairs, "excess risk less that of versus", "y^2")
+        add("excess_risk_difference_se", pairs, "standard error of excess_risk_difference, paired", "y^2")
         add("target", (self._x_dim,), "target f at x", "y")
         add("best_in_class", ("hypothesis", self._x_dim), "best in class at x", "y")
         for name, label in _CURVES.items():
@@ -378,7 +379,10 @@ class RiskStudy(BaseModel):
                 if group.problem == _problem_name(n):
                     cells.read(group, source)
             for k, noise in enumerate(self.noise):
-                column = [cells.estimate(label, noise, found, quadrature_error) for label, found in zip(self.hypotheses, best, strict=True)]
+                column = [
+                    cells.estimate(label, noise, found, quadrature_error)
+                    for label, found in zip(self.hypotheses, best, strict=True)
+                ]
                 for i, (label, result) in enumerate(zip(self.hypotheses, column, strict=True)):
                     _fill(table, (i, j, k), cells, label, noise, result)
                 _fill_differences(table, (j, k), self.problem, column)
@@ -388,8 +392,8 @@ class RiskStudy(BaseModel):
 
     @cached_property
     def _cells(self) -> dict[str, _Key]:
-        """Simulated cells by key: one a set whose noise is integrated, one a set and noise level where it is simulated."""
-        keys = {}
+        """Simulated cells by key: one a set, or one a set and noise level where noise is simulated."""
+        keys: dict[str, _Key] = {}
         for label, hypothesis in self.hypotheses.items():
             if decomposition.simulates_noise(hypothesis):
                 keys |= {f"{label}@{noise!r}": _Key(label, noise) for noise in self.noise}
@@ -412,7 +416,7 @@ class RiskStudy(BaseModel):
             "hypothesis": ("hypothesis", labels, {"long_name": "hypothesis set"}),
             "versus": ("versus", labels, {"long_name": "hypothesis set compared with"}),
             "n_train": ("n_train", np.array(self.n_train), {"long_name": "training-set size"}),
-            "noise": ("noise", np.array(self.noise), {"long_name": "standard deviation of the label noise", "units": "y"}),
+            "noise": ("noise", np.array(self.noise), {"long_name": "std of the label noise", "units": "y"}),
             "x_weight": (self._x_dim, test.weights, {"long_name": "probability that the test point stands for"}),
         }
         if self.inputs.dim == 1:
@@ -518,9 +522,7 @@ def _reason(status: Status, index: float, how: str) -> str:
     return ""
 
 
-def _fill_differences(
-    table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]
-) -> None:
+def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]) -> None:
     """Write the paired differences of excess risk between all sets at one training-set size and noise level."""
     value, error = table["excess_risk_difference"], table["excess_risk_difference_se"]
     status = [table["status"][(i, *at)] for i in range(len(column))]

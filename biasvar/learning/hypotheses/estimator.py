@@ -20,8 +20,8 @@ class Estimator:
     Parameters
     ----------
     estimator : object or mapping
-        Anything with ``fit``, ``predict`` and ``get_params``; or, as in YAML, ``{"module:Class": {parameter: value}}``, which
-        imports nothing until it is fitted.
+        Anything with ``fit``, ``predict`` and ``get_params``; or, as in YAML, ``{"module:Class": {parameter: value}}``,
+        which imports nothing until it is fitted.
 
     Examples
     --------

@@ -45,8 +45,8 @@ class Constant:
 class Interpolator:
     """Join the training points by straight lines, constant beyond the outermost: every label is believed.
 
-    At its own training points it has bias 0 and variance equal to the noise, the extreme of over-fitting. One-dimensional
-    inputs; :class:`NearestNeighbors` with k=1 serves in more dimensions.
+    At its own training points it has bias 0 and variance equal to the noise, the extreme of over-fitting. For
+    one-dimensional inputs; :class:`NearestNeighbors` with k=1 serves in more dimensions.
 
     Examples
     --------
