@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stop
 """
 
 import json
+import os
 import signal
 import sys
 import time
@@ -154,9 +155,9 @@ def _stoppable(path: Path) -> Iterator[None]:
         click.echo(
             f"\nbiasvar: stopped; what is done is kept in {path}, and the same command goes on from there", err=True
         )
-        # Worker threads may be in the middle of a task that nobody waits for any more.
         sys.stderr.flush()
-        sys.exit(3)
+        # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
+        os._exit(3)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -164,9 +165,7 @@ def _stoppable(path: Path) -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[Callable[[Any], None]]:
     """Show progress on standard error: a bar on a terminal, lines now and then elsewhere."""
-    stream = click.get_text_stream("stderr")
-    show = _bar if stream.isatty() else _lines
-    with show() as report:
+    with _bar() if sys.stderr.isatty() else _lines() as report:
         yield report
 
 

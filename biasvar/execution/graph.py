@@ -1,6 +1,7 @@
 """A study as Dask tasks: each simulates its chunk and writes it, and only a small token travels back."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -9,7 +10,7 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.execution.store import Store
+from biasvar.execution.records import Records
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study
 
@@ -19,24 +20,22 @@ class Tasks(DaskMethodsMixin):
 
     Parameters
     ----------
-    study, group, store
-        What is simulated and where it goes.
-    chunks : iterable of int
-        The chunks wanted.
+    graph, layer, keys
+        The graph of all the group's chunks, its one layer, and the keys that are wanted.
     """
 
     def __init__(self, graph: Any, layer: str, keys: Iterable[Any]) -> None:
         self._graph, self.layer, self._keys = graph, layer, list(keys)
 
     @classmethod
-    def of(cls, study: Study, group: Group, store: Store, chunks: Iterable[int]) -> "Tasks":
-        """Lay out the tasks of some chunks."""
-        count = -(-store.blocks(group) // store.chunk_size(group))
+    def of(cls, study: Study, store: Path, records: Records, chunks: Iterable[int]) -> "Tasks":
+        """Lay out the tasks that simulate some chunks of a group of ``study`` into ``store``."""
+        group = records.group
         # A fresh token each time: a scheduler that still remembers a failed key would hand its error back.
-        layer = f"{group.task_name}-{tokenize(group.path, str(store.path), np.random.default_rng().integers(2**62))}"
+        layer = f"{group.task_name}-{tokenize(group.path, str(store), np.random.default_rng().integers(2**62))}"
         array = da.map_blocks(
             simulate_chunk,
-            chunks=((1,) * count,),
+            chunks=((1,) * records.chunks,),
             dtype="f8",
             meta=np.empty(0),
             name=layer,
@@ -77,7 +76,7 @@ def simulate_chunk(
     block_id: tuple[int, ...] | None = None,
     study: Study | None = None,
     group: Group | None = None,
-    store: Store | None = None,
+    store: Path | None = None,
 ) -> NDArray[np.float64]:
     """Simulate and write one chunk: the task.
 
@@ -90,13 +89,14 @@ def simulate_chunk(
     if block_id is None or study is None or group is None or store is None:
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
     chunk = block_id[0]
-    first = chunk * store.chunk_size(group)
-    (records, failures), sound = store.salvage(group, chunk)
+    stored = Records(store, group, "r+")
+    first = chunk * stored.chunk_size
+    (records, failures), sound = stored.salvage(chunk)
     with one_blas_thread:
         for position in np.flatnonzero(~sound):
             outcome = study.simulate(group, first + int(position))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
-    store.write(group, chunk, Chunk(records, failures), study.block_size)
+    stored.write(chunk, Chunk(records, failures), study.block_size)
     headline = study.headline(group, records)
     mean = headline.mean(axis=1)
     count = np.full(len(mean), float(headline.shape[1]))

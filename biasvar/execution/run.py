@@ -19,6 +19,7 @@ from biasvar.errors import DamagedChunkError, StoreError
 from biasvar.execution import plan as planning
 from biasvar.execution.graph import Tasks
 from biasvar.execution.lock import exclusive
+from biasvar.execution.records import Records
 from biasvar.execution.schedulers import Compute, choose
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
@@ -152,17 +153,18 @@ class StoredBlocks:
     """The blocks of a study in a store, in index order and checked."""
 
     def __init__(self, store: Store, blocks: Mapping[str, int]) -> None:
-        self.store, self.blocks = store, blocks
+        self.blocks = blocks
+        self.records = {group: records for group, records in store.groups().items() if group.problem in blocks}
 
     def groups(self) -> list[Group]:
         """Return the stored groups of the study's problems."""
-        return [group for group in self.store.groups() if group.problem in self.blocks]
+        return list(self.records)
 
     def chunks(self, group: Group) -> Iterator[Chunk]:
         """Yield a group's blocks, as many as the study needs."""
-        stop, size = self.blocks[group.problem], self.store.chunk_size(group)
-        for chunk in range(-(-stop // size)):
-            yield self.store.read(group, chunk, stop)
+        stop, records = self.blocks[group.problem], self.records[group]
+        for chunk in range(-(-stop // records.chunk_size)):
+            yield records.read(chunk, stop)
 
 
 @dataclass
@@ -181,19 +183,19 @@ class _Driver:
         stored = self.store.groups()
         new = self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
         plan = planning.plan(self.study, new, blocks)
-        for part in plan.groups:
-            chunk = self.blocks_per_chunk or part.chunk
-            self.store.ensure(part.group, part.blocks, chunk, self.study.statistic_coordinates())
-        pending = [(part.group, chunk) for part in plan.groups for chunk in self.store.missing(part.group)]
-        seconds = plan.seconds
-        for group in stored:
-            self.store.ensure(group, blocks[group.problem], 1, {})
-            missing = self.store.missing(group)
-            self.progress.found += -(-self.store.blocks(group) // self.store.chunk_size(group)) - len(missing)
+        seconds, statistic = plan.seconds, self.study.statistic_coordinates()
+        pending: list[tuple[Records, int]] = []
+        for records in stored.values():
+            records.lengthen(blocks[records.group.problem])
+            missing = records.missing()
+            self.progress.found += records.chunks - len(missing)
             if missing:
-                pending += [(group, chunk) for chunk in missing]
-                cost = planning.seconds_a_block(self.study, group)
-                seconds += cost * len(missing) * self.store.chunk_size(group)
+                pending += [(records, chunk) for chunk in missing]
+                cost = planning.seconds_a_block(self.study, records.group)
+                seconds += cost * len(missing) * records.chunk_size
+        for part in plan.groups:
+            records = self.store.create(part.group, part.blocks, self.blocks_per_chunk or part.chunk, statistic)
+            pending += [(records, chunk) for chunk in range(records.chunks)]
         if pending:
             self.progress.total += len(pending)
             with choose(self.scheduler, seconds, self._say) as compute:
@@ -207,17 +209,20 @@ class _Driver:
                 with one_blas_thread:
                     return self.study.summarise(StoredBlocks(self.store, blocks))
             except DamagedChunkError:
-                for damage in damaged_chunks(self.store):
+                for records, damage in damaged_chunks(self.store):
                     self._say(f"{damage}; simulating it again")
-                    self.store.forget(damage.group, damage.chunk)
+                    records.forget(damage.chunk)
                 self.fill(blocks)
         raise StoreError(f"store {self.store.path}: chunks are damaged again and again; is the disk sound?")
 
-    def _simulate(self, wave: list[tuple[Group, int]], compute: Compute) -> None:
-        groups = list(dict.fromkeys(group for group, _ in wave))
+    def _simulate(self, wave: list[tuple[Records, int]], compute: Compute) -> None:
+        chunks: dict[Group, list[int]] = {}
+        for records, chunk in wave:
+            chunks.setdefault(records.group, []).append(chunk)
+        opened = {records.group: records for records, _ in wave}
         tasks = {
-            group: Tasks.of(self.study, group, self.store, [chunk for of, chunk in wave if of == group])
-            for group in groups
+            group: Tasks.of(self.study, self.store.path.absolute(), opened[group], wanted)
+            for group, wanted in chunks.items()
         }
         of_layer = {collection.layer: group for group, collection in tasks.items()}
         start = time.monotonic() - self.progress.seconds

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from biasvar.errors import DamagedChunkError
 from biasvar.execution.lock import holder
-from biasvar.execution.store import Store, checksums, dataset_digest
+from biasvar.execution.records import Records, checksums
+from biasvar.execution.store import Store, dataset_digest
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,12 @@ def verify(store: str | PathLike[str]) -> Verification:
         for problem, cell in attributes["cells"]
         if (problem, cell) not in stored
     ]
-    problems += [str(damage) for damage in damaged_chunks(target)]
+    problems += [str(damage) for _, damage in damaged_chunks(target)]
     if not attributes["complete"]:
         problems.append("the summary is not written yet")
     elif not _summary_is_sound(target, attributes["summary_digest"]):
         problems.append("the summary was altered")
-    chunks = sum(-(-target.blocks(group) // target.chunk_size(group)) for group in groups)
-    return Verification(chunks, tuple(problems))
+    return Verification(sum(records.chunks for records in groups.values()), tuple(problems))
 
 
 def digest(store: str | PathLike[str]) -> str:
@@ -94,11 +94,11 @@ def digest(store: str | PathLike[str]) -> str:
     target = Store(Path(store))
     summary = target.summary().load()
     cells: dict[tuple[str, str], bytes] = {}
-    for group in target.groups():
+    for group, records in target.groups().items():
         parts: list[list[bytes]] = [[] for _ in group.cells]
-        for chunk in range(-(-target.blocks(group) // target.chunk_size(group))):
-            records = target.read(group, chunk).records
-            for part, row in zip(parts, checksums(group, chunk * target.chunk_size(group), records), strict=True):
+        for chunk in range(records.chunks):
+            values = records.read(chunk).records
+            for part, row in zip(parts, checksums(group, chunk * records.chunk_size, values), strict=True):
                 part.append(row.astype("<u8").tobytes())
         cells |= {(group.problem, cell): b"".join(part) for cell, part in zip(group.cells, parts, strict=True)}
     total = hashlib.sha256(target.attributes()["study_hash"].encode())
@@ -109,14 +109,14 @@ def digest(store: str | PathLike[str]) -> str:
     return total.hexdigest()
 
 
-def damaged_chunks(store: Store) -> Iterator[DamagedChunkError]:
-    """Yield every chunk that cannot be read back as it was written."""
-    for group in store.groups():
-        for chunk in range(-(-store.blocks(group) // store.chunk_size(group))):
+def damaged_chunks(store: Store) -> Iterator[tuple[Records, DamagedChunkError]]:
+    """Yield every chunk that cannot be read back as it was written, and the records that it belongs to."""
+    for records in store.groups().values():
+        for chunk in range(records.chunks):
             try:
-                store.read(group, chunk)
+                records.read(chunk)
             except DamagedChunkError as damage:
-                yield damage
+                yield records, damage
 
 
 def _summary_is_sound(store: Store, expected: str) -> bool:
@@ -161,9 +161,8 @@ def status(store: str | PathLike[str]) -> Status:
     """
     target = Store(Path(store))
     attributes = target.attributes()
-    chunks = missing = 0
-    for group in target.groups():
-        chunks += -(-target.blocks(group) // target.chunk_size(group))
-        missing += len(target.missing(group))
+    groups = target.groups().values()
+    chunks = sum(records.chunks for records in groups)
+    missing = sum(len(records.missing()) for records in groups)
     name = json.loads(attributes["study"])["name"]
     return Status(name, attributes["complete"] and not missing, chunks, chunks - missing, holder(target.path) or "")

@@ -82,7 +82,7 @@ def _pareto_shape(excess: NDArray[np.float64]) -> float:
     theta = 1 / excess[-1] + (1 - np.sqrt(points / (grid - 0.5))) / (3 * quartile)
     shape = np.log1p(-theta[:, None] * excess).mean(axis=1)
     likelihood = size * (np.log(-theta / shape) - shape - 1)
-    weight = 1 / np.exp(likelihood - likelihood[:, None]).sum(axis=1)
+    weight = np.exp(likelihood - likelihood.max())
     theta_hat = float((theta * weight).sum() / weight.sum())
     # A weak prior centred on one half, worth ten observations, as is usual for small samples.
     estimate = float(np.log1p(-theta_hat * excess).mean())

@@ -39,8 +39,8 @@ class Group:
 
     @property
     def task_name(self) -> str:
-        """What its tasks are called on the dashboard."""
-        return f"simulate-{self.title}-{self.problem}"
+        """What its tasks are called on the dashboard, which cuts names at the first hyphen before a digit."""
+        return f"simulate:{self.title}:{self.problem}".replace("-", "_")
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON."""

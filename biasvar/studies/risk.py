@@ -337,17 +337,18 @@ class RiskStudy(BaseModel):
         """Return the empty labelled summary."""
         cells = {"hypothesis": len(self.hypotheses), "n_train": len(self.n_train), "noise": len(self.noise)}
         points = len(self.problem.f)
-        out = xr.Dataset(coords=self._coordinates())
+        sizes = {**cells, "versus": len(self.hypotheses), self._x_dim: points}
+        variables: dict[str, Any] = {}
 
-        def add(name: str, dims: tuple[str, ...], label: str, unit: str, fill: Any = np.nan) -> None:
-            shape = tuple({**cells, "versus": len(self.hypotheses), self._x_dim: points}[dim] for dim in dims)
-            out[name] = (dims, np.full(shape, fill), {"long_name": label} | ({"units": unit} if unit else {}))
+        def add(name: str, dims: tuple[str, ...], label: str, unit: str = "", fill: Any = np.nan) -> None:
+            dtype = object if fill == "" else None
+            values = np.full(tuple(sizes[dim] for dim in dims), fill, dtype)
+            variables[name] = (dims, values, {"long_name": label} | ({"units": unit} if unit else {}))
 
-        axes = tuple(cells)
+        axes, pairs = tuple(cells), ("hypothesis", "versus", "n_train", "noise")
         for name, label in _LABELS.items():
             add(name, axes, label, "y^2")
             add(f"{name}_se", axes, f"standard error of {name}", "y^2")
-        pairs = ("hypothesis", "versus", "n_train", "noise")
         add("excess_risk_difference", pairs, "excess risk less that of versus", "y^2")
         add("excess_risk_difference_se", pairs, "standard error of excess_risk_difference, paired", "y^2")
         add("target", (self._x_dim,), "target f at x", "y")
@@ -356,12 +357,12 @@ class RiskStudy(BaseModel):
             unit = "y" if name == "mean_prediction" else "y^2"
             add(name, (*axes, self._x_dim), label, unit)
             add(f"{name}_se", (*axes, self._x_dim), f"standard error of {name}", unit)
-        add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2", "")
-        add("replicates", axes, "random training sets behind the numbers", "", 0)
-        add("block_count", axes, "independent blocks behind the standard errors", "", 0)
-        for name, label in (("status", "what can be said of the numbers"), ("status_reason", "why, in words")):
-            out[name] = (axes, np.full(tuple(cells.values()), "", dtype=object), {"long_name": label})
-        return out
+        add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2")
+        add("replicates", axes, "random training sets behind the numbers", fill=0)
+        add("block_count", axes, "independent blocks behind the standard errors", fill=0)
+        add("status", axes, "what can be said of the numbers", fill="")
+        add("status_reason", axes, "why, in words", fill="")
+        return xr.Dataset(variables, self._coordinates())
 
     def summarise(self, source: BlockSource) -> xr.Dataset:
         """Turn blocks into risks and errors with standard errors."""

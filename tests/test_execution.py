@@ -1,0 +1,464 @@
+"""The engine: the same bits everywhere, resume, extension, repair, refusal."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import ROOT, small_study
+
+import biasvar as bv
+from biasvar.errors import StoreError, StoreLockedError, StudyChangedError, StudyError
+from biasvar.execution import graph
+from biasvar.execution.lock import exclusive, holder
+from biasvar.execution.store import Store
+
+
+class Noisy:
+    """A user's own set, with simulated label noise: the mean label, at every place."""
+
+    def fit_predict(self, x, y, at, rng):
+        return np.repeat(y.mean(axis=1, keepdims=True), at.shape[1], axis=1)
+
+
+def everything():
+    """A study with every way of fitting: nested, mapped, smoothed and simulated."""
+    return small_study(
+        hypotheses={
+            "H1": bv.Polynomial(1),
+            "H3": bv.Polynomial(3),
+            "ridge": bv.Ridge(2, 0.1),
+            "near": bv.NearestNeighbors(2),
+            "mean": Noisy(),
+        },
+        n_train=[10, 12],
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Digest of the study run one task after another: the specification of all other ways."""
+    path = tmp_path_factory.mktemp("reference") / "store.zarr"
+    bv.run(everything(), path, scheduler="synchronous")
+    return bv.digest(path)
+
+
+@pytest.fixture(scope="module")
+def client():
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("blocks_per_chunk", [3, 16])
+def test_same_bits_on_local_schedulers(scheduler, blocks_per_chunk, store, reference):
+    bv.run(everything(), store, scheduler=scheduler, blocks_per_chunk=blocks_per_chunk)
+    assert bv.digest(store) == reference
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_same_bits_on_a_cluster(client, workers, store, reference):
+    address = client.cluster.scheduler_address
+    assert len(client.scheduler_info()["workers"]) == 2
+    bv.run(everything(), store, scheduler=address if workers == 1 else None, blocks_per_chunk=5 * workers)
+    assert bv.digest(store) == reference
+
+
+def test_same_bits_with_single_block_tasks(store, reference):
+    bv.run(everything(), store, scheduler="synchronous", blocks_per_chunk=1)
+    assert bv.digest(store) == reference
+
+
+def test_lazy_computes_nothing_until_asked_and_then_the_same(study, store, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bv.RiskStudy, "_simulate", lambda *a: calls.append(a))
+    lazy = bv.lazy(study)
+    assert calls == []
+    monkeypatch.undo()
+    assert all(dask.is_dask_collection(variable.data) for variable in lazy.data_vars.values())
+    xr.testing.assert_equal(lazy.compute(), bv.run(study, store))
+
+
+def test_tasks_have_readable_names(study, store):
+    from dask.utils import key_split
+
+    Store(store).adopt(study)
+    (group, *_) = study.groups()
+    records = Store(store).create(group, 16, 4, study.statistic_coordinates())
+    tasks = graph.Tasks.of(study, store, records, [1, 3])
+    assert [key_split(key) for key in tasks.__dask_keys__()] == ["simulate:H0+H1:n2"] * 2
+    optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
+    assert len(dict(optimised)) == 2  # one task a chunk, and none for chunks that are there
+
+
+def simulated_blocks(monkeypatch, study, store, **options):
+    """Run a study in this process and return which blocks were simulated."""
+    seen = []
+    simulate = type(study).simulate
+
+    def spy(self, group, block):
+        seen.append((group.path, block))
+        return simulate(self, group, block)
+
+    monkeypatch.setattr(type(study), "simulate", spy)
+    bv.run(study, store, scheduler="synchronous", **options)
+    monkeypatch.undo()
+    return seen
+
+
+def test_a_finished_store_is_not_simulated_again(study, store, monkeypatch):
+    bv.run(study, store)
+    assert simulated_blocks(monkeypatch, study, store) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"replicates": 24 * 64}, {("n2/H0+H1", b) for b in range(16, 24)} | {("n10/H0+H1", b) for b in range(16, 24)}),
+        ({"noise": [0.0, 0.1, 0.5]}, set()),  # noise is integrated: nothing is new
+        ({"n_train": [2, 5, 10]}, {("n5/H0+H1", b) for b in range(16)}),
+        (
+            {
+                "hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "H2": bv.Polynomial(2)},
+                "n_train": [2, 10],
+            },
+            {(f"n{n}/H2", b) for n in (2, 10) for b in range(16)},
+        ),
+    ],
+    ids=["replicates", "noise", "n_train", "hypotheses"],
+)
+def test_extension_simulates_only_what_is_new_and_equals_a_fresh_run(changes, expected, study, tmp_path, monkeypatch):
+    grown, fresh = tmp_path / "grown.zarr", tmp_path / "fresh.zarr"
+    before = bv.run(study, grown, blocks_per_chunk=5)  # 16 blocks: the last chunk is not full
+    seen = simulated_blocks(monkeypatch, small_study(**changes), grown)
+    assert set(seen) == expected
+    assert len(seen) == len(expected)
+    after = bv.open(grown)
+    bv.run(small_study(**changes), fresh)
+    assert bv.digest(grown) == bv.digest(fresh)
+    if "replicates" not in changes:
+        old = after.sel(hypothesis=before.hypothesis, n_train=before.n_train, noise=before.noise)
+        np.testing.assert_array_equal(old.bias2.values, before.bias2.values)
+
+
+def test_extension_of_simulated_noise_adds_only_the_new_level(store, tmp_path, monkeypatch):
+    base = {"hypotheses": {"mean": Noisy(), "H0": bv.Polynomial(0)}, "n_train": [5]}
+    bv.run(small_study(**base), store)
+    wider = small_study(**base, noise=[0.0, 0.25, 0.5])
+    assert {path for path, _ in simulated_blocks(monkeypatch, wider, store)} == {"n5/mean@0.25"}
+    bv.run(wider, tmp_path / "fresh.zarr")
+    assert bv.digest(store) == bv.digest(tmp_path / "fresh.zarr")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 1}, "seed: the store has 0, the study 1"),
+        ({"target": bv.Sine(2)}, "target"),
+        ({"n_train": [2]}, r"n_train: the store has \[10\]"),
+        ({"noise": [0.0]}, r"noise: the store has \[0.5\]"),
+        ({"hypotheses": {"H0": bv.Polynomial(0)}}, "hypotheses: the store has H1"),
+        ({"hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(2)}, "n_train": [2, 10]}, "hypotheses.H1"),
+        ({"replicates": 16 * 128, "block_size": 128}, "block_size"),
+        ({"sampler": "random"}, "sampler"),
+        ({"replicates": None, "precision": {"bias2": 1.0}}, "made with replicates"),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(changes, words, study, store):
+    bv.run(study, store)
+    before = bv.digest(store)
+    with pytest.raises(StudyChangedError, match=words):
+        bv.run(small_study(**changes), store)
+    assert bv.verify(store).ok
+    assert bv.digest(store) == before
+
+
+def test_fewer_replicates_are_refused(store):
+    bv.run(small_study(replicates=24 * 64), store)
+    with pytest.raises(StudyChangedError, match="only 1024"):
+        bv.run(small_study(), store)
+
+
+# Damage
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def garbage(path):
+    path.write_bytes(os.urandom(path.stat().st_size))
+
+
+def delete(path):
+    path.unlink()
+
+
+def swap(path):
+    other = path.with_name(str((int(path.name) + 1) % 2)) if path.name.isdigit() else path
+    mine, theirs = path.read_bytes(), other.read_bytes()
+    path.write_bytes(theirs)
+    other.write_bytes(mine)
+
+
+CHUNKS = {
+    "records": "blocks/n2/H0+H1/records/c/0/1/0",
+    "checksum": "blocks/n2/H0+H1/checksum/c/0/1",
+    "count": "blocks/n2/H0+H1/count/c/1",
+    "metadata": "blocks/n2/H0+H1/records/zarr.json",
+    "group": "blocks/n2/H0+H1/zarr.json",
+    "summary": "bias2/c/0/0/0",
+}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("harm", [truncate, garbage, delete])
+def test_verify_finds_damage_and_run_repairs_it(harm, chunk, study, store):
+    bv.run(study, store, blocks_per_chunk=8)
+    before = bv.digest(store)
+    harm(store / CHUNKS[chunk])
+    assert not bv.verify(store).ok
+    bv.run(study, store)
+    assert bv.verify(store).ok
+    assert bv.digest(store) == before
+
+
+def test_chunks_that_changed_places_are_found(study, store):
+    bv.run(study, store, blocks_per_chunk=8)
+    before = bv.digest(store)
+    records = store / "blocks/n2/H0+H1/records/c/0"
+    (records / "0").rename(records / "x")
+    (records / "1").rename(records / "0")
+    (records / "x").rename(records / "1")
+    found = bv.verify(store)
+    assert len(found.problems) == 2
+    assert "checksum" in found.problems[0]
+    bv.run(study, store)
+    assert bv.digest(store) == before
+
+
+def test_a_half_written_file_is_swept_away(study, store):
+    bv.run(study, store)
+    orphan = store / "blocks/n2/H0+H1/records/c/0/0/0.1234.partial"
+    orphan.write_bytes(b"half")
+    bv.run(study, store)
+    assert not orphan.exists()
+
+
+# Kills and locks
+
+DRIVER = """
+import sys
+import biasvar as bv
+sys.path.insert(0, {tests!r})
+from test_execution import everything
+if __name__ == "__main__":
+    print("ready", flush=True)
+    bv.run(everything(), sys.argv[1], scheduler=sys.argv[2], blocks_per_chunk=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "delay"),
+    [("synchronous", 0.0), ("synchronous", 0.3), ("threads", 0.1), ("threads", 0.4), ("processes", 0.2)],
+)
+def test_same_bits_after_the_driver_is_killed(scheduler, delay, store, reference, tmp_path):
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.format(tests=str(ROOT / "tests")))
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(store), scheduler],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    deadline = time.monotonic() + 60
+    while not list(store.glob("blocks/*/*/count/c/*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    bv.run(everything(), store, scheduler="synchronous")
+    assert bv.verify(store).ok
+    assert bv.digest(store) == reference
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_store(study, store):
+    with exclusive(store):
+        with pytest.raises(StoreLockedError, match=f"process {os.getpid()} of"):
+            bv.run(study, store)
+        assert str(os.getpid()) in (holder(store) or "")
+    assert holder(store) is None
+    bv.run(study, store)
+
+
+def test_only_one_of_many_gets_the_lock(store):
+    inside, most, refused = [], [], []
+
+    def contend():
+        for _ in range(50):
+            try:
+                with exclusive(store):
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+            except StoreLockedError:
+                refused.append(1)
+
+    threads = [threading.Thread(target=contend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(most) + len(refused) == 400
+
+
+# Stores that are something else
+
+
+def test_a_path_that_holds_something_else_is_refused_and_left_alone(study, tmp_path):
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match="not a biasvar store"):
+        bv.run(study, folder)
+    assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
+
+
+def test_a_foreign_zarr_store_is_refused_and_left_alone(study, tmp_path):
+    path = tmp_path / "foreign.zarr"
+    data = xr.Dataset({"a": ("x", np.arange(3.0))})
+    data.to_zarr(path, consolidated=False)
+    with pytest.raises(StoreError, match="something else"):
+        bv.run(study, path)
+    xr.testing.assert_identical(xr.open_zarr(path, consolidated=False).load(), data)
+
+
+def test_a_file_is_refused(study, tmp_path):
+    path = tmp_path / "file.zarr"
+    path.write_text("hello")
+    with pytest.raises(StoreError, match="not a biasvar store"):
+        bv.run(study, path)
+    assert path.read_text() == "hello"
+
+
+def test_an_unfinished_store_is_not_opened(study, store):
+    Store(store).adopt(study)
+    with pytest.raises(StoreError, match="has not finished"):
+        bv.open(store)
+
+
+def test_a_missing_store_is_told(tmp_path):
+    for read in (bv.open, bv.verify, bv.digest):
+        with pytest.raises(StoreError, match="does not exist"):
+            read(tmp_path / "nowhere.zarr")
+
+
+@pytest.mark.parametrize("scheduler", ["fast", "tcp://127.0.0.1:1"])
+def test_a_scheduler_that_is_not_there_is_told(scheduler, study, store):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(StudyError, match="scheduler"):
+        bv.run(study, store, scheduler=scheduler)
+
+
+# Opening without us
+
+
+def test_plain_xarray_opens_the_root_without_a_warning(study, store):
+    summary = bv.run(study, store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = xr.open_zarr(store).load()
+        tree = xr.open_datatree(store, engine="zarr", consolidated=False)
+    for name in summary.data_vars:
+        kind = float if summary[name].dtype == float else object
+        np.testing.assert_array_equal(opened[name].values.astype(kind), summary[name].values.astype(kind))
+    assert opened.attrs["seed"] == 0
+    assert tree["blocks/n2/H0+H1"].records.dims == ("cell", "block", "statistic")
+    assert (tree["blocks/n2/H0+H1"]["count"] == study.block_size).all()
+
+
+def test_every_variable_has_a_label_and_a_standard_error(study, store):
+    summary = bv.run(study, store)
+    for name, variable in summary.data_vars.items():
+        assert variable.attrs["long_name"], name
+    numbers = [name for name in summary.data_vars if summary[name].dims[:3] == ("hypothesis", "n_train", "noise")]
+    without = {"tail_index", "replicates", "block_count", "status", "status_reason"}
+    for name in numbers:
+        if not name.endswith("_se") and name not in without:
+            assert f"{name}_se" in summary
+
+
+# Precision
+
+
+def test_precision_adds_blocks_until_it_is_reached(store, tmp_path):
+    goal = {"expected_risk": 2e-3}
+    study = small_study(replicates=None, precision=goal, max_replicates=2**18, noise=[0.0])
+    summary = bv.run(study, store)
+    assert (summary.expected_risk_se <= goal["expected_risk"]).all()
+    replicates = summary.replicates.sel(noise=0.0)
+    assert (replicates.sel(n_train=10) < replicates.sel(n_train=2)).all()  # each size has what it needs
+    bv.run(study, tmp_path / "other.zarr", scheduler="threads", blocks_per_chunk=3)
+    assert bv.digest(store) == bv.digest(tmp_path / "other.zarr")
+
+
+def test_tighter_precision_extends(store, monkeypatch):
+    loose = small_study(replicates=None, precision={"expected_risk": 4e-3}, max_replicates=2**18, noise=[0.0])
+    tight = small_study(replicates=None, precision={"expected_risk": 2e-3}, max_replicates=2**18, noise=[0.0])
+    first = bv.run(loose, store)
+    seen = simulated_blocks(monkeypatch, tight, store)
+    n10 = int(first.replicates.sel(n_train=10).max()) // 64
+    assert min(block for path, block in seen if path.startswith("n10")) >= n10
+    with pytest.raises(StudyChangedError, match="precision"):
+        bv.run(loose, store)
+
+
+def test_precision_gives_up_at_max_replicates_and_ignores_what_has_no_error(store):
+    study = small_study(replicates=None, precision={"expected_risk": 1e-9}, max_replicates=2**11, n_train=[2])
+    summary = bv.run(study, store)
+    assert (summary.replicates == 2**11).all()
+    infinite = small_study(
+        replicates=None, precision={"variance": 1e-9}, noise=[0.5], n_train=[2], hypotheses={"H1": bv.Polynomial(1)}
+    )
+    assert int(bv.run(infinite, store.with_name("b.zarr")).replicates.max()) == 16 * 64
+
+
+# Failures of a user's set
+
+
+class Moody:
+    def fit_predict(self, x, y, at, rng):
+        if x[0, 0] > 0.5:
+            raise RuntimeError("not in the mood")
+        return np.zeros(at.shape[:2])
+
+
+def test_a_failing_set_fails_alone_and_says_why(store):
+    summary = bv.run(small_study(hypotheses={"H0": bv.Polynomial(0), "moody": Moody()}, n_train=[5]), store)
+    moody, sound = (summary.sel(hypothesis=h, n_train=5, noise=0.5) for h in ("moody", "H0"))
+    assert moody.status.item() == "failed"
+    assert "not in the mood" in moody.status_reason.item()
+    assert np.isnan(moody.expected_risk)
+    assert sound.status.item() == "ok"
+    assert bv.verify(store).ok
+
+
+def test_too_few_points_fail_in_words(store):
+    summary = bv.run(small_study(hypotheses={"H3": bv.Polynomial(3)}, n_train=[3]), store)
+    assert summary.status.values.ravel().tolist() == ["failed", "failed"]
+    assert "4 coefficients" in summary.status_reason.values.ravel()[0]
