@@ -20,7 +20,7 @@ from biasvar.execution import plan as planning
 from biasvar.execution.graph import Tasks
 from biasvar.execution.lock import exclusive
 from biasvar.execution.records import Records
-from biasvar.execution.schedulers import Compute, choose
+from biasvar.execution.schedulers import Compute, check, choose
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
@@ -117,6 +117,7 @@ def run(
     >>> round(float(summary.variance.sel(hypothesis="H0", n_train=2, noise=0.0)), 4)
     0.25
     """
+    check(scheduler)
     target = Store(Path(store))
     with exclusive(target.path):
         target.adopt(study)

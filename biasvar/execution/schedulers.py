@@ -34,6 +34,9 @@ def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None
     """
     if scheduler is None:
         scheduler = dask.config.get("scheduler", None)
+        scheduler = {"sync": "synchronous", "threading": "threads", "multiprocessing": "processes"}.get(
+            scheduler, scheduler
+        )
     client = _active_client() if scheduler in (None, "distributed", "dask.distributed") else None
     if client is not None:
         yield _on_client(client)
@@ -43,13 +46,23 @@ def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None
         with _own_cluster() as own:
             announce(f"dashboard: {own.dashboard_link}")
             yield _on_client(own)
-    elif scheduler in LOCAL or scheduler == "sync":
+    elif scheduler in LOCAL:
         yield _local(scheduler)
-    elif "://" in scheduler:
+    else:
         with _connect(scheduler) as connected:
             announce(f"dashboard: {connected.dashboard_link}")
             yield _on_client(connected)
-    else:
+
+
+def check(scheduler: str | None) -> None:
+    """Refuse what is no scheduler.
+
+    Raises
+    ------
+    StudyError
+        Naming what would be one.
+    """
+    if scheduler is not None and scheduler not in LOCAL and "://" not in scheduler:
         raise StudyError(
             f"scheduler: {scheduler!r} is unknown; use {', '.join(LOCAL)} or an address such as tcp://127.0.0.1:8786"
         )
