@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stop
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ class _Group(click.Group):
         except click.UsageError as error:
             message = f"{error.format_message()} See: biasvar --help"
         click.echo(f"biasvar: {' '.join(message.split())}", err=True)
-        ctx.exit(2)
+        return ctx.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -187,7 +188,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
             while state.messages:
                 click.echo(f"\n{state.messages.pop(0)}", err=True)
             bar.length = max(state.total, 1)
-            bar.update(state.done - bar.pos, f"worst standard error {state.worst_error:.2g}")
+            bar.update(state.done - bar.pos, _worst(state))
 
         yield report
 
@@ -203,12 +204,15 @@ def _lines() -> Iterator[Callable[[Any], None]]:
         if time.monotonic() - last > LOG_SECONDS:
             last = time.monotonic()
             click.echo(
-                f"{state.done} of {state.total} chunks, worst standard error {state.worst_error:.2g}, "
-                f"{state.seconds_left:.0f} s left",
+                f"{state.done} of {state.total} chunks, {_worst(state)}, {state.seconds_left:.0f} s left",
                 err=True,
             )
 
     yield report
+
+
+def _worst(state: Any) -> str:
+    return "no standard error yet" if math.isnan(state.worst_error) else f"worst standard error {state.worst_error:.2g}"
 
 
 def _as_json(summary: Any, path: Path) -> dict[str, Any]:

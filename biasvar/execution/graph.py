@@ -10,7 +10,7 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.execution.records import Records
+from biasvar.execution.records import Records, writing
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study
 
@@ -96,7 +96,8 @@ def simulate_chunk(
         for position in np.flatnonzero(~sound):
             outcome = study.simulate(group, first + int(position))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
-    stored.write(chunk, Chunk(records, failures), study.block_size)
+    with writing(store):
+        stored.write(chunk, Chunk(records, failures), study.block_size)
     headline = study.headline(group, records)
     mean = headline.mean(axis=1)
     count = np.full(len(mean), float(headline.shape[1]))

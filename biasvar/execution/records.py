@@ -13,7 +13,8 @@ nor exchanged files go unnoticed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from biasvar.errors import DamagedChunkError
+from biasvar.errors import DamagedChunkError, StoreError
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
@@ -175,6 +176,18 @@ class Records:
     def _count_key(self, chunk: int) -> str:
         count = self._arrays["count"]
         return f"{count.path}/{count.metadata.encode_chunk_key((chunk,))}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"store {path}: cannot be written: {error.strerror or error}; choose a path that can, or make room; "
+            "what is done is kept, and the same run goes on from there"
+        ) from error
 
 
 def checksums(group: Group, first_block: int, records: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -1,6 +1,9 @@
 """Where tasks run: in this process, on a Dask scheduler that is already there, or on a cluster of our own."""
 
+import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -113,11 +116,24 @@ def _active_client() -> Any:
 def _own_cluster() -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    with (
-        LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
+    with _no_interrupts_for_children():
+        # Failures of tasks come back with their futures; what workers log of an ending cluster is of no use.
+        cluster = LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
+    with cluster, Client(cluster) as client:
         yield client
+
+
+@contextmanager
+def _no_interrupts_for_children() -> Iterator[None]:
+    """Let processes that start here ignore Ctrl-C: it is for the driver, which then ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

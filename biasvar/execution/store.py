@@ -3,8 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import xarray as xr
 import zarr
 
 from biasvar.errors import StoreError, StudyChangedError
-from biasvar.execution.records import UNREADABLE, Records
+from biasvar.execution.records import UNREADABLE, Records, writing
 from biasvar.studies.base import Group, Study
 
 SCHEMA = 1
@@ -90,7 +89,7 @@ class Store:
         StudyChangedError
             If it holds a study that this one does not extend, with the differences.
         """
-        with _readable(self.path):
+        with writing(self.path):
             if not self.exists():
                 self.path.mkdir(parents=True, exist_ok=True)
                 zarr.create_group(self.path, attributes=_attributes(study, complete=False))
@@ -100,7 +99,7 @@ class Store:
                 f"store {self.path}: holds a different study ({'; '.join(errors)}); choose another store, or state the "
                 "study as it was"
             )
-        with _readable(self.path):
+        with writing(self.path):
             self._write_root_attributes(_attributes(study, complete=False))
 
     # Its groups
@@ -118,7 +117,7 @@ class Store:
 
     def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
         """Create a group's arrays."""
-        with _readable(self.path):
+        with writing(self.path):
             return Records.create(self.path, group, blocks, chunk, statistic)
 
     def sweep(self) -> None:
@@ -130,7 +129,7 @@ class Store:
 
     def write_summary(self, study: Study, summary: xr.Dataset) -> xr.Dataset:
         """Replace the labelled summary at the root; return it with the root's attributes."""
-        with _readable(self.path):
+        with writing(self.path):
             root = self._root("r+")
             for name in [name for name in root.array_keys() if name not in summary.variables]:
                 del root[name]
@@ -203,14 +202,3 @@ def _attributes(study: Study, complete: bool) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
         "complete": complete,
     }
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"store {path}: cannot be written: {error.strerror or error}; choose a path that can, or make room"
-        ) from error

@@ -22,7 +22,7 @@ from biasvar.montecarlo.intervals import (
     unbiased_square,
 )
 from biasvar.montecarlo.moments import RunningMean
-from biasvar.montecarlo.tails import estimate_tail_index
+from biasvar.montecarlo.tails import Tail
 
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]  # chunks (cells, blocks, statistics) in index order
 
@@ -43,8 +43,8 @@ class Series:
     deviations: NDArray[np.float64]  # (blocks,): |d_b|^2
     deviation_x: NDArray[np.float64]  # (points,): sum_b d_b(x)^2
     second_order: float  # variance of |E m - f|^2 were the bias zero
-    loss_tail: float  # estimated tail index of the loss
-    gain_tail: float  # and of the noise gain
+    loss_tail: Tail
+    gain_tail: Tail
 
     @property
     def blocks(self) -> int:
@@ -120,8 +120,8 @@ class _SecondPass:
             spread_x=self.sums,
             deviation_x=self.deviation_x,
             second_order=second_order_variance(scaled, self.blocks),
-            loss_tail=estimate_tail_index(largest_loss),
-            gain_tail=estimate_tail_index(largest_gain),
+            loss_tail=Tail.of(largest_loss),
+            gain_tail=Tail.of(largest_gain),
             **series,
         )
 
@@ -135,6 +135,7 @@ class Estimates:
     curves: dict[str, NDArray[np.float64]]
     excess: NDArray[np.float64]  # (blocks,): for paired differences
     excess_x: NDArray[np.float64]  # (points,)
+    extremes: float  # least standard error of the excess risk, from the tails of the loss
 
 
 def estimate(
@@ -143,6 +144,7 @@ def estimate(
     noise: float,
     best: tuple[NDArray[np.float64], float, float] | None,
     quadrature_error: float,
+    extremes: float,
 ) -> Estimates:
     """Decompose the expected risk of one cell at one noise level.
 
@@ -158,6 +160,8 @@ def estimate(
         What :func:`~biasvar.learning.decomposition.best_in_class` returned.
     quadrature_error : float
         How far averages over x may be off for want of test points.
+    extremes : float
+        The least standard error of the excess risk, from the tails of the loss.
     """
     blocks, irreducible = series.blocks, noise**2
     excess = series.loss + irreducible * series.gain
@@ -176,6 +180,9 @@ def estimate(
     def over_x(curve: NDArray[np.float64]) -> float:
         return float(np.hypot(sampled_x_error(problem, curve), quadrature_error))
 
+    spread = max(float(standard_error(excess)), extremes)
+    variance_spread = max(np.sqrt(square_variance(variance_influence, series.second_order)), extremes)
+    inflation = spread / standard_error(excess) if extremes else 1.0
     values = {
         "irreducible_risk": irreducible,
         "bias2": bias2,
@@ -185,15 +192,15 @@ def estimate(
         "empirical_risk": float(training.mean()),
         "generalization_gap": irreducible + float((excess - training).mean()),
     }
-    excess_error = float(np.hypot(standard_error(excess), over_x(excess_x)))
+    excess_error = float(np.hypot(spread, over_x(excess_x)))
     errors = {
         "irreducible_risk": 0.0,
         "bias2": float(np.sqrt(square_variance(influence, series.second_order) + over_x(bias2_x) ** 2)),
-        "variance": float(np.sqrt(square_variance(variance_influence, series.second_order) + over_x(variance_x) ** 2)),
+        "variance": float(np.hypot(variance_spread, over_x(variance_x))),
         "excess_risk": excess_error,
         "expected_risk": excess_error,
         "empirical_risk": float(standard_error(training)),
-        "generalization_gap": float(np.hypot(standard_error(excess - training), over_x(excess_x))),
+        "generalization_gap": float(np.hypot(max(standard_error(excess - training), extremes), over_x(excess_x))),
     }
     if best is not None:
         best_x, approximation, approximation_error = best
@@ -203,16 +210,17 @@ def estimate(
         values["estimation_error"] = values["excess_risk"] - approximation
         errors["approximation_error"] = float(np.hypot(approximation_error, quadrature_error))
         errors["best_in_class_risk"] = errors["approximation_error"]
-        errors["estimation_error"] = float(np.hypot(standard_error(excess), over_x(excess_x - best_risk_x)))
+        errors["estimation_error"] = float(np.hypot(spread, over_x(excess_x - best_risk_x)))
     curves = {
         "mean_prediction": series.mean,
         "mean_prediction_se": np.sqrt(mean_error2),
         "bias2_x": bias2_x,
         "bias2_x_se": np.sqrt(np.maximum(4 * bias**2 * mean_error2 - 2 * mean_error2**2, 2 * mean_error2**2)),
         "variance_x": variance_x,
-        "variance_x_se": np.sqrt(np.maximum(spread2, 0) + 2 * mean_error2**2),
+        # Along x, extremes are taken to add in the same proportion.
+        "variance_x_se": np.sqrt(np.maximum(spread2, 0) + 2 * mean_error2**2) * inflation,
     }
-    return Estimates(values, errors, curves, excess, excess_x)
+    return Estimates(values, errors, curves, excess, excess_x, extremes)
 
 
 def sampled_x_error(problem: Problem, curve: NDArray[np.float64]) -> float:
@@ -227,6 +235,5 @@ def sampled_x_error(problem: Problem, curve: NDArray[np.float64]) -> float:
 def paired_difference(problem: Problem, one: Estimates, other: Estimates) -> tuple[float, float]:
     """Return the difference of two excess risks under common random numbers, and its standard error."""
     difference = one.excess - other.excess
-    return float(difference.mean()), float(
-        np.hypot(standard_error(difference), sampled_x_error(problem, one.excess_x - other.excess_x))
-    )
+    spread = max(float(standard_error(difference)), float(np.hypot(one.extremes, other.extremes)))
+    return float(difference.mean()), float(np.hypot(spread, sampled_x_error(problem, one.excess_x - other.excess_x)))

@@ -119,7 +119,8 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
     """
     expected = x.shape if dim == 1 else x.shape[:-1]
     try:
-        y = np.asarray(target(x))
+        with np.errstate(all="ignore"):  # what is not finite is told below
+            y = np.asarray(target(x))
     except Exception as error:
         raise TargetError(
             f"target: {target!r} raised {type(error).__name__} on inputs of shape {x.shape}: {error}"

@@ -4,12 +4,14 @@ A loss whose tail falls like P(L > t) ~ t^-a has a mean for a > 1 only, and a Mo
 means anything for a > 2 only.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_EXCEEDANCES = 20
+EXTREMES = 10
 
 
 class Status(StrEnum):
@@ -32,6 +34,43 @@ def status_of(tail_index: float) -> Status:
     if tail_index <= 1:
         return Status.INFINITE
     return Status.SE_UNRELIABLE if tail_index <= 2 else Status.OK
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The largest losses of a sample, for what the rest of it cannot tell.
+
+    Parameters
+    ----------
+    threshold : float
+        The ``EXTREMES``-th largest loss.
+    exceedances : int
+        How many losses lie above it.
+    index : float
+        Estimated tail index.
+    """
+
+    threshold: float
+    exceedances: int
+    index: float
+
+    @classmethod
+    def of(cls, block_tops: NDArray[np.float64]) -> "Tail":
+        """Look at each block's largest losses, shape (blocks, m), ascending, NaN where a block has fewer."""
+        losses = np.sort(block_tops[np.isfinite(block_tops)])[::-1]
+        count = min(EXTREMES, len(losses) - 1)
+        return cls(float(losses[count]) if count > 0 else 0.0, max(count, 0), estimate_tail_index(block_tops))
+
+    def standard_error(self, index: float, replicates: int) -> float:
+        """Return the part of the standard error of the mean loss that is due to extremes of a known tail index.
+
+        E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail, with P(L > u) taken from the sample. Losses so
+        rare that most samples lack them are what the spread of a sample does not show; no design of the sample evens
+        them out either.
+        """
+        if not 2 < index < np.inf:
+            return 0.0
+        return float(np.sqrt(self.exceedances * self.threshold**2 * index / (index - 2)) / replicates)
 
 
 def estimate_tail_index(block_tops: NDArray[np.float64]) -> float:

@@ -459,27 +459,45 @@ class _Cells:
     def estimate(self, label: str, noise: float, best: Any, quadrature_error: float) -> Estimates | None:
         """Return what is known of one hypothesis set at one noise level; None where it failed."""
         series = self.series.get(self.key(label, noise))
-        return None if series is None else estimate(self.study.problem, series, noise, best, quadrature_error)
+        if series is None:
+            return None
+        tails = self.tails(label, noise)
+        replicates = series.blocks * self.study.block_size
+        extremes = np.hypot(
+            series.loss_tail.standard_error(tails.signal, replicates),
+            noise**2 * series.gain_tail.standard_error(tails.noise, replicates),
+        )
+        return estimate(self.study.problem, series, noise, best, quadrature_error, float(extremes))
 
-    def tail(self, label: str, noise: float) -> tuple[float, float, str]:
-        """Return tail indices of the loss without and with label noise, and how the lower one is known."""
+    def tails(self, label: str, noise: float) -> "_Tails":
+        """Return the tail indices of the loss without and with label noise, from theory where it is known."""
         hypothesis, series = self.study.hypotheses[label], self.series[self.key(label, noise)]
         known = TailIndex()
         if hasattr(hypothesis, "tail_index"):
             known = hypothesis.tail_index(self.study.inputs, self.n_train)
-        signal, gain, how = known.signal, known.noise, "by theory"
-        if np.isnan(signal):
+        signal, gain = known
+        if np.isnan(signal) and not np.isnan(gain) and self.study.inputs.dim == 1:
             # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
-            smooth = getattr(self.study.target, "smooth", False) and not np.isnan(gain) and self.study.inputs.dim == 1
-            signal = np.inf if smooth else series.loss_tail
-            how = how if smooth else "estimated from the largest losses"
-        if np.isnan(gain):
-            gain, how = series.gain_tail, "estimated from the largest losses"
+            signal = np.inf if getattr(self.study.target, "smooth", False) else signal
+        theory = [not np.isnan(signal), not np.isnan(gain)]
+        signal = signal if theory[0] else series.loss_tail.index
+        gain = gain if theory[1] else series.gain_tail.index
         if decomposition.simulates_noise(hypothesis) or noise == 0:
-            gain = np.inf
-        elif gain < signal and not np.isnan(known.noise):
-            how = "by theory"
-        return signal, min(signal, gain), how
+            gain, theory[1] = np.inf, True
+        return _Tails(signal, gain, theory[int(gain < signal)])
+
+
+class _Tails(NamedTuple):
+    """Tail indices of a cell's loss."""
+
+    signal: float
+    noise: float
+    by_theory: bool  # whether the lower one is
+
+    @property
+    def index(self) -> float:
+        """The lower one, which decides."""
+        return min(self.signal, self.noise)
 
 
 _Table = dict[str, NDArray[Any]]
@@ -498,29 +516,30 @@ def _fill(
         table[name][at], table[f"{name}_se"][at] = value, result.errors[name]
     for name, curve in result.curves.items():
         table[name][at] = curve
-    signal, index, how = cells.tail(label, noise)
-    status = status_of(index)
+    tails = cells.tails(label, noise)
+    status = status_of(tails.index)
     if status is not Status.OK:
         for name in (*_SPOILED, "variance_x"):
             table[f"{name}_se"][at] = np.nan
             if status is Status.INFINITE and not np.isnan(table[name][at]).all():
                 table[name][at] = np.inf
-        if status_of(signal) is not Status.OK:
+        if status_of(tails.signal) is not Status.OK:
             for name in ("bias2", "bias2_x", "mean_prediction"):
                 table[f"{name}_se"][at] = np.nan
-    table["tail_index"][at] = index
+    table["tail_index"][at] = tails.index
     table["block_count"][at] = len(result.excess)
     table["replicates"][at] = len(result.excess) * cells.study.block_size
     table["status"][at] = str(status)
-    table["status_reason"][at] = _reason(status, index, how)
+    table["status_reason"][at] = _reason(status, tails)
 
 
-def _reason(status: Status, index: float, how: str) -> str:
-    if status is Status.INFINITE:
-        return f"the loss has no finite mean: its tail index is {index:.3g} ({how}), not above 1"
-    if status is Status.SE_UNRELIABLE:
-        return f"the loss has no finite variance: its tail index is {index:.3g} ({how}), not above 2"
-    return ""
+def _reason(status: Status, tails: _Tails) -> str:
+    what = {Status.INFINITE: ("mean", 1), Status.SE_UNRELIABLE: ("variance", 2)}
+    if status not in what:
+        return ""
+    moment, least = what[status]
+    how = "by theory" if tails.by_theory else "estimated from the largest losses"
+    return f"the loss has no finite {moment}: its tail index is {tails.index:.3g} ({how}), not above {least}"
 
 
 def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]) -> None:

@@ -1,0 +1,246 @@
+"""The command line as people and batch jobs use it: in processes of their own."""
+
+import json
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from conftest import command, small_study
+
+import biasvar as bv
+from biasvar.cli import main
+
+SMALL = ["--set", "replicates=1024", "--set", "block_size=64"]
+
+USER_MODULE = """
+import numpy as np
+
+def parabola(x):
+    return x**2
+
+def wrong_shape(x):
+    return np.zeros(3)
+
+def not_finite(x):
+    return np.log(x)
+
+def hidden_nan(x):
+    return np.where((x > 0.5) & (x < 0.5003), np.nan, x)
+
+def raises(x):
+    raise RuntimeError("bad day")
+"""
+
+
+def test_run_show_status_verify_and_again(tmp_path):
+    first = command("run", "two-point-sine", *SMALL, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "0.50000" in first.stdout or "0.5 " in first.stdout
+    assert "infinite" in first.stdout
+    assert "tail index is 0.5 (by theory)" in first.stdout
+    shown = command("show", "two-point-sine.zarr", cwd=tmp_path)
+    assert shown.stdout.splitlines()[:10] == first.stdout.splitlines()[:10]
+    assert "complete" in command("status", "two-point-sine.zarr", cwd=tmp_path).stdout
+    verified = command("verify", "two-point-sine.zarr", cwd=tmp_path)
+    assert (verified.returncode, "all sound" in verified.stdout) == (0, True)
+    assert command("run", "two-point-sine", *SMALL, cwd=tmp_path).returncode == 0
+
+
+def test_json_is_strict_and_equals_the_store(tmp_path):
+    done = command("run", "two-point-sine", *SMALL, "--json", cwd=tmp_path)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    result = json.loads(done.stdout, parse_constant=refuse)
+    cell = next(c for c in result["cells"] if (c["hypothesis"], c["n_train"], c["noise"]) == ("H1", 2, 0.5))
+    assert cell["status"] == "infinite"
+    assert cell["expected_risk"] == "inf"
+    assert cell["expected_risk_se"] is None
+    summary = bv.open(tmp_path / "two-point-sine.zarr")
+    stored = float(summary.variance.sel(hypothesis="H0", n_train=10, noise=0.5))
+    cell = next(c for c in result["cells"] if (c["hypothesis"], c["n_train"], c["noise"]) == ("H0", 10, 0.5))
+    assert cell["variance"] == stored
+
+
+def test_damage_makes_verify_fail(tmp_path):
+    command("run", "two-point-sine", *SMALL, cwd=tmp_path)
+    chunk = next((tmp_path / "two-point-sine.zarr").glob("blocks/n2/*/records/c/0/0/0"))
+    chunk.write_bytes(b"x" + chunk.read_bytes()[1:])
+    verified = command("verify", "two-point-sine.zarr", cwd=tmp_path)
+    assert (verified.returncode, verified.stderr) == (1, "")
+    assert "is damaged" in verified.stdout
+    repaired = command("run", "two-point-sine", *SMALL, cwd=tmp_path)
+    assert (repaired.returncode, "simulating it again" in repaired.stderr) == (0, True)
+
+
+def test_plan_and_studies(tmp_path):
+    assert "4 cells, 262144 training sets" in command("plan", "two-point-sine", cwd=tmp_path).stdout
+    listed = command("studies", cwd=tmp_path).stdout
+    assert all(name in listed for name in bv.bundled())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_beside_the_study_serves_as_target(tmp_path):
+    (tmp_path / "mine.py").write_text(USER_MODULE)
+    done = command("run", "two-point-sine", *SMALL, "--set", "target=mine:parabola", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+BAD = {
+    "nosuch": (["nosuch"], ["nosuch", "two-point-sine"]),
+    "unknown key": (["--set", "colour=red"], ["colour", "red"]),
+    "wrong type": (["--set", "replicates=many"], ["replicates", "integer", "many"]),
+    "boolean": (["--set", "seed=true"], ["seed", "integer", "True"]),
+    "unknown hypothesis": (["--set", "hypotheses.H9=Spline"], ["hypotheses.H9", "Spline", "Polynomial"]),
+    "unknown field": (["--set", "hypotheses.H1.Polynomial.degre=1"], ["hypotheses.H1.Polynomial.degre", "spelling"]),
+    "n_train 0": (["--set", "n_train=[2, 0]"], ["n_train.1", "greater than 0", "got 0"]),
+    "negative noise": (["--set", "noise=[-0.5]"], ["noise.0", "-0.5"]),
+    "block size": (["--set", "block_size=1000"], ["block_size", "1000", "512 or 1024"]),
+    "too few": (["--set", "replicates=4096"], ["replicates", "4096", "at least 65536"]),
+    "no multiple": (["--set", "replicates=131073"], ["replicates", "131073", "block_size=4096"]),
+    "wrong shape": (["--set", "target=mine:wrong_shape"], ["target", "mine:wrong_shape", "(3,)", "expected (64,)"]),
+    "not finite": (["--set", "target=mine:not_finite"], ["target", "not finite", "nan"]),
+    "raises": (["--set", "target=mine:raises"], ["target", "RuntimeError", "bad day"]),
+    "no module": (["--set", "target=nowhere:f"], ["nowhere", "PYTHONPATH"]),
+    "not a store": (["--store", "mine.py"], ["mine.py", "not a biasvar store", "another path"]),
+    "unwritable": (["--store", "/proc/nowhere/x.zarr"], ["/proc/nowhere/x.zarr", "cannot be written"]),
+    "scheduler": (["--scheduler", "fast"], ["scheduler", "fast", "threads"]),
+    "set": (["--set", "novalue"], ["novalue", "key=value"]),
+    "inputs": (["--set", "inputs.Uniform.low=3"], ["inputs.Uniform", "low=3"]),
+    "both": (
+        ["--set", "precision={bias2: 0.1}", "--set", "replicates=131072", "--set", "max_replicates=1"],
+        ["max_rep"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line(case, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(USER_MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments, words = BAD[case]
+    study = [] if arguments[0] == "nosuch" else ["two-point-sine"]
+    done = CliRunner().invoke(main, ["run", *study, *arguments])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"mine.py", "__pycache__"}  # and leaves nothing behind
+
+
+def test_a_target_that_fails_only_now_and_then_is_told_and_the_store_is_sound(tmp_path):
+    (tmp_path / "mine.py").write_text(USER_MODULE)
+    done = command("run", "two-point-sine", "--set", "target=mine:hidden_nan", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "not finite at x=0.500" in done.stderr
+    assert "not finished" in command("status", "two-point-sine.zarr", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["frobnicate"], ["show"], ["run", "two-point-sine", "--colour"]])
+def test_usage_errors_are_one_line(arguments, tmp_path):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    if arguments:
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path):
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    tight = command(
+        "run", "two-point-sine", *SMALL, "--scheduler", "synchronous", cwd=tmp_path, preexec_fn=small_files_only
+    )
+    assert tight.returncode == 2
+    assert len(tight.stderr.strip().splitlines()) == 1, tight.stderr
+    assert "cannot be written: File too large" in tight.stderr
+    assert command("run", "two-point-sine", *SMALL, cwd=tmp_path).returncode == 0
+    command("run", "two-point-sine", *SMALL, "--store", "fresh.zarr", cwd=tmp_path)
+    assert bv.digest(tmp_path / "two-point-sine.zarr") == bv.digest(tmp_path / "fresh.zarr")
+
+
+STUDY = """
+name: slow
+target: Sine
+inputs: {Uniform: {low: -1, high: 1}}
+hypotheses: {slow: "mine:Slow"}
+n_train: [5]
+replicates: 1024
+block_size: 32
+sampler: random
+"""
+SLOW = """
+import time, numpy as np
+class Slow:
+    def fit_predict(self, x, y, at, rng):
+        if len(y) > 16:
+            time.sleep(0.15)
+        return np.repeat(y[:, :1], at.shape[1], axis=1)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "mine.py").write_text(SLOW)
+    arguments = [sys.executable, "-m", "biasvar.cli", "run", "study.yaml", "--scheduler", scheduler]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    store = tmp_path / "slow.zarr"
+    deadline = time.monotonic() + 60
+    while len(list(store.glob("blocks/*/*/count/c/*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    kept = len(list(store.glob("blocks/*/*/count/c/*")))
+    assert 3 <= kept < 32
+    again = command("run", "study.yaml", "--scheduler", scheduler, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert bv.verify(store).ok
+
+
+def test_a_second_run_on_the_command_line_is_refused(tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "mine.py").write_text(SLOW)
+    arguments = [sys.executable, "-m", "biasvar.cli", "run", "study.yaml"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "slow.zarr").glob("blocks/*/*/count/c/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second = command("run", "study.yaml", cwd=tmp_path)
+    assert (second.returncode, f"process {process.pid} of" in second.stderr) == (2, True)
+    assert f"process {process.pid}" in command("status", "slow.zarr", cwd=tmp_path).stdout
+    assert process.wait(timeout=120) == 0
+
+
+def test_a_terminal_gets_a_progress_bar_with_the_worst_standard_error(tmp_path):
+    parent, child = pty.openpty()
+    arguments = [sys.executable, "-m", "biasvar.cli", "run", "two-point-sine", "--set", "replicates=524288"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=child)
+    os.close(child)
+    assert process.wait(timeout=120) == 0
+    seen = os.read(parent, 100_000).decode()
+    os.close(parent)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert "simulating" in seen
+    assert "worst standard error" in seen
+
+
+def test_python_and_yaml_state_the_same_study():
+    loaded = bv.load("two-point-sine", ["name=small", "replicates=1024", "block_size=64"])
+    assert loaded.to_json() == small_study().to_json()

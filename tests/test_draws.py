@@ -1,0 +1,265 @@
+"""Draws: scrambled Sobol nets, calibration weights, streams and blocks.
+
+Statistical tests here are two-sided with a false-alarm rate of at most 1e-4 each under the seeds' randomness.
+"""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.stats import qmc
+
+from biasvar.montecarlo import calibration
+from biasvar.montecarlo.draws import Block, Purpose, Stream
+from biasvar.montecarlo.sobol import BITS, scrambled_sobol
+
+ALPHA = 1e-4
+Z = stats.norm.isf(ALPHA / 2)
+SAMPLERS = ("sobol", "random")
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def shared_digits(codes):
+    """For all pairs of integers, the position of the highest binary digit in which they differ."""
+    return np.frexp((codes[:, None] ^ codes[None, :]).astype(float))[1]
+
+
+# Scrambled Sobol points
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("log2_size", [0, 1, 4, 9])
+@pytest.mark.parametrize("dimension", [1, 3, 40])
+def test_every_coordinate_has_one_point_in_each_elementary_interval(dimension, log2_size, seed):
+    size = 2**log2_size
+    u = scrambled_sobol(generator(seed), dimension, log2_size)
+    assert u.shape == (dimension, size)
+    for row in u:
+        assert sorted((row * size).astype(int)) == list(range(size))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("log2_size", [1, 5, 10])
+def test_first_two_coordinates_have_one_point_in_each_elementary_rectangle(log2_size, seed):
+    u, v = scrambled_sobol(generator(seed), 2, log2_size)
+    for first in range(log2_size + 1):
+        second = log2_size - first
+        cells = (u * 2**first).astype(int) * 2**second + (v * 2**second).astype(int)
+        assert len(set(cells)) == 2**log2_size
+
+
+@pytest.mark.parametrize(("dimension", "skip"), [(5, 0), (3, 2), (2, 30)])
+@pytest.mark.parametrize("log2_size", [3, 7])
+def test_scrambling_is_owens_of_scipys_sequence(dimension, skip, log2_size):
+    # Nested uniform scrambling permutes digits below each prefix: how many leading digits two points share survives.
+    size = 2**log2_size
+    plain = qmc.Sobol(skip + dimension, scramble=False).random(size).T[skip:]
+    ours = scrambled_sobol(generator(1), dimension, log2_size, skip)
+    for a, b in zip(plain, ours, strict=True):
+        assert np.array_equal(shared_digits((a * size).astype(int)), shared_digits((b * size).astype(int)))
+
+
+def test_scrambling_flips_each_prefix_on_its_own():
+    # A digital shift alone would flip the second digit in both halves together.
+    together = 0
+    for seed in range(400):
+        (u,) = scrambled_sobol(generator(seed), 1, 2)
+        codes = (u * 4).astype(int)  # 00 and 10 before scrambling
+        together += (codes[0] & 1) == (codes[1] & 1)
+    assert stats.binomtest(together, 400).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_coordinates_do_not_depend_on_how_many_follow(seed):
+    few, many = (scrambled_sobol(generator(seed), dimension, 6) for dimension in (3, 17))
+    assert np.array_equal(few, many[:3])
+
+
+def test_points_lie_in_the_open_interval_and_are_exact():
+    u = scrambled_sobol(generator(), 50, 12)
+    assert u.min() > 0
+    assert u.max() < 1
+    doubled = u * 2.0 ** (BITS + 1)
+    assert np.array_equal(doubled, np.rint(doubled))
+    assert np.all(doubled % 2 == 1)
+
+
+@pytest.mark.parametrize("point", [0, 5, 15])
+def test_each_point_is_uniform(point):
+    values = [scrambled_sobol(generator(seed), 2, 4)[:, point] for seed in range(2000)]
+    for coordinate in np.transpose(values):
+        assert stats.kstest(coordinate, "uniform").pvalue > ALPHA
+
+
+def test_coordinates_are_scrambled_independently():
+    values = np.array([scrambled_sobol(generator(seed), 2, 3)[:, 0] for seed in range(2000)])
+    assert stats.pearsonr(*values.T).pvalue > ALPHA
+
+
+# Calibration
+
+
+@pytest.mark.parametrize(
+    ("dimension", "log2_size", "expected"), [(1, 9, True), (2, 9, True), (3, 12, False), (2, 8, False)]
+)
+def test_calibration_is_for_one_or_two_dimensions_and_enough_points(dimension, log2_size, expected):
+    assert calibration.applies(dimension, log2_size) is expected
+    assert not calibration.applies(0, log2_size)
+
+
+def halves(dimension, size, seed=0):
+    return generator(seed).random((2, dimension, size // 2))
+
+
+@pytest.mark.parametrize(("size", "degree"), [(512, 6), (1024, 8), (4096, 12), (2**15, 14)])
+def test_weights_average_symmetric_polynomials_of_two_variables_exactly(size, degree):
+    a, b = halves(2, size)
+    weights, (u, v) = calibration.calibrated_weights(a, b), np.concatenate([a, b], axis=1)
+    assert weights.shape == (size,)
+    assert weights.sum() == pytest.approx(1, abs=1e-12)
+    for i, j in product(range(degree + 1), repeat=2):
+        if i + j <= degree:
+            expected = 1 / ((i + 1) * (j + 1))
+            assert weights @ (u**i * v**j + u**j * v**i) / 2 == pytest.approx(expected, abs=1e-11)
+
+
+@pytest.mark.parametrize("size", [512, 4096])
+def test_weights_average_polynomials_of_one_variable_exactly(size):
+    a, b = halves(1, size)
+    weights, u = calibration.calibrated_weights(a, b), np.concatenate([a, b], axis=1)[0]
+    for power in range(7):
+        assert weights @ u**power == pytest.approx(1 / (power + 1), abs=1e-12)
+
+
+def rough(u, v):
+    return (u > 0.3) * np.exp(3 * u * v) / np.sqrt(v)
+
+
+def test_weights_leave_averages_unbiased():
+    # The mean of rough over the unit square, by quadrature to 1e-10; neither smooth nor symmetric.
+    x, w = np.polynomial.legendre.leggauss(60)
+    u, root = 0.65 + 0.35 * x[:, None], 0.5 + 0.5 * x[None, :]  # v = root**2 takes the square root away
+    expected = 0.35 * w @ (np.exp(3 * u * root**2) * 2) @ w * 0.5
+    estimates = []
+    for seed in range(800):
+        a, b = halves(2, 512, seed)
+        estimates.append(calibration.calibrated_weights(a, b) @ rough(*np.concatenate([a, b], axis=1)))
+    assert abs(np.mean(estimates) - expected) < Z * stats.sem(estimates)
+
+
+def test_calibrated_sobol_beats_plain_sobol_on_a_smooth_integrand():
+    def spread(dimension_that_hides):
+        means = []
+        for seed in range(24):
+            uniforms, weights = Block("sobol", Stream(seed, "smooth", 0), dimension_that_hides, 2**10).uniforms()
+            means.append(weights @ np.sin(uniforms[:2].sum(axis=0)))
+        return np.std(means)
+
+    assert spread(2) < spread(3) / 10
+
+
+# Streams
+
+
+def draw(seed=0, label="n_train=2", block=0, purpose=Purpose.INPUTS):
+    return int(Stream(seed, label, block).generator(purpose).integers(0, 2**63))
+
+
+def test_streams_do_not_depend_on_the_order_of_use():
+    names = list(product([0, 7], ["n_train=2", "n_train=3"], [0, 1], Purpose))
+    forwards = {name: draw(*name) for name in names}
+    backwards = {name: draw(*name) for name in reversed(names)}
+    assert forwards == backwards
+
+
+def test_streams_do_not_collide_for_big_integers():
+    seeds = [0, 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**64, 2**64 + 2**32, 2**100, 2**128 + 1, 2**160 + 5]
+    blocks = [0, 1, 2, 3, 2**16, 2**31, 2**32 - 1]
+    draws = [draw(*name) for name in product(seeds, ["n_train=2", "n_train=21", ""], blocks, Purpose)]
+    assert len(set(draws)) == len(draws)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"label": "n_train=3"}, {"block": 1}, {"purpose": Purpose.ESTIMATOR}])
+def test_a_stream_moves_with_everything_that_names_it(change):
+    assert draw(**change) != draw()
+
+
+def test_streams_of_consecutive_blocks_are_uncorrelated():
+    values = np.array([Stream(0, "a", block).generator(Purpose.INPUTS).random(64) for block in range(200)])
+    pooled = np.concatenate([a * b for a, b in pairwise(values - 0.5)])
+    assert abs(pooled.mean()) < Z * stats.sem(pooled)
+
+
+# Blocks
+
+SHAPES = [(1, 8), (2, 512), (2, 4096), (7, 64), (40, 16), (5, 1)]  # of dimension and size, with and without calibration
+
+
+def block(sampler, dimension, size, number=0):
+    return Block(sampler, Stream(3, "block", number), dimension, size)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("dimension", "size"), SHAPES)
+def test_a_block_is_points_in_the_open_cube_with_weights_that_sum_to_one(sampler, dimension, size):
+    uniforms, weights = block(sampler, dimension, size).uniforms()
+    assert uniforms.shape == (dimension, size)
+    assert weights.shape == (size,)
+    assert weights.sum() == pytest.approx(1, abs=1e-13)
+    assert uniforms.min() > 0
+    assert uniforms.max() < 1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("dimension", "size"), SHAPES)
+@pytest.mark.parametrize("count", [1, 5])
+def test_normals_never_change_the_inputs(sampler, dimension, size, count):
+    alone, noisy = block(sampler, dimension, size), block(sampler, dimension, size)
+    before, weights = alone.uniforms()
+    normals = noisy.normals(count)
+    after, same_weights = noisy.uniforms()
+    assert normals.shape == (count, size)
+    assert np.isfinite(normals).all()
+    assert np.array_equal(before, after)
+    assert np.array_equal(weights, same_weights)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("size", [64, 512])  # the latter calibrated
+def test_normals_are_normal_and_independent_of_the_inputs(sampler, size):
+    blocks = [block(sampler, 2, size, number) for number in range(2000)]
+    inputs = np.array([b.uniforms()[0][0, -1] for b in blocks])
+    normals = np.array([b.normals(2)[:, -1] for b in blocks])
+    for noise in normals.T:
+        assert stats.kstest(noise, "norm").pvalue > ALPHA
+        assert stats.spearmanr(inputs, noise).pvalue > ALPHA
+    assert stats.spearmanr(*normals.T).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("dimension", [3, 6])
+def test_normals_are_further_coordinates_of_the_same_sequence(dimension):
+    draws, size = block("sobol", dimension, 64), 64
+    plain = (qmc.Sobol(dimension + 2, scramble=False).random(size).T * size).astype(int)
+    codes = (stats.norm.cdf(draws.normals(2)) * size).astype(int)
+    for theirs, ours in zip(plain[dimension:], codes, strict=True):
+        assert np.array_equal(shared_digits(theirs), shared_digits(ours))
+
+
+def test_random_blocks_are_independent_uniforms():
+    uniforms, weights = block("random", 3, 4096).uniforms()
+    assert np.array_equal(weights, np.full(4096, 1 / 4096))
+    for row in uniforms:
+        assert stats.kstest(row, "uniform").pvalue > ALPHA
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_block_without_random_inputs_still_has_noise(sampler):
+    draws = block(sampler, 0, 32)
+    uniforms, weights = draws.uniforms()
+    assert uniforms.shape == (0, 32)
+    assert weights.sum() == pytest.approx(1)
+    assert draws.normals(4).std() == pytest.approx(1, abs=0.35)

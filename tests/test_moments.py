@@ -1,0 +1,251 @@
+"""Moments, jackknife errors, intervals and tail indices, against numpy, scipy and brute force.
+
+Statistical tests have a false-alarm rate of at most 1e-4 each under the seeds' randomness, unless they say otherwise.
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from biasvar.montecarlo import intervals, moments
+from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
+
+reals = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+def rows(least=1, most=40, points=3):
+    return hnp.arrays(float, st.tuples(st.integers(least, most), st.integers(1, points)), elements=reals)
+
+
+@st.composite
+def weighted(draw):
+    values = draw(rows())
+    weights = draw(hnp.arrays(float, values.shape[1], elements=st.floats(0.01, 1)))
+    return values, weights / weights.sum()
+
+
+# Averages
+
+
+@given(values=rows(), data=st.data())
+def test_running_mean_has_the_same_bits_however_rows_are_chunked(values, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=6)))
+    state = moments.RunningMean.of(np.split(values, cuts))
+    whole = moments.RunningMean.of([values])
+    assert state.count == whole.count == len(values)
+    assert state.mean.tobytes() == whole.mean.tobytes()
+
+
+@given(values=rows())
+def test_running_mean_is_the_mean(values):
+    mean = moments.RunningMean.of([values]).mean
+    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-12, atol=1e-14 * np.abs(values).max())
+
+
+def test_running_mean_does_not_keep_its_rows():
+    values = np.ones((1, 2))
+    state = moments.RunningMean.of([values])
+    values[:] = 7
+    assert state.mean.tolist() == [1, 1]
+
+
+@given(case=weighted())
+def test_weighted_moments_are_numpys(case):
+    values, weights = case
+    scale = np.abs(values).max() + 1
+    mean = moments.weighted_mean(values, weights)
+    variance = moments.weighted_variance(values, mean, weights)
+    covariance = moments.weighted_covariance(values, mean, weights)
+    expected = np.atleast_2d(np.cov(values, aweights=weights, ddof=0))
+    np.testing.assert_allclose(mean, np.average(values, axis=1, weights=weights), atol=1e-12 * scale)
+    np.testing.assert_allclose(covariance, expected, rtol=1e-9, atol=1e-12 * scale**2)
+    np.testing.assert_allclose(variance, np.diag(expected), rtol=1e-9, atol=1e-12 * scale**2)
+
+
+def test_weighted_variance_survives_a_large_mean():
+    values = 1e9 + np.array([[0.0, 1.0, 2.0, 3.0]])
+    weights = np.full(4, 0.25)
+    assert moments.weighted_variance(values, moments.weighted_mean(values, weights), weights) == pytest.approx([1.25])
+
+
+@given(
+    values=hnp.arrays(float, st.integers(0, 60), elements=st.floats(-100, 100) | st.sampled_from([0.0, 1.0])),
+    count=st.integers(1, 20),
+)
+@settings(deadline=None)  # the first call compiles
+def test_largest_is_the_end_of_a_sort(values, count):
+    kept = np.sort(values)[-count:]
+    expected = np.concatenate([np.full(count - len(kept), np.nan), kept])
+    np.testing.assert_array_equal(moments.largest(values, count), expected)
+
+
+# Squared means: the estimate, its jackknife and its variance
+
+
+def norms(blocks):
+    """What the square of a mean of vectors (B, points) is estimated from."""
+    mean = blocks.mean(axis=0)
+    deviations = blocks - mean
+    return mean @ mean, deviations @ mean, (deviations**2).sum(axis=1)
+
+
+def corrected_square(blocks):
+    mean_square, _, deviations = norms(blocks)
+    return intervals.unbiased_square(mean_square, deviations)
+
+
+def test_unbiased_square_is_unbiased_over_all_samples():
+    # Every way to draw four blocks from a law on three points, so that the expectation is a finite sum.
+    law, probabilities = np.array([[0.0, 1.0], [2.0, -1.0], [5.0, 3.0]]), np.array([0.5, 0.3, 0.2])
+    total = 0.0
+    for draws in product(range(3), repeat=4):
+        total += probabilities[list(draws)].prod() * corrected_square(law[list(draws)])
+    mean = probabilities @ law
+    assert total == pytest.approx(mean @ mean, rel=1e-12)
+
+
+@given(blocks=rows(least=3, most=12))
+def test_square_influence_is_the_leave_one_out_jackknife(blocks):
+    count = len(blocks)
+    left_out = np.array([corrected_square(np.delete(blocks, b, axis=0)) for b in range(count)])
+    pseudo = count * corrected_square(blocks) - (count - 1) * left_out
+    _, products, deviations = norms(blocks)
+    scale = count**2 * (np.abs(blocks).max() + 1e-9) ** 2
+    np.testing.assert_allclose(
+        intervals.square_influence(products, deviations), pseudo - pseudo.mean(), atol=1e-12 * scale
+    )
+
+
+def square_and_variance(blocks):
+    mean_square, products, deviations = norms(blocks)
+    second_order = intervals.second_order_variance(blocks - blocks.mean(axis=0), len(blocks))
+    influence = intervals.square_influence(products, deviations)
+    return intervals.unbiased_square(mean_square, deviations), intervals.square_variance(influence, second_order)
+
+
+@pytest.mark.parametrize("blocks", [16, 64])
+def test_variance_of_a_square_is_true_where_the_mean_is_large(blocks):
+    # Averages over 4000 samples: each side of the comparison is known to 3 %, so 12 % is four standard errors.
+    rng = np.random.default_rng(blocks)
+    samples = rng.normal(1.0, [0.5, 1.0, 2.0], (4000, blocks, 3))
+    estimates, variances = np.transpose([square_and_variance(sample) for sample in samples])
+    assert np.mean(variances) == pytest.approx(np.var(estimates), rel=0.12)
+
+
+@pytest.mark.parametrize("blocks", [16, 64])
+def test_variance_of_a_square_is_not_too_small_where_the_mean_is_zero(blocks):
+    rng = np.random.default_rng(blocks)
+    scales = np.array([0.5, 1.0, 2.0])
+    samples = rng.normal(0.0, scales, (4000, blocks, 3))
+    estimates, variances = np.transpose([square_and_variance(sample) for sample in samples])
+    exact = 2 * (scales**4).sum() / (blocks * (blocks - 1))
+    assert np.var(estimates) == pytest.approx(exact, rel=0.2)  # the heavy right tail of a chi-square
+    assert np.mean(variances) > 0.9 * exact
+
+
+def test_second_order_variance_is_estimated_without_much_bias():
+    rng = np.random.default_rng(0)
+    scales = np.array([0.5, 1.0, 2.0])
+    samples = rng.normal(0.0, scales, (3000, 32, 3))
+    estimates = [intervals.second_order_variance(s - s.mean(axis=0), 32) for s in samples]
+    assert np.mean(estimates) == pytest.approx(2 * (scales**4).sum() / (32 * 31), rel=0.07)
+
+
+@given(blocks=hnp.arrays(float, st.tuples(st.integers(1, 3), st.integers(2, 30)), elements=reals))
+def test_standard_error_is_scipys(blocks):
+    expected = stats.sem(blocks, axis=-1)
+    np.testing.assert_allclose(intervals.standard_error(blocks), expected, rtol=1e-10, atol=1e-9)
+
+
+@given(
+    estimate=reals,
+    error=st.floats(1e-6, 1e3),
+    blocks=st.integers(2, 10_000),
+    level=st.sampled_from([0.5, 0.9, 0.95, 0.999]),
+)
+def test_interval_is_students(estimate, error, blocks, level):
+    expected = stats.t.interval(level, blocks - 1, loc=estimate, scale=error)
+    np.testing.assert_allclose(intervals.interval(estimate, error, blocks, level), expected, rtol=1e-7, atol=1e-9)
+
+
+# Tails
+
+
+def tops(losses, kept=moments.TAIL_SIZE):
+    """Each block's largest losses, as a record keeps them."""
+    return np.array([moments.largest(row, kept) for row in losses])
+
+
+SIZES = [(16, 16), (32, 128), (64, 4096), (256, 1)]  # blocks and replicates in each; the first is the smallest allowed
+
+
+@pytest.mark.parametrize("index", [0.8, 1.5, 3.0])
+def test_tail_index_of_pareto_losses(index):
+    # Thirty samples of some 200 exceedances each: their median is known to about 5 %, and the prior moves it less.
+    losses = np.random.default_rng(0).pareto(index, (30, 32, 1024)) + 1
+    estimates = [estimate_tail_index(tops(sample)) for sample in losses]
+    assert np.median(estimates) == pytest.approx(index, rel=0.2)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_tail_index_does_not_depend_on_units(scale):
+    losses = np.random.default_rng(0).pareto(1.5, (32, 1024))
+    assert estimate_tail_index(tops(losses * scale)) == pytest.approx(estimate_tail_index(tops(losses)), rel=1e-6)
+
+
+@pytest.mark.parametrize(("blocks", "size"), SIZES)
+def test_losses_without_a_mean_are_noticed(blocks, size):
+    losses = np.random.default_rng(1).pareto(0.5, (100, blocks, size))
+    found = [status_of(estimate_tail_index(tops(sample))) for sample in losses]
+    assert sum(status is Status.INFINITE for status in found) >= 95
+
+
+LIGHT = {
+    "uniform": lambda rng, shape: rng.random(shape),
+    "arcsine": lambda rng, shape: np.sin(3 * rng.random(shape)) ** 2,
+    "beta": lambda rng, shape: rng.beta(0.1, 1.0, shape),  # most losses next to nothing, none above one
+    "exponential": lambda rng, shape: rng.standard_exponential(shape),
+    "squared normal": lambda rng, shape: rng.standard_normal(shape) ** 2,
+}
+
+
+@pytest.mark.parametrize(("blocks", "size"), SIZES)
+@pytest.mark.parametrize("law", LIGHT)
+def test_losses_with_all_moments_are_hardly_ever_flagged(law, blocks, size):
+    # A false flag takes away a standard error: one study in fifty is the most that is fit for use.
+    reps = 200 if blocks * size < 10_000 else 10
+    rng = np.random.default_rng(2)
+    flagged = sum(
+        status_of(estimate_tail_index(tops(LIGHT[law](rng, (blocks, size))))) is not Status.OK for _ in range(reps)
+    )
+    assert flagged <= 0.02 * reps + 3.7 * np.sqrt(0.02 * reps)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e300])
+def test_constant_losses_have_no_tail(value):
+    assert estimate_tail_index(tops(np.full((16, 16), value))) == np.inf
+
+
+@pytest.mark.parametrize("blocks", [1, 16])
+def test_no_losses_have_no_tail(blocks):
+    assert estimate_tail_index(np.full((blocks, 16), np.nan)) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("index", "status"),
+    [
+        (0.5, "infinite"),
+        (1.0, "infinite"),
+        (np.nextafter(1, 2), "se_unreliable"),
+        (2.0, "se_unreliable"),
+        (np.nextafter(2, 3), "ok"),
+        (np.inf, "ok"),
+    ],
+)
+def test_status_of_tail_indices(index, status):
+    assert status_of(index) == status

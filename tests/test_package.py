@@ -1,0 +1,126 @@
+"""The package as a whole: rooms, imports, wheel, README."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import biasvar as bv
+
+PACKAGE = ROOT / "biasvar"
+ROOMS = ["errors", "montecarlo", "learning", "studies", "execution", "report", "cli"]  # each may import those before it
+NOT_BEFORE = {"dask": "execution", "distributed": "execution", "zarr": "execution", "xarray": "studies"}
+MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(path):
+    """Yield all modules that a file imports, lazily or not, but for type checking."""
+    tree = ast.parse((ROOT / path).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(path):
+    return path.parts[1].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room(path) != "__init__"], ids=str)
+def test_imports_go_down_the_list(path):
+    here = ROOMS.index(room(path))
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "biasvar" and len(parts) > 1 and parts[1] != "__version__":
+            assert ROOMS.index(parts[1]) <= here, f"{path} imports {module}"
+        if parts[0] in NOT_BEFORE:
+            assert here >= ROOMS.index(NOT_BEFORE[parts[0]]), f"{path} imports {module}"
+
+
+def test_there_is_no_import_cycle():
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    edges = {name: {module for module in imports(path) if module in names} - {name} for name, path in names.items()}
+    del edges["biasvar"]  # the table of public names
+    while edges:
+        leaves = {name for name, targets in edges.items() if not targets & edges.keys()}
+        assert leaves, f"cycle among {sorted(edges)}"
+        edges = {name: targets for name, targets in edges.items() if name not in leaves}
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import biasvar", ["numpy", "dask", "xarray", "zarr", "numba", "pydantic"]),
+        ("import biasvar.learning.decomposition", ["dask", "xarray", "zarr", "distributed", "pandas"]),
+        ("import biasvar.cli", ["numpy", "dask", "xarray", "zarr"]),
+        ("import biasvar as bv; bv.run; bv.RiskStudy", ["distributed", "sklearn", "matplotlib", "scipy.stats"]),
+    ],
+)
+def test_imports_stay_light(statement, absent):
+    code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in bv.__all__:
+        if name != "__version__":
+            assert getattr(bv, name).__doc__.strip().splitlines()[0].endswith((".", ";")), name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = bv.nonsense
+
+
+@pytest.mark.slow
+def test_a_study_runs_from_an_installed_wheel(tmp_path):
+    """Build a wheel, install it without dependencies beside those of this environment, and run from afar."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel], check=True)
+    # The dependencies are those of this environment, seen through a path file; biasvar itself is the wheel's.
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    paths = [p for p in sys.path if p.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("\n".join(paths) + "\n")
+    where = subprocess.run(
+        [python, "-c", "import biasvar; print(biasvar.__file__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(tmp_path / "venv")
+    done = subprocess.run(
+        [tmp_path / "venv" / "bin" / "biasvar", "run", "two-point-sine", "--json", "--set", "replicates=65536"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert len(json.loads(done.stdout)["cells"]) == 8
+
+
+def test_the_readme_test_command_is_what_ci_runs():
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    commands = re.findall(r"```(?:sh|bash|console)\n(.*?)```", readme, flags=re.DOTALL)
+    (test,) = [line for command in commands for line in command.splitlines() if "pytest" in line]
+    assert test in ci
+
+
+def test_no_numbers_in_the_readme_are_invented(tmp_path):
+    """The table of the README is what the command prints."""
+    readme = (ROOT / "README.md").read_text()
+    study = bv.load("two-point-sine")
+    from biasvar.report.tables import risk_table
+
+    table = risk_table(bv.run(study, tmp_path / "store.zarr"))
+    assert [line for line in table.splitlines() if line not in readme] == []
