@@ -11,6 +11,7 @@ from dask.delayed import delayed
 
 from biasvar.errors import StudyError
 from biasvar.execution.plan import TASKS_WANTED
+from biasvar.execution.store import study_attributes
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study
 
@@ -51,7 +52,7 @@ def lazy(study: Study) -> xr.Dataset:
     blocks = study.planned_blocks()
     parts = [(group, _records(study, group, blocks[group.problem])) for group in study.groups()]
     summary = delayed(_summarise, name=f"summarise-{tokenize(study.to_json())}")(study, parts)
-    layout = study.layout()
+    layout = study.layout().assign_attrs(study_attributes(study))
     return layout.assign(
         {
             name: variable.copy(

@@ -4,6 +4,7 @@ What is stored is the only truth. The driver asks the store which chunks are mis
 scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -92,7 +93,8 @@ def run(
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about a second's worth unless given. Changes no result.
     progress : callable, optional
-        Called with a :class:`Progress` when a task has finished.
+        Called with a :class:`Progress` when a task has finished; by default only its messages, such as the address
+        of a dashboard, are printed.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def run(
     with exclusive(target.path):
         target.adopt(study)
         target.sweep()
-        driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or (lambda _: None))
+        driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or _tell)
         blocks = study.planned_blocks()
         while True:
             driver.fill(blocks)
@@ -132,6 +134,11 @@ def run(
                 break
             blocks = following
         return target.write_summary(study, summary)
+
+
+def _tell(progress: Progress) -> None:
+    while progress.messages:
+        print(progress.messages.pop(0), file=sys.stderr)
 
 
 def open_store(store: str | PathLike[str]) -> xr.Dataset:

@@ -16,7 +16,7 @@ from biasvar.errors import StudyError
 from biasvar.execution.graph import Tasks
 
 LOCAL = ("synchronous", "threads", "processes")
-CLUSTER_SECONDS = 20.0  # below, starting worker processes costs more than they save
+CLUSTER_SECONDS = 10.0  # below, starting worker processes costs more than they save
 Done = Callable[[str, Any], None]  # told the layer and the result of each finished task
 Compute = Callable[[Sequence[Tasks], Done], None]
 

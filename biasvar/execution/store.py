@@ -92,7 +92,7 @@ class Store:
         with writing(self.path):
             if not self.exists():
                 self.path.mkdir(parents=True, exist_ok=True)
-                zarr.create_group(self.path, attributes=_attributes(study, complete=False))
+                zarr.create_group(self.path, attributes=_root_attributes(study, complete=False))
                 return
         if errors := study.extension_errors(self.study_json()):
             raise StudyChangedError(
@@ -100,7 +100,7 @@ class Store:
                 "study as it was"
             )
         with writing(self.path):
-            self._write_root_attributes(_attributes(study, complete=False))
+            self._write_root_attributes(_root_attributes(study, complete=False))
 
     # Its groups
 
@@ -138,9 +138,11 @@ class Store:
                 if str(label) in root and getattr(root[str(label)], "shape", None) != variable.shape:
                     del root[str(label)]
             # With the attributes, for xarray replaces the root's: killed before the next line, it is still our store.
-            unfinished = summary.assign_attrs(_attributes(study, complete=False))
+            unfinished = summary.assign_attrs(_root_attributes(study, complete=False))
             unfinished.to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
-            self._write_root_attributes(_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)})
+            self._write_root_attributes(
+                _root_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)}
+            )
             with warnings.catch_warnings():
                 # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
                 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -162,7 +164,9 @@ class Store:
                 f"biasvar status {self.path}"
             )
         summary: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None)
-        return summary
+        # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
+        labels = {name: summary[name].astype(object) for name in summary.coords if summary[name].dtype.kind == "T"}
+        return summary.assign_coords(labels)
 
     # Zarr
 
@@ -188,7 +192,8 @@ def dataset_digest(dataset: xr.Dataset) -> str:
     return total.hexdigest()
 
 
-def _attributes(study: Study, complete: bool) -> dict[str, Any]:
+def study_attributes(study: Study) -> dict[str, Any]:
+    """Return what is to be known of a study beside its results."""
     from importlib.metadata import version
 
     text = json.dumps(study.to_json(), sort_keys=True)
@@ -198,7 +203,10 @@ def _attributes(study: Study, complete: bool) -> dict[str, Any]:
         "study": text,
         "study_hash": hashlib.sha256(text.encode()).hexdigest(),
         "seed": study.seed,
-        "cells": [[group.problem, cell] for group in study.groups() for cell in group.cells],
         "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
-        "complete": complete,
     }
+
+
+def _root_attributes(study: Study, complete: bool) -> dict[str, Any]:
+    cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
+    return study_attributes(study) | {"cells": cells, "complete": complete}

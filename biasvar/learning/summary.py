@@ -182,7 +182,8 @@ def estimate(
 
     spread = max(float(standard_error(excess)), extremes)
     variance_spread = max(np.sqrt(square_variance(variance_influence, series.second_order)), extremes)
-    inflation = spread / standard_error(excess) if extremes else 1.0
+    gap_spread = max(float(standard_error(excess - training)), extremes)
+    inflation = spread / float(standard_error(excess)) if spread > 0 else 1.0
     values = {
         "irreducible_risk": irreducible,
         "bias2": bias2,
@@ -200,7 +201,7 @@ def estimate(
         "excess_risk": excess_error,
         "expected_risk": excess_error,
         "empirical_risk": float(standard_error(training)),
-        "generalization_gap": float(np.hypot(max(standard_error(excess - training), extremes), over_x(excess_x))),
+        "generalization_gap": float(np.hypot(gap_spread, over_x(excess_x))),
     }
     if best is not None:
         best_x, approximation, approximation_error = best

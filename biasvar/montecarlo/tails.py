@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 MIN_EXCEEDANCES = 20
 EXTREMES = 10
+LEAST_INDEX = 2.1  # an estimate below says that the variance is not seen yet, not how large it is
 
 
 class Status(StrEnum):
@@ -62,15 +63,24 @@ class Tail:
         return cls(float(losses[count]) if count > 0 else 0.0, max(count, 0), estimate_tail_index(block_tops))
 
     def standard_error(self, index: float, replicates: int) -> float:
-        """Return the part of the standard error of the mean loss that is due to extremes of a known tail index.
+        """Return the part of the standard error of the mean loss that is due to extremes.
 
-        E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail, with P(L > u) taken from the sample. Losses so
-        rare that most samples lack them are what the spread of a sample does not show; no design of the sample evens
-        them out either.
+        E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample.
+        Losses so rare that most samples lack them are what the spread of a sample does not show; no design of the
+        sample evens them out either. Far from its limit the tail may fall more slowly than theory says of the limit,
+        so a is the estimated index where that is lower.
+
+        Parameters
+        ----------
+        index : float
+            The loss's tail index; 0 is returned unless it is finite and above 2.
+        replicates : int
+            Size of the sample.
         """
         if not 2 < index < np.inf:
             return 0.0
-        return float(np.sqrt(self.exceedances * self.threshold**2 * index / (index - 2)) / replicates)
+        a = min(index, max(self.index, LEAST_INDEX))
+        return float(np.sqrt(self.exceedances * self.threshold**2 * a / (a - 2)) / replicates)
 
 
 def estimate_tail_index(block_tops: NDArray[np.float64]) -> float:

@@ -495,8 +495,8 @@ class _Tails(NamedTuple):
     by_theory: bool  # whether the lower one is
 
     @property
-    def index(self) -> float:
-        """The lower one, which decides."""
+    def lower(self) -> float:
+        """The index that decides."""
         return min(self.signal, self.noise)
 
 
@@ -517,7 +517,7 @@ def _fill(
     for name, curve in result.curves.items():
         table[name][at] = curve
     tails = cells.tails(label, noise)
-    status = status_of(tails.index)
+    status = status_of(tails.lower)
     if status is not Status.OK:
         for name in (*_SPOILED, "variance_x"):
             table[f"{name}_se"][at] = np.nan
@@ -526,7 +526,7 @@ def _fill(
         if status_of(tails.signal) is not Status.OK:
             for name in ("bias2", "bias2_x", "mean_prediction"):
                 table[f"{name}_se"][at] = np.nan
-    table["tail_index"][at] = tails.index
+    table["tail_index"][at] = tails.lower
     table["block_count"][at] = len(result.excess)
     table["replicates"][at] = len(result.excess) * cells.study.block_size
     table["status"][at] = str(status)
@@ -539,7 +539,7 @@ def _reason(status: Status, tails: _Tails) -> str:
         return ""
     moment, least = what[status]
     how = "by theory" if tails.by_theory else "estimated from the largest losses"
-    return f"the loss has no finite {moment}: its tail index is {tails.index:.3g} ({how}), not above {least}"
+    return f"the loss has no finite {moment}: its tail index is {tails.lower:.3g} ({how}), not above {least}"
 
 
 def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]) -> None:

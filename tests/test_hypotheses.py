@@ -1,0 +1,422 @@
+"""One contract for every hypothesis set: the record of a block holds the moments of somebody else's fits.
+
+The other fits are scikit-learn's and numpy's, one training set at a time; a set that is linear in the labels is known
+by its fits to unit labels, so that the noise it passes on is known as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.tree import DecisionTreeRegressor
+
+import biasvar as bv
+from biasvar.errors import StudyError
+from biasvar.learning import hypotheses
+from biasvar.learning.decomposition import Cell, Problem, Record, refuses, simulate_block, simulates_noise
+from biasvar.montecarlo.draws import Block, Purpose, Stream
+from biasvar.montecarlo.moments import TAIL_SIZE
+
+LINE, NORMAL, PLANE, SPACE = bv.Uniform(-1, 1), bv.Normal(0.3, 2), bv.Uniform(-1, 1, dim=2), bv.Normal(dim=12)
+DESIGN = bv.FixedDesign([-0.9, -0.3, 0.1, 0.35, 0.8, 1.0])
+
+
+# Other people's fits: (training inputs, labels, where to predict, seeds) -> predictions, for one training set
+
+
+def polyfit(degree):
+    return lambda x, y, at, seeds: np.polynomial.Polynomial.fit(x, y, degree)(at)
+
+
+def scikit(estimator):
+    def fit(x, y, at, seeds):
+        model = clone(estimator).set_params(**seeds)
+        return model.fit(x.reshape(len(x), -1), y).predict(at.reshape(len(at), -1))
+
+    return fit
+
+
+def polynomials(degree, dim, model):
+    return scikit(make_pipeline(PolynomialFeatures(degree, include_bias=False), model)) if degree else mean_of_labels
+
+
+def mean_of_labels(x, y, at, seeds):
+    return np.full(len(at), y.mean())
+
+
+def lstsq(features):
+    def fit(x, y, at, seeds):
+        x, at = (a.reshape(len(a), -1)[:, :features] for a in (x, at))
+        return at @ np.linalg.lstsq(x, y, rcond=None)[0]
+
+    return fit
+
+
+def kernel_smoother(bandwidth):
+    def fit(x, y, at, seeds):
+        x, at = x.reshape(len(x), -1), at.reshape(len(at), -1)
+        density = stats.norm.pdf(at[:, None], x[None], bandwidth).prod(axis=2)
+        return density @ y / density.sum(axis=1)
+
+    return fit
+
+
+def interp(x, y, at, seeds):
+    order = np.argsort(x)
+    return np.interp(at, x[order], y[order])
+
+
+@dataclass(frozen=True)
+class Member:
+    """A hypothesis set, where it is fitted, and the same fit by other people."""
+
+    hypothesis: Any
+    fit: Callable[..., Any]
+    inputs: Any = LINE
+    n_train: int = 6
+    seeds: tuple[str, ...] = ()
+
+    def __str__(self):
+        return f"{type(self.hypothesis).__name__}-{getattr(self.hypothesis, 'degree', '')}-n{self.n_train}-d{self.inputs.dim}"
+
+
+TREE = DecisionTreeRegressor(max_depth=2, max_features=1, splitter="random")
+BAGGING = BaggingRegressor(DecisionTreeRegressor(splitter="random"), n_estimators=3)
+
+MEMBERS = [
+    Member(bv.Polynomial(0), mean_of_labels),
+    Member(bv.Polynomial(1), polyfit(1), n_train=2),
+    Member(bv.Polynomial(1), polyfit(1), NORMAL),
+    Member(bv.Polynomial(4), polyfit(4), n_train=9),
+    Member(bv.Polynomial(3), polyfit(3), DESIGN),
+    Member(bv.Polynomial(2), polynomials(2, 2, LinearRegression()), PLANE, n_train=10),
+    Member(bv.Ridge(0, 2.0), mean_of_labels),
+    Member(bv.Ridge(3, 0.5), polynomials(3, 1, SklearnRidge(0.5)), NORMAL),
+    Member(bv.Ridge(5, 0.01), polynomials(5, 1, SklearnRidge(0.01)), n_train=4),  # more coefficients than points
+    Member(bv.Ridge(2, 0.1), polynomials(2, 2, SklearnRidge(0.1)), PLANE),
+    Member(bv.LeastSquares(1), lstsq(1), NORMAL),
+    Member(bv.LeastSquares(4), lstsq(4), SPACE),
+    Member(bv.LeastSquares(6), lstsq(6), SPACE),  # p = n
+    Member(bv.LeastSquares(7), lstsq(7), SPACE),  # minimum norm
+    Member(bv.LeastSquares(12), lstsq(12), SPACE),
+    Member(bv.NearestNeighbors(1), scikit(KNeighborsRegressor(1))),
+    Member(bv.NearestNeighbors(3), scikit(KNeighborsRegressor(3)), PLANE),
+    Member(bv.NearestNeighbors(6), mean_of_labels, SPACE),
+    Member(bv.KernelSmoother(0.4), kernel_smoother(0.4)),
+    Member(bv.KernelSmoother(0.8), kernel_smoother(0.8), PLANE),
+    Member(bv.Interpolator(), interp),
+    Member(bv.Interpolator(), interp, DESIGN),
+    Member(bv.Interpolator(), mean_of_labels, n_train=1),
+    Member(bv.Constant(0.7), lambda x, y, at, seeds: np.full(len(at), 0.7)),
+    Member(bv.Estimator(LinearRegression()), scikit(LinearRegression()), PLANE),
+    Member(bv.Estimator(TREE), scikit(TREE), PLANE, 12, ("random_state",)),
+    Member(bv.Estimator(BAGGING), scikit(BAGGING), LINE, 12, ("estimator__random_state", "random_state")),
+]
+LINEAR = [member for member in MEMBERS if not simulates_noise(member.hypothesis)]
+
+
+def target(x):
+    return np.exp(x)
+
+
+def target_in_space(x):
+    return np.exp(0.5 * x[..., 0]) - x[..., -1]
+
+
+def problem_of(member):
+    return Problem.of(target if member.inputs.dim == 1 else target_in_space, member.inputs, 48, 0)
+
+
+def block_of(member, size=12, sampler="random"):
+    return Block(sampler, Stream(0, "contract", 0), member.inputs.dimension(member.n_train), size)
+
+
+def simulated(member, noise, block):
+    outcomes = simulate_block(problem_of(member), [Cell(member.hypothesis, noise)], member.n_train, block)
+    assert outcomes[0].failure == ""
+    problem = problem_of(member)
+    return Record(len(problem.f)).unpack(outcomes[0].record)
+
+
+def drawn(member, block):
+    """Training inputs with the replicate first, and target values there."""
+    uniforms, _ = block.uniforms()
+    x = np.swapaxes(member.inputs.place(uniforms, member.n_train), 0, 1)
+    return x, problem_of(member).target(x)
+
+
+def other_fits(member, block, labels_of):
+    """Fit each training set by other people's code; labels_of(replicate) has shape (n, columns)."""
+    test, (x, _) = problem_of(member).test, drawn(member, block)
+    states = block.stream.generator(Purpose.ESTIMATOR).integers(0, 2**31 - 1, (block.size, len(member.seeds)))
+    out = []
+    for k, training in enumerate(x):
+        at, seeds = np.concatenate([test.x, training]), dict(zip(member.seeds, states[k].tolist(), strict=True))
+        out.append(np.transpose([member.fit(training, y, at, seeds) for y in labels_of(k).T]))
+    return np.array(out)  # (replicates, test and training points, columns)
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9 * (1 + np.abs(expected).max()))
+
+
+def top(values):
+    return np.concatenate([np.full(max(TAIL_SIZE - len(values), 0), np.nan), np.sort(values)[-TAIL_SIZE:]])
+
+
+@pytest.mark.parametrize("member", LINEAR, ids=str)
+def test_a_linear_sets_record_holds_the_moments_of_other_peoples_fits(member):
+    block, problem, n = block_of(member), problem_of(member), member.n_train
+    points, weights = len(problem.f), problem.test.weights
+    _, f = drawn(member, block)
+    maps = other_fits(member, block, lambda k: np.eye(n))
+    fitted = np.einsum("kmn,kn->km", maps, f)
+    at_test, residual = fitted[:, :points], f - fitted[:, points:]
+    gain = (maps[:, :points] ** 2).sum(axis=2)
+    leftover = np.eye(n) - maps[:, points:]
+
+    record = simulated(member, None, block)
+    close(record["mean"], at_test.mean(axis=0))
+    close(record["variance"], at_test.var(axis=0))
+    close(record["noise_gain"], gain.mean(axis=0))
+    close(record["training_error"], (residual**2).mean())
+    close(record["training_noise_gain"], (leftover**2).sum(axis=(1, 2)).mean() / n)
+    close(record["largest_noise_gain"], top(gain @ weights))
+    if (
+        member.inputs.dim == 1
+    ):  # elsewhere test points are sampled, and losses in coefficient space leave out a constant
+        best = problem_best(member, problem)
+        close(record["largest_loss"], top(((at_test - best) ** 2) @ weights))
+
+
+def problem_best(member, problem):
+    """What losses are measured from: the best in class for sets in coefficient space, the target for others."""
+    if not hasattr(member.hypothesis, "linear_model"):
+        return problem.f
+    columns = np.vander(problem.test.x, getattr(member.hypothesis, "degree", 0) + 1)
+    if isinstance(member.hypothesis, bv.LeastSquares):
+        columns = problem.test.x[:, None]
+    root = np.sqrt(problem.test.weights)
+    return columns @ np.linalg.lstsq(columns * root[:, None], problem.f * root, rcond=None)[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("member", [m for m in MEMBERS if simulates_noise(m.hypothesis)], ids=str)
+def test_a_sampled_sets_record_holds_the_moments_of_other_peoples_fits(member, noise):
+    block, problem = block_of(member), problem_of(member)
+    points = len(problem.f)
+    _, f = drawn(member, block)
+    labels = f + noise * block.normals(member.n_train).T
+    fitted = other_fits(member, block, lambda k: labels[k][:, None])[..., 0]
+    at_test = fitted[:, :points]
+
+    record = simulated(member, noise, block)
+    close(record["mean"], at_test.mean(axis=0))
+    close(record["variance"], at_test.var(axis=0))
+    close(record["training_error"], ((labels - fitted[:, points:]) ** 2).mean())
+    close(record["largest_loss"], top((at_test - problem.f) ** 2 @ problem.test.weights))
+    assert not record["noise_gain"].any()
+    assert record["training_noise_gain"] == 0
+
+
+def test_every_set_is_a_member():
+    public = {getattr(hypotheses, name) for name in hypotheses.__all__} - {hypotheses.TailIndex}
+    assert {type(member.hypothesis) for member in MEMBERS} == public
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=str)
+def test_records_average_over_weighted_replicates(member):
+    # Calibrated weights differ from replicate to replicate: none but weighted means have them sum to one.
+    if not 1 <= member.inputs.dimension(member.n_train) <= 2:
+        pytest.skip("calibration is for two random numbers a training set")
+    block, problem = block_of(member, 512, "sobol"), problem_of(member)
+    _, weights = block.uniforms()
+    fitted = other_fits(member, block, lambda k: drawn(member, block)[1][k][:, None])[:, : len(problem.f), 0]
+    close(simulated(member, 0.0 if simulates_noise(member.hypothesis) else None, block)["mean"], weights @ fitted)
+
+
+# Whoever else is there
+
+
+COMPANY = [
+    *(bv.Polynomial(degree) for degree in range(6)),
+    *(bv.Ridge(degree, penalty) for degree in (1, 4) for penalty in (0.1, 1.0)),
+    bv.NearestNeighbors(2),
+    bv.KernelSmoother(0.5),
+    bv.Interpolator(),
+    bv.Constant(),
+    bv.Estimator(TREE),
+]
+
+
+def cells_of(sets):
+    return [Cell(s, noise) for s in sets for noise in ((0.0, 0.5) if simulates_noise(s) else (None,))]
+
+
+def records(cells, inputs, n_train, size, sampler):
+    problem = Problem.of(target if inputs.dim == 1 else target_in_space, inputs, None, 0)
+    block = Block(sampler, Stream(0, "company", 0), inputs.dimension(n_train), size)
+    return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block)]
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+@pytest.mark.parametrize("inputs", [LINE, NORMAL], ids=repr)
+def test_a_record_has_the_same_bits_in_any_company(inputs, sampler):
+    cells = cells_of(COMPANY)
+    together = records(cells, inputs, 8, 64, sampler)
+    assert records(cells[::-1], inputs, 8, 64, sampler) == together[::-1]
+    for cell, record in zip(cells, together, strict=True):
+        assert records([cell], inputs, 8, 64, sampler) == [record]
+
+
+@pytest.mark.parametrize("size", [1024, 8192])
+@pytest.mark.parametrize("n_train", [12, 100])
+def test_a_polynomials_record_has_the_same_bits_in_any_company(n_train, size):
+    # Large blocks are cut in tiles whose size depends on the highest degree.
+    cells = cells_of([bv.Polynomial(degree) for degree in (0, 1, 2, 5, 9)])
+    together = records(cells, LINE, n_train, size, "sobol")
+    for cell, record in zip(cells, together, strict=True):
+        assert records([cell], LINE, n_train, size, "sobol") == [record]
+
+
+def test_least_squares_records_have_the_same_bits_in_any_company():
+    cells = cells_of([bv.LeastSquares(k) for k in (1, 3, 7, 8, 9, 12)])
+    together = records(cells, SPACE, 8, 256, "sobol")
+    for cell, record in zip(cells, together, strict=True):
+        assert records([cell], SPACE, 8, 256, "sobol") == [record]
+
+
+# Noise integrated or simulated
+
+
+class Simulated:
+    """The same fits, with nothing known but how to fit."""
+
+    def __init__(self, member):
+        self.member = member
+
+    def fit_predict(self, x, y, at, rng):
+        return np.array([self.member.fit(*case, {}) for case in zip(x, y, at, strict=True)])
+
+
+TWINS = [
+    Member(bv.Polynomial(0), mean_of_labels, n_train=3),
+    Member(bv.Polynomial(1), polyfit(1), NORMAL, n_train=12),
+    Member(bv.Ridge(2, 0.3), polynomials(2, 1, SklearnRidge(0.3))),
+    Member(bv.LeastSquares(2), lstsq(2), SPACE, n_train=9),
+    Member(bv.LeastSquares(12), lstsq(12), SPACE, n_train=3),
+    Member(bv.NearestNeighbors(2), scikit(KNeighborsRegressor(2))),
+    Member(bv.KernelSmoother(0.5), kernel_smoother(0.5)),
+    Member(bv.Interpolator(), interp, DESIGN),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("member", TWINS, ids=str)
+def test_integrated_noise_agrees_with_simulated_noise(member):
+    # Four standard errors from 64 blocks: a false alarm has probability 2e-4 a comparison.
+    study = bv.RiskStudy(
+        name="twins",
+        target=target if member.inputs.dim == 1 else target_in_space,
+        inputs=member.inputs,
+        hypotheses={"integrated": member.hypothesis, "simulated": Simulated(member)},
+        n_train=member.n_train,
+        noise=[0.0, 0.7],
+        replicates=1024,
+        block_size=16,
+        test_points=32,
+    )
+    result = bv.lazy(study).compute(scheduler="synchronous").squeeze("n_train")
+    assert (result.status == "ok").all()
+    for name in ("bias2", "variance", "expected_risk", "empirical_risk", "generalization_gap"):
+        one, other = (result.sel(hypothesis=label) for label in ("integrated", "simulated"))
+        error = np.hypot(one[f"{name}_se"], other[f"{name}_se"])
+        assert (abs(one[name] - other[name]) <= 4 * error + 1e-12).all(), name
+    paired = result.sel(hypothesis="integrated", versus="simulated")
+    assert (abs(paired.excess_risk_difference) <= 4 * paired.excess_risk_difference_se + 1e-12).all()
+    assert paired.excess_risk_difference_se.sel(noise=0.0) < 1e-12  # the same fits of the same training sets
+
+
+# Sets that cannot be fitted
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "inputs", "n_train", "message"),
+    [
+        (bv.Polynomial(3), LINE, 3, "4 coefficients"),
+        (bv.Polynomial(2), PLANE, 5, "6 coefficients"),
+        (bv.LeastSquares(3), PLANE, 9, "more than the 2 coordinates"),
+        (bv.NearestNeighbors(4), LINE, 3, "at least 4"),
+        (bv.Interpolator(), PLANE, 9, "one-dimensional"),
+    ],
+)
+def test_sets_say_why_they_cannot_be_fitted(hypothesis, inputs, n_train, message):
+    assert message in refuses(hypothesis, inputs, n_train)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=str)
+def test_sets_do_not_refuse_what_they_can_do(member):
+    assert refuses(member.hypothesis, member.inputs, member.n_train) is None
+
+
+class Raises:
+    def fit_predict(self, x, y, at, rng):
+        raise ZeroDivisionError("by design")
+
+
+class WrongShape:
+    def weights(self, x, at):
+        return np.zeros((len(x), 1, x.shape[1]))
+
+
+class NotFinite:
+    def fit_predict(self, x, y, at, rng):
+        return np.full((len(y), at.shape[1]), np.inf)
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [(Raises(), "ZeroDivisionError: by design"), (WrongShape(), "expected (8, 12, 4)"), (NotFinite(), "not finite")],
+)
+def test_a_set_that_fails_says_so_and_disturbs_no_other(bad, sentence):
+    problem = Problem.of(target, LINE, 8, 0)
+    block = Block("sobol", Stream(0, "failing", 0), 4, 8)
+    sound = Cell(bv.Polynomial(1), None)
+    failed, outcome = simulate_block(problem, [Cell(bad, 0.0), sound], 4, block)
+    (alone,) = simulate_block(problem, [sound], 4, block)
+    assert sentence in failed.failure
+    assert np.isnan(failed.record).all()
+    assert outcome.failure == ""
+    assert np.array_equal(outcome.record, alone.record)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: bv.Polynomial(-1), "greater than or equal to 0"),
+        (lambda: bv.Polynomial(1.5), "valid integer"),
+        (lambda: bv.Ridge(1, 0.0), "greater than 0"),
+        (lambda: bv.NearestNeighbors(0), "greater than 0"),
+        (lambda: bv.KernelSmoother(-1), "greater than 0"),
+        (lambda: bv.Estimator(3), "no fit, predict and get_params"),
+        (lambda: bv.Estimator({"sklearn.tree": {}}), "module:Class"),
+    ],
+)
+def test_impossible_sets_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_estimator_that_does_not_exist_is_a_study_error():
+    with pytest.raises(StudyError, match="has no class 'Forrest'"):
+        _ = bv.Estimator({"sklearn.ensemble:Forrest": {}}).prototype
