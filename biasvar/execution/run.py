@@ -29,6 +29,7 @@ from biasvar.studies.base import Chunk, Group, Study
 
 WAVE = 4096  # tasks that the scheduler is given at a time, so that it never holds millions
 MAX_REPAIRS = 3
+KEEP_BYTES = 1 << 25  # of one group's records; larger groups are read once a pass, so that memory stays flat
 
 
 @dataclass
@@ -163,16 +164,25 @@ class StoredBlocks:
     def __init__(self, store: Store, blocks: Mapping[str, int]) -> None:
         self.blocks = blocks
         self.records = {group: records for group, records in store.groups().items() if group.problem in blocks}
+        self._kept: dict[Group, list[Chunk]] = {}
 
     def groups(self) -> list[Group]:
         """Return the stored groups of the study's problems."""
         return list(self.records)
 
     def chunks(self, group: Group) -> Iterator[Chunk]:
-        """Yield a group's blocks, as many as the study needs."""
+        """Iterate over a group's blocks, as many as the study needs."""
+        if group not in self._kept and self._bytes(group) <= KEEP_BYTES:
+            self._kept = {group: list(self._read(group))}  # summaries pass over a group more than once
+        return iter(self._kept[group]) if group in self._kept else self._read(group)
+
+    def _read(self, group: Group) -> Iterator[Chunk]:
         stop, records = self.blocks[group.problem], self.records[group]
         for chunk in range(-(-stop // records.chunk_size)):
             yield records.read(chunk, stop)
+
+    def _bytes(self, group: Group) -> int:
+        return 8 * len(group.cells) * group.statistics * self.blocks[group.problem]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from biasvar.montecarlo.intervals import (
     standard_error,
     unbiased_square,
 )
-from biasvar.montecarlo.moments import RunningMean
+from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]  # chunks (cells, blocks, statistics) in index order
@@ -70,7 +70,6 @@ class _SecondPass:
     """Collect what depends on the overall average."""
 
     def __init__(self, problem: Problem, layout: Record, average: RunningMean) -> None:
-        assert average.mean is not None
         self.problem, self.layout, self.blocks = problem, layout, average.count
         self.average = layout.unpack(average.mean)
         self.bias = self.average["mean"] - problem.f
@@ -88,25 +87,23 @@ class _SecondPass:
         # (m - f)^2 less what the square of the overall bias has of each block: the block's influence on the variance.
         influence = loss_x - (self.bias**2 + average["variance"]) - 2 * self.bias * deviation
         gain = parts["noise_gain"] - average["noise_gain"]
-        for row in range(len(rows)):  # one after another, so that how blocks were chunked changes no bit
-            self.loss_x += loss_x[row] / self.blocks
-            self.deviation_x += deviation[row] ** 2
-            self.sums[0] += influence[row] ** 2
-            self.sums[1] += influence[row] * gain[row]
-            self.sums[2] += gain[row] ** 2
+        self.loss_x = add_in_order(self.loss_x, loss_x / self.blocks)
+        self.deviation_x = add_in_order(self.deviation_x, deviation**2)
+        products = np.stack([influence**2, influence * gain, gain**2], axis=1)
+        self.sums = add_in_order(self.sums, products)
         if sum(len(part) for part in self.head) < MAX_PAIRED_BLOCKS:
             self.head.append(parts["mean"].copy())
         for name, values in {
-            "loss": [row @ weights for row in loss_x],
-            "gain": [row @ weights for row in parts["noise_gain"]],
+            "loss": (loss_x * weights).sum(axis=1),
+            "gain": (parts["noise_gain"] * weights).sum(axis=1),
             "training": parts["training_error"],
             "training_gain": parts["training_noise_gain"],
-            "products": [row @ (weights * self.bias) for row in deviation],
-            "deviations": [row @ weights for row in deviation**2],
+            "products": (deviation * (weights * self.bias)).sum(axis=1),
+            "deviations": (deviation**2 * weights).sum(axis=1),
             "largest_loss": parts["largest_loss"],
             "largest_gain": parts["largest_noise_gain"],
         }.items():
-            self.series.setdefault(name, []).append(np.array(values))
+            self.series.setdefault(name, []).append(values.copy())
 
     def finish(self) -> Series:
         series = {name: np.concatenate(parts) for name, parts in self.series.items()}

@@ -51,9 +51,14 @@ def largest(values, count):  # type: ignore[no-untyped-def]
     return top
 
 
+def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add ``rows`` (count, ...) to ``total`` one after another, so that how they were chunked changes no bit."""
+    return np.asarray(np.cumsum(np.concatenate([total[None], rows]), axis=0)[-1])
+
+
 @dataclass
 class RunningMean:
-    """Average arrays that arrive in index order, with Chan's update: a mergeable state.
+    """Average arrays that arrive in index order, centred on the first: a mergeable state.
 
     Examples
     --------
@@ -65,13 +70,23 @@ class RunningMean:
     """
 
     count: int = 0
-    mean: NDArray[np.float64] | None = None
+    first: NDArray[np.float64] | None = None
+    total: NDArray[np.float64] | None = None
 
     def add(self, rows: NDArray[np.float64]) -> None:
-        """Take in rows (blocks, ...) one after another, so that how they were chunked changes no bit."""
-        for row in rows:
-            self.count += 1
-            self.mean = row.copy() if self.mean is None else self.mean + (row - self.mean) / self.count
+        """Take in rows (blocks, ...), of which there is at least one."""
+        if self.first is None:
+            self.first, self.total = rows[0].copy(), np.zeros_like(rows[0])
+        assert self.total is not None
+        self.total = add_in_order(self.total, rows - self.first)
+        self.count += len(rows)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Average of all rows so far."""
+        assert self.first is not None
+        assert self.total is not None
+        return self.first + self.total / self.count
 
     @classmethod
     def of(cls, chunks: Iterable[NDArray[np.float64]]) -> "RunningMean":

@@ -82,12 +82,25 @@ class Estimator:
     def _fit_one(
         self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], states: dict[str, int]
     ) -> NDArray[np.float64]:
-        from sklearn.base import clone
-
-        estimator = clone(self.prototype)
+        estimator = self._clone()
         if states:
             estimator.set_params(**states)
         return np.asarray(estimator.fit(x, y).predict(at), dtype=float).reshape(-1)
+
+    def _clone(self) -> Any:
+        from sklearn.base import clone
+
+        if self._plain_parameters is None:
+            return clone(self.prototype)
+        # What clone() comes to for parameters that need no cloning themselves, at a tenth of its time.
+        return type(self.prototype)(**self._plain_parameters)
+
+    @cached_property
+    def _plain_parameters(self) -> dict[str, Any] | None:
+        """The prototype's parameters, if numbers, text and the like are all that it consists of."""
+        parameters = self.prototype.get_params(deep=False)
+        plain = all(value is None or isinstance(value, bool | int | float | str) for value in parameters.values())
+        return dict(parameters) if plain and vars(self.prototype).keys() == parameters.keys() else None
 
 
 def _describe(value: Any) -> Any:

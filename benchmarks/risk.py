@@ -1,0 +1,296 @@
+"""Risk studies against what one could use instead, in one run on one core.
+
+    pip install 'biasvar[benchmarks]'
+    python benchmarks/risk.py
+
+Rows are problems, columns are ways to solve them, numbers are replicates (random training sets, with everything that is
+fitted to one) per second of CPU time. Every measurement lasts at least ``--seconds``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[variable] = "1"  # before numpy is imported
+
+import numpy as np
+from mlxtend.evaluate import bias_variance_decomp
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.tree import DecisionTreeRegressor
+
+import biasvar as bv
+from biasvar.montecarlo.draws import Block, Stream
+
+NOISE = tuple(round(0.1 * k, 1) for k in range(10))
+GRID = np.linspace(-1, 1, 64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a study, and the same by other means; each function takes a number of replicates."""
+
+    title: str
+    study: Callable[[int], bv.RiskStudy]
+    numpy: Callable[[int], None] | None
+    rounds: Callable[[int], None]  # mlxtend
+    bare: Callable[[int], None] | None = None  # the fits alone, by the library that makes them
+
+
+def lines(replicates: int) -> bv.RiskStudy:
+    return _study({"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)}, 2, (0.0,), replicates, 2**12)
+
+
+def degrees(replicates: int) -> bv.RiskStudy:
+    return _study({f"H{d}": bv.Polynomial(d) for d in range(6)}, 30, NOISE, replicates, 2**12)
+
+
+def trees(replicates: int) -> bv.RiskStudy:
+    tree = bv.Estimator(DecisionTreeRegressor(max_depth=3))
+    return _study({"tree": tree}, 30, (0.3,), replicates, 2**6)
+
+
+def _study(sets: dict, n_train: int, noise: tuple, replicates: int, block_size: int) -> bv.RiskStudy:
+    blocks = max(16, -(-replicates // block_size))
+    return bv.RiskStudy(
+        name="benchmark",
+        target=bv.Sine(),
+        inputs=bv.Uniform(-1, 1),
+        hypotheses=sets,
+        n_train=n_train,
+        noise=noise,
+        replicates=blocks * block_size,
+        block_size=block_size,
+    )
+
+
+def numpy_lines(replicates: int) -> None:
+    """Fit constants and lines to batches of two points, and average their predictions: no loop over replicates."""
+    rng = np.random.default_rng(0)
+    for _ in range(replicates // 4096):
+        x = rng.uniform(-1, 1, (4096, 2))
+        y = np.sin(np.pi * x)
+        slope = (y[:, 1] - y[:, 0]) / (x[:, 1] - x[:, 0])
+        for a, b in ((np.zeros(4096), y.mean(axis=1)), (slope, y[:, 0] - slope * x[:, 0])):
+            g = a[:, None] * GRID + b[:, None]
+            g.mean(axis=0), g.var(axis=0)
+
+
+def numpy_degrees(replicates: int) -> None:
+    """Solve the normal equations of a batch for all noise levels at once, and average the predictions."""
+    rng = np.random.default_rng(0)
+    levels = np.array(NOISE)
+    for _ in range(max(1, replicates // 1024)):
+        x = rng.uniform(-1, 1, (1024, 30))
+        y = np.sin(np.pi * x)[..., None] + rng.standard_normal((1024, 30, 1)) * levels
+        for degree in range(6):
+            v = np.polynomial.legendre.legvander(x, degree)
+            vt = v.transpose(0, 2, 1)
+            c = np.linalg.solve(vt @ v, vt @ y)
+            g = np.polynomial.legendre.legvander(GRID, degree) @ c
+            g.mean(axis=0), g.var(axis=0), ((v @ c - y) ** 2).mean(axis=(0, 1))
+
+
+def mlxtend_rounds(estimators: list, n_train: int, levels: tuple) -> Callable[[int], None]:
+    def rounds(replicates: int) -> None:
+        rng = np.random.default_rng(0)
+        for noise in levels:
+            x = rng.uniform(-1, 1, (n_train, 1))
+            y = np.sin(np.pi * x[:, 0]) + noise * rng.standard_normal(n_train)
+            for estimator in estimators:
+                bias_variance_decomp(
+                    estimator, x, y, GRID[:, None], np.sin(np.pi * GRID), loss="mse", num_rounds=replicates
+                )
+
+    return rounds
+
+
+def bare_trees(replicates: int) -> None:
+    """Draw, fit and predict with scikit-learn, and nothing else."""
+    rng = np.random.default_rng(0)
+    for seed in range(replicates):
+        x = rng.uniform(-1, 1, (30, 1))
+        y = np.sin(np.pi * x[:, 0]) + 0.3 * rng.standard_normal(30)
+        DecisionTreeRegressor(max_depth=3, random_state=seed).fit(x, y).predict(GRID[:, None])
+
+
+CASES = [
+    Case(
+        "(a) H0 + H1, n=2",
+        lines,
+        numpy_lines,
+        mlxtend_rounds([DummyRegressor(), LinearRegression()], 2, (0.0,)),
+    ),
+    Case(
+        "(b) degrees 0-5, n=30, 10 noise levels",
+        degrees,
+        numpy_degrees,
+        mlxtend_rounds([make_pipeline(PolynomialFeatures(d), LinearRegression()) for d in range(6)], 30, NOISE),
+    ),
+    Case(
+        "(c) tree of depth 3, n=30",
+        trees,
+        None,
+        mlxtend_rounds([DecisionTreeRegressor(max_depth=3)], 30, (0.3,)),
+        bare_trees,
+    ),
+]
+
+
+def end_to_end(study: Callable[[int], bv.RiskStudy]) -> Callable[[int], None]:
+    """Run the study as a user does: plan, graph, store, summary."""
+
+    def run(replicates: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            bv.run(study(replicates), f"{folder}/store.zarr", scheduler="synchronous")
+
+    return run
+
+
+def kernel(study: Callable[[int], bv.RiskStudy]) -> Callable[[int], None]:
+    """Simulate blocks, and nothing else."""
+
+    def run(replicates: int) -> None:
+        made = study(replicates)
+        (group,) = made.groups()
+        for block in range(max(1, replicates // made.block_size)):
+            made.simulate(group, block)
+
+    return run
+
+
+def floor(study: Callable[[int], bv.RiskStudy], noise: bool = False) -> Callable[[int], None]:
+    """Draw the inputs, evaluate the target there (and draw the noise where it is simulated): no one can do without."""
+
+    def run(replicates: int) -> None:
+        made = study(replicates)
+        n = made.n_train[0]
+        for index in range(max(1, replicates // made.block_size)):
+            block = Block(made.sampler, Stream(0, "floor", index), made.inputs.dimension(n), made.block_size)
+            made.target(made.inputs.place(block.uniforms()[0], n))
+            if noise:
+                block.normals(n)
+
+    return run
+
+
+def rate(work: Callable[[int], None], seconds: float, least: int) -> float:
+    """Return replicates a CPU second: a warm-up, then ever more replicates until it takes long enough."""
+    replicates = least
+    work(replicates)
+    while True:
+        start = time.process_time()
+        work(replicates)
+        took = time.process_time() - start
+        if took >= seconds:
+            return replicates / took
+        grow = 1.2 * seconds / max(took, seconds / 50)
+        replicates = max(least, int(replicates * max(grow, 1.1)) // least * least)
+
+
+def speed(seconds: float) -> None:
+    """Print the main table."""
+    print(f"replicates per CPU second, one core, at least {seconds:g} s a number\n")
+    print("| problem | ours, `bv.run` | ours, bare kernel | NumPy | scikit-learn, bare | mlxtend | floor | ratios |")
+    print("|---|---|---|---|---|---|---|---|")
+    for case in CASES:
+        block = case.study(1).block_size
+        run = rate(end_to_end(case.study), seconds, 16 * block)
+        numbers = {
+            "ours": rate(kernel(case.study), seconds, block),
+            "numpy": rate(case.numpy, seconds, 4096) if case.numpy else None,
+            "bare": rate(case.bare, seconds, 64) if case.bare else None,
+            "mlxtend": rate(case.rounds, seconds, 8),
+            "floor": rate(floor(case.study, noise=case.bare is not None), seconds, block),
+        }
+        ratios = [f"{run / numbers['mlxtend']:.3g}x mlxtend"]
+        if numbers["numpy"]:
+            ratios.append(f"{run / numbers['numpy']:.3g}x NumPy")
+        if numbers["bare"]:
+            ratios.append(f"{numbers['bare'] / run:.2f}x the time of bare fits")
+        ratios.append(f"{numbers['floor'] / run:.3g}x the time of the floor")
+        cells = " | ".join("-" if value is None else f"{value:,.0f}" for value in numbers.values())
+        print(f"| {case.title} | {run:,.0f} | {cells} | {', '.join(ratios)} |", flush=True)
+
+
+def precision(goal: float = 1e-4) -> None:
+    """Print CPU seconds to a standard error, for both samplers."""
+    print(f"\nCPU seconds to a standard error of {goal:g} of the expected risk (H0 and H1 on the sine, no noise)\n")
+    print("| n_train | set | sobol | random | ratio |")
+    print("|---|---|---|---|---|")
+    for n in (2, 5, 10, 30):
+        took = {}
+        for sampler in ("sobol", "random"):
+            study = bv.RiskStudy(
+                name="precision",
+                target=bv.Sine(),
+                inputs=bv.Uniform(-1, 1),
+                hypotheses={"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
+                n_train=n,
+                replicates=2**21,
+                block_size=2**14,
+                sampler=sampler,
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.process_time()
+                summary = bv.run(study, f"{folder}/store.zarr", scheduler="synchronous")
+                seconds = time.process_time() - start
+            errors = summary.expected_risk_se.values.ravel()
+            took[sampler] = seconds * (errors / goal) ** 2
+        for i, label in enumerate(("H0", "H1")):
+            sobol, random = took["sobol"][i], took["random"][i]
+            print(f"| {n} | {label} | {sobol:.2g} | {random:.2g} | {random / sobol:.3g} |", flush=True)
+
+
+def memory() -> None:
+    """Print the peak memory of two-point-sine at two sizes."""
+    print("\npeak memory of two-point-sine\n\n| replicates | MB |\n|---|---|")
+    code = (
+        "import resource, sys, tempfile, biasvar as bv\n"
+        "study = bv.load('two-point-sine', ['replicates=' + sys.argv[1]])\n"
+        "bv.run(study, tempfile.mkdtemp() + '/s.zarr', scheduler='synchronous')\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    for power in (17, 24):
+        done = subprocess.run([sys.executable, "-c", code, str(2**power)], capture_output=True, text=True, check=True)
+        print(f"| 2^{power} | {float(done.stdout):.0f} |", flush=True)
+
+
+def cold_start(repeats: int = 5) -> None:
+    """Print how long the first result takes, from nothing."""
+    print(f"\ncold start, median of {repeats} wall times\n\n| command | seconds |\n|---|---|")
+    commands = {
+        'python -c "import xarray, zarr, dask.array"': [sys.executable, "-c", "import xarray, zarr, dask.array"],
+        "biasvar run two-point-sine": [sys.executable, "-m", "biasvar.cli", "run", "two-point-sine"],
+    }
+    for title, command in commands.items():
+        took = []
+        for _ in range(repeats):
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                subprocess.run(command, cwd=folder, check=True, capture_output=True)
+                took.append(time.perf_counter() - start)
+        print(f"| `{title}` | {median(took):.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=3.0, help="least CPU time of a measurement [%(default)s]")
+    args = parser.parse_args()
+    speed(args.seconds)
+    precision()
+    memory()
+    cold_start()
+
+
+if __name__ == "__main__":
+    main()
