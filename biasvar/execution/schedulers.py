@@ -80,9 +80,24 @@ def _local(name: str) -> Compute:
                 done(key[0], result)
 
         with Callback(posttask=finished):
-            compute_all(*tasks, scheduler=name)
+            compute_all(*tasks, scheduler=_getter(name))
 
     return compute
+
+
+def _getter(name: str) -> Any:
+    """Return the function behind a local scheduler's name; given the name, Dask would import distributed."""
+    if name == "threads":
+        from dask import threaded
+
+        return threaded.get
+    if name == "processes":
+        from dask import multiprocessing
+
+        return multiprocessing.get
+    from dask.local import get_sync
+
+    return get_sync
 
 
 def _on_client(client: Any) -> Compute:
