@@ -87,7 +87,8 @@ class Member:
     seeds: tuple[str, ...] = ()
 
     def __str__(self):
-        return f"{type(self.hypothesis).__name__}-{getattr(self.hypothesis, 'degree', '')}-n{self.n_train}-d{self.inputs.dim}"
+        kind = type(self.hypothesis).__name__
+        return f"{kind}-{getattr(self.hypothesis, 'degree', '')}-n{self.n_train}-d{self.inputs.dim}"
 
 
 TREE = DecisionTreeRegressor(max_depth=2, max_features=1, splitter="random")
@@ -122,6 +123,7 @@ MEMBERS = [
     Member(bv.Estimator(TREE), scikit(TREE), PLANE, 12, ("random_state",)),
     Member(bv.Estimator(BAGGING), scikit(BAGGING), LINE, 12, ("estimator__random_state", "random_state")),
 ]
+CALIBRATED = [member for member in MEMBERS if 1 <= member.inputs.dimension(member.n_train) <= 2]
 LINEAR = [member for member in MEMBERS if not simulates_noise(member.hypothesis)]
 
 
@@ -167,7 +169,7 @@ def other_fits(member, block, labels_of):
 
 
 def close(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9 * (1 + np.abs(expected).max()))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9 * (1 + np.nanmax(np.abs(expected))))
 
 
 def top(values):
@@ -234,11 +236,9 @@ def test_every_set_is_a_member():
     assert {type(member.hypothesis) for member in MEMBERS} == public
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=str)
+@pytest.mark.parametrize("member", CALIBRATED, ids=str)
 def test_records_average_over_weighted_replicates(member):
     # Calibrated weights differ from replicate to replicate: none but weighted means have them sum to one.
-    if not 1 <= member.inputs.dimension(member.n_train) <= 2:
-        pytest.skip("calibration is for two random numbers a training set")
     block, problem = block_of(member, 512, "sobol"), problem_of(member)
     _, weights = block.uniforms()
     fitted = other_fits(member, block, lambda k: drawn(member, block)[1][k][:, None])[:, : len(problem.f), 0]

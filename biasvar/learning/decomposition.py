@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.errors import BiasvarError, StudyError
 from biasvar.learning import targets
 from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
 from biasvar.learning.quadrature import TestPoints
@@ -182,7 +183,8 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
         try:
             records = attempt()
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
-            outcomes |= {i: shared.failed(f"{type(error).__name__}: {error}") for i in indices}
+            kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
+            outcomes |= {i: shared.failed(f"{kind}{error}") for i in indices}
         else:
             outcomes |= {i: shared.checked(record) for i, record in zip(indices, records, strict=True)}
     return [outcomes[i] for i in range(len(cells))]
@@ -269,7 +271,13 @@ def _attempts(shared: _Shared, cells: Sequence[Cell]) -> Iterator[_Attempt]:
         if hasattr(cell.hypothesis, "linear_model"):
             model, projection = shared.problem.model(cell.hypothesis)
             if model.shares_factorisation(shared.n_train):
-                nested.append((i, model, projection))
+                if len(projection.change) < model.size:
+                    yield (
+                        [i],
+                        partial(_refuse, f"{model.size} coefficients on {len(projection.change)} distinct points"),
+                    )
+                else:
+                    nested.append((i, model, projection))
             else:
                 yield [i], partial(_one_record, shared, model, projection)
         elif hasattr(cell.hypothesis, "weights"):
@@ -283,12 +291,12 @@ def _attempts(shared: _Shared, cells: Sequence[Cell]) -> Iterator[_Attempt]:
         yield [i for i, *_ in family], partial(_nested_records, shared, [(model, p) for _, model, p in family])
 
 
+def _refuse(reason: str) -> list[NDArray[np.float64]]:
+    raise StudyError(reason)
+
+
 def _nested_records(shared: _Shared, models: list[tuple[LinearModel, Projection]]) -> list[NDArray[np.float64]]:
     largest_model, projection = max(models, key=lambda pair: pair[0].size)
-    if len(projection.change) < largest_model.size:
-        raise ValueError(
-            f"{largest_model.size} coefficients are not determined by {len(projection.change)} distinct points"
-        )
     sizes = sorted({model.size for model, _ in models})
     fits = fit_nested(largest_model.basis, sizes, projection, shared.x, shared.f, shared.weights)
     records = {p: _coefficient_record(shared, projection, fit) for p, fit in zip(sizes, fits, strict=True)}
@@ -383,7 +391,7 @@ def _prediction_record(
 def _shaped(values: Any, shape: tuple[int, ...], hypothesis: Any, method: str) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=float)
     if array.shape != shape:
-        raise ValueError(f"{type(hypothesis).__name__}.{method} returned shape {array.shape}, expected {shape}")
+        raise StudyError(f"{type(hypothesis).__name__}.{method} returned shape {array.shape}, expected {shape}")
     return array
 
 

@@ -92,11 +92,14 @@ def orthonormal_recurrence(x: NDArray[np.float64], weights: NDArray[np.float64],
     [[0.0, 0.0, 0.57735]]
     """
     rows = np.empty((degree, 3))
+    scale = float(np.abs(x).max(initial=1.0))
     previous, current, beta = np.zeros_like(x), np.ones_like(x), 0.0
     for k in range(degree):
         alpha = float(weights @ (x * current**2))
         following = (x - alpha) * current - beta * previous
         norm = float(np.sqrt(weights @ following**2))
+        if norm <= 1e-12 * scale:
+            norm = np.inf  # no more distinct points than k + 1: all further polynomials vanish on them
         # A mean that is rounding error of zero would break the symmetry of symmetric laws.
         rows[k] = (alpha if abs(alpha) > 1e-14 * np.abs(x).max() else 0.0, beta, norm)
         previous, current, beta = current, following / norm, norm

@@ -184,13 +184,8 @@ class RiskStudy(BaseModel):
         for label, hypothesis in self.hypotheses.items():
             if not label or any(c in label for c in "/\\@\0") or label.startswith((".", "__")):
                 raise ValueError(f"hypotheses: {label!r} cannot be a label; avoid / \\ @ and a leading . or __")
-            if isinstance(hypothesis, components.Imported):
-                continue  # imported when the study runs
-            if not any(hasattr(hypothesis, name) for name in ("linear_model", "weights", "fit_predict")):
-                raise ValueError(
-                    f"hypotheses.{label}: {hypothesis!r} has no weights(x, at) and no fit_predict(x, y, at, rng); "
-                    "give it one of the two"
-                )
+            if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
+                _check_hypothesis(label, hypothesis)
 
     def _check_replicates(self) -> None:
         if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
@@ -396,6 +391,7 @@ class RiskStudy(BaseModel):
         """Simulated cells by key: one a set, or one a set and noise level where noise is simulated."""
         keys: dict[str, _Key] = {}
         for label, hypothesis in self.hypotheses.items():
+            _check_hypothesis(label, hypothesis)
             if decomposition.simulates_noise(hypothesis):
                 keys |= {f"{label}@{noise!r}": _Key(label, noise) for noise in self.noise}
             else:
@@ -575,6 +571,14 @@ def _replicate_errors(mine: Mapping[str, Any], stored: Mapping[str, Any]) -> lis
     if mine["max_replicates"] < stored["max_replicates"]:
         errors.append(f"max_replicates: the store has {stored['max_replicates']}, the study {mine['max_replicates']}")
     return errors
+
+
+def _check_hypothesis(label: str, hypothesis: Any) -> None:
+    if not any(hasattr(hypothesis, name) for name in ("linear_model", "weights", "fit_predict")):
+        raise StudyError(
+            f"hypotheses.{label}: {hypothesis!r} has no weights(x, at) and no fit_predict(x, y, at, rng); "
+            "give it one of the two"
+        )
 
 
 def _problem_name(n_train: int) -> str:
