@@ -272,10 +272,9 @@ def _attempts(shared: _Shared, cells: Sequence[Cell]) -> Iterator[_Attempt]:
             model, projection = shared.problem.model(cell.hypothesis)
             if model.shares_factorisation(shared.n_train):
                 if len(projection.change) < model.size:
-                    yield (
-                        [i],
-                        partial(_refuse, f"{model.size} coefficients on {len(projection.change)} distinct points"),
-                    )
+                    points = len(projection.change)
+                    reason = f"{model.size} coefficients cannot be determined by {points} distinct points"
+                    yield [i], partial(_refuse, reason)
                 else:
                     nested.append((i, model, projection))
             else:
