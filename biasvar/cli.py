@@ -201,7 +201,7 @@ def _lines() -> Iterator[Callable[[Any], None]]:
         nonlocal last
         while state.messages:
             click.echo(state.messages.pop(0), err=True)
-        if time.monotonic() - last > LOG_SECONDS:
+        if state.done and time.monotonic() - last > LOG_SECONDS:
             last = time.monotonic()
             click.echo(
                 f"{state.done} of {state.total} chunks, {_worst(state)}, {state.seconds_left:.0f} s left",
