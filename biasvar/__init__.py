@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from biasvar.studies.catalog import bundled as bundled
     from biasvar.studies.catalog import load as load
     from biasvar.studies.risk import RiskStudy as RiskStudy
-    from biasvar.studies.risk import confidence_interval as confidence_interval
+    from biasvar.studies.risk_summary import confidence_interval as confidence_interval
 
 _HOMES = {
     "lazy": "execution.lazy",
@@ -59,7 +59,7 @@ _HOMES = {
     "digest": "execution.verify",
     "verify": "execution.verify",
     "RiskStudy": "studies.risk",
-    "confidence_interval": "studies.risk",
+    "confidence_interval": "studies.risk_summary",
     "load": "studies.catalog",
     "bundled": "studies.catalog",
     "Uniform": "learning.inputs",

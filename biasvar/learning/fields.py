@@ -20,6 +20,11 @@ def _sequence(value: Any) -> Any:
     return tuple(_sequence(_plain(item)) for item in value)
 
 
+def one_or_more(value: Any) -> Any:
+    """Take one number for a sequence of one."""
+    return (_plain(value),) if isinstance(_plain(value), int | float) else _sequence(value)
+
+
 Real = Annotated[float, BeforeValidator(_plain), Field(allow_inf_nan=False)]
 PositiveReal = Annotated[Real, Field(gt=0)]
 NonNegativeReal = Annotated[Real, Field(ge=0)]

@@ -24,6 +24,7 @@ from biasvar.montecarlo.intervals import (
 from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
+ROUNDING = 1e-20  # of a squared error, relative to the target's square
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]  # chunks (cells, blocks, statistics) in index order
 
 
@@ -109,6 +110,8 @@ class _SecondPass:
         series = {name: np.concatenate(parts) for name, parts in self.series.items()}
         head = np.concatenate(self.head)[:MAX_PAIRED_BLOCKS]
         scaled = (head - head.mean(axis=0)) * np.sqrt(self.problem.test.weights)
+        # Of a loss that is zero but for rounding, the tail is that of rounding errors.
+        negligible = ROUNDING * float(self.problem.test.weights @ self.problem.f**2)
         largest_loss, largest_gain = series.pop("largest_loss"), series.pop("largest_gain")
         return Series(
             mean=self.average["mean"],
@@ -117,7 +120,7 @@ class _SecondPass:
             spread_x=self.sums,
             deviation_x=self.deviation_x,
             second_order=second_order_variance(scaled, self.blocks),
-            loss_tail=Tail.of(largest_loss),
+            loss_tail=Tail.of(np.where(largest_loss > negligible, largest_loss, 0.0)),
             gain_tail=Tail.of(largest_gain),
             **series,
         )
