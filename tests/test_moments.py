@@ -35,7 +35,7 @@ def weighted(draw):
 @given(values=rows(), data=st.data())
 def test_running_mean_has_the_same_bits_however_rows_are_chunked(values, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=6)))
-    state = moments.RunningMean.of(np.split(values, cuts))
+    state = moments.RunningMean.of(chunk for chunk in np.split(values, cuts) if len(chunk))
     whole = moments.RunningMean.of([values])
     assert state.count == whole.count == len(values)
     assert state.mean.tobytes() == whole.mean.tobytes()
