@@ -38,10 +38,6 @@ class DamagedChunkError(StoreError):
         return type(self), (self.group, self.chunk, self.why)
 
 
-class StoppedError(BiasvarError):
-    """Report a run that was stopped by a signal and left a store that resumes."""
-
-
 class MissingDependencyError(BiasvarError, ImportError):
     """Report an optional library that is not installed, and the command that installs it."""
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, StudyError
+from biasvar.errors import BiasvarError, MissingDependencyError, StudyError, TargetError
 from biasvar.learning import targets
 from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
 from biasvar.learning.quadrature import TestPoints
@@ -48,8 +48,13 @@ class Problem:
     @classmethod
     def of(cls, target: Any, inputs: Any, test_points: int | None, seed: int) -> "Problem":
         """Choose the test points and check the target on them."""
-        problem = cls(target, inputs, inputs.test_points(test_points, targets.breakpoints(target), seed))
-        _ = problem.f
+        test = inputs.test_points(test_points, targets.breakpoints(target), seed)
+        _read_only(test.x)
+        problem = cls(target, inputs, test)
+        if not np.array_equal(problem.f, targets.evaluate(target, test.x, inputs.dim)):
+            raise TargetError(
+                f"target: {target!r} gives different values for the same x; take what is random out of it"
+            )
         return problem
 
     @cached_property
@@ -71,13 +76,13 @@ class Problem:
         return {}
 
     def quadrature_error(self) -> float:
-        """Compare averages of f over x by this rule and by one eight times finer.
+        """Compare averages of f over x by this rule and by one cut into many more pieces.
 
         Far above rounding only where f jumps or bends between the test points.
         """
         if self.inputs.dim > 1:
             return 0.0  # sampled test points: their error is estimated from their spread
-        fine = self.inputs.test_points(8 * len(self.f), targets.breakpoints(self.target), 0)
+        fine = self.inputs.finer_points(len(self.f), targets.breakpoints(self.target))
         values = targets.evaluate(self.target, fine.x, self.inputs.dim)
         scale = 1 / np.abs(fine.x).max() if fine.x.any() else 1.0
         errors = [
@@ -104,13 +109,13 @@ class Record:
 
     @property
     def fields(self) -> dict[str, int]:
-        """Names and lengths, in order."""
+        """Names and lengths, in order; 0 stands for a single number."""
         return {
             "mean": self.points,
             "variance": self.points,
             "noise_gain": self.points,
-            "training_error": 1,
-            "training_noise_gain": 1,
+            "training_error": 0,
+            "training_noise_gain": 0,
             "largest_loss": TAIL_SIZE,
             "largest_noise_gain": TAIL_SIZE,
         }
@@ -118,23 +123,27 @@ class Record:
     @property
     def size(self) -> int:
         """Length of the row."""
-        return sum(self.fields.values())
+        return sum(max(length, 1) for length in self.fields.values())
 
     def pack(self, **values: Any) -> NDArray[np.float64]:
         """Lay named values out in a row."""
-        row, start = np.empty(self.size), 0
-        for name, length in self.fields.items():
-            row[start : start + length] = values[name]
-            start += length
+        row = np.empty(self.size)
+        for name, place in self._places.items():
+            row[place] = values[name]
         return row
 
     def unpack(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Return views of the named parts of rows (..., size); numbers that stand alone lose their axis."""
-        out, start = {}, 0
+        return {name: rows[..., place] for name, place in self._places.items()}
+
+    @cached_property
+    def _places(self) -> dict[str, int | slice]:
+        places: dict[str, int | slice] = {}
+        start = 0
         for name, length in self.fields.items():
-            out[name] = rows[..., start] if length == 1 else rows[..., start : start + length]
-            start += length
-        return out
+            places[name] = slice(start, start + length) if length else start
+            start += max(length, 1)
+        return places
 
 
 def simulates_noise(hypothesis: Any) -> bool:
@@ -175,13 +184,15 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
         One a cell. A set that fails on its own yields NaN and a sentence, and disturbs no other.
     """
     uniforms, replicate_weights = block.uniforms()
-    x = problem.inputs.place(uniforms, n_train)
-    f = targets.evaluate(problem.target, x, problem.inputs.dim)
+    x = _read_only(problem.inputs.place(uniforms, n_train))
+    f = _read_only(targets.evaluate(problem.target, x, problem.inputs.dim))
     shared = _Shared(problem, n_train, block, x, f, replicate_weights)
     outcomes: dict[int, Outcome] = {}
     for indices, attempt in _attempts(shared, cells):
         try:
             records = attempt()
+        except (MissingDependencyError, MemoryError, OSError):
+            raise  # the machine's fault, not the set's: nothing to remember
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
             kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
             outcomes |= {i: shared.failed(f"{kind}{error}") for i in indices}
@@ -246,7 +257,7 @@ class _Shared:
     @cached_property
     def rows(self) -> NDArray[np.float64]:
         """Training inputs with the replicate first, (K, n) or (K, n, dim)."""
-        return np.ascontiguousarray(np.swapaxes(self.x, 0, 1))
+        return _read_only(np.ascontiguousarray(np.swapaxes(self.x, 0, 1)))
 
     def tiles(self, numbers_each: int) -> Iterator[slice]:
         """Cut the block so that arrays of ``numbers_each`` floats a replicate stay small."""
@@ -350,7 +361,7 @@ def _sampled_record(shared: _Shared, cell: Cell) -> list[NDArray[np.float64]]:
     labels = shared.f
     if cell.noise:
         labels = labels + cell.noise * shared.block.normals(n)
-    labels = np.ascontiguousarray(labels.T)
+    labels = _read_only(np.ascontiguousarray(labels.T))
     rng = shared.block.stream.generator(Purpose.ESTIMATOR)
     predictions, training = np.empty((points, size)), np.empty(size)
     for tile in shared.tiles((points + n) * (shared.problem.inputs.dim + 1)):
@@ -387,7 +398,15 @@ def _prediction_record(
     )
 
 
+def _read_only(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Guard what all cells share: a user's set that writes into it fails, and spoils no other's numbers."""
+    array.flags.writeable = False
+    return array
+
+
 def _shaped(values: Any, shape: tuple[int, ...], hypothesis: Any, method: str) -> NDArray[np.float64]:
+    if np.iscomplexobj(values):
+        raise StudyError(f"{type(hypothesis).__name__}.{method} returned complex numbers")
     array = np.asarray(values, dtype=float)
     if array.shape != shape:
         raise StudyError(f"{type(hypothesis).__name__}.{method} returned shape {array.shape}, expected {shape}")

@@ -22,6 +22,7 @@ from biasvar.montecarlo.sobol import scrambled_sobol
 
 DEFAULT_NODES = 64  # a smooth piece, in one dimension
 DEFAULT_TEST_POINTS = 2048  # in more dimensions
+TAILS = 9.0  # standard deviations of a normal law, beyond which lies a probability of 1e-19
 TEST_REPLICATES = 16  # independent scrambles that make up those
 
 
@@ -41,6 +42,9 @@ class Inputs(Protocol):
 
     def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
         """Return the points that stand for the law in expected risk."""
+
+    def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
+        """Return a one-dimensional rule cut into more pieces, for an estimate of the error of ``test_points``."""
 
     def marginal(self) -> "Inputs":
         """Return the law of one coordinate."""
@@ -78,6 +82,11 @@ class _Independent(ABC):
             np.full(points, 1 / points),
             np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each),
         )
+
+    def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
+        """Return the quadrature rule cut at seven more places."""
+        cuts = self._quantile(np.arange(1, 8) / 8)
+        return TestPoints.deterministic(*self._rule(count, [*breakpoints, *cuts.tolist()]))
 
     def marginal(self) -> "Inputs":
         """Return the law of one coordinate."""
@@ -138,15 +147,12 @@ class Normal(_Independent):
         return quantiles
 
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        inside = [b for b in breakpoints if np.isfinite(b)]
-        if not inside:
+        if not breakpoints:
             return hermite_rule(self.mean, self.std, size)
-        # Gauss-Hermite cannot see a jump: integrate over the probability scale, piece by piece, instead.
-        from scipy.special import ndtr
-
-        cuts = ndtr((np.array(inside) - self.mean) / self.std)
-        u, weights = legendre_rule(0.0, 1.0, size, cuts.tolist())
-        return self._quantile(u), weights
+        # Gauss-Hermite cannot see a jump: integrate the density piece by piece, as far out as it is above rounding.
+        x, weights = legendre_rule(self.mean - TAILS * self.std, self.mean + TAILS * self.std, size, breakpoints)
+        weights = weights * np.exp(-0.5 * ((x - self.mean) / self.std) ** 2)
+        return x, weights / weights.sum()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -200,6 +206,10 @@ class FixedDesign:
         """Return the design itself, each point with weight 1/n."""
         x = self._x
         return TestPoints.deterministic(x, np.full(len(x), 1 / len(x)))
+
+    def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
+        """Return the design: an average over it has no quadrature error."""
+        return self.test_points(None, (), 0)
 
     def marginal(self) -> "FixedDesign":
         """Return the design of all coordinates together, one-dimensional."""

@@ -68,7 +68,8 @@ def _legendre_nodes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]
 def hermite_rule(mean: float, std: float, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return Gauss-Hermite nodes and weights of the normal law."""
     nodes, weights = roots_hermitenorm(size)
-    return mean + std * nodes, weights / weights.sum()
+    seen = weights > 0  # far out, weights underflow
+    return mean + std * nodes[seen], weights[seen] / weights[seen].sum()
 
 
 def orthonormal_recurrence(x: NDArray[np.float64], weights: NDArray[np.float64], degree: int) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ Any vectorised callable is a target. Two attributes are read where a target has 
 smooth (quadrature is split there), and ``smooth``, which says that all its derivatives are bounded on bounded sets.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ from pydantic.dataclasses import dataclass
 
 from biasvar.errors import TargetError
 from biasvar.learning.fields import STRICT, Real, Reals
-
-Target = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -125,6 +122,8 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
         raise TargetError(
             f"target: {target!r} raised {type(error).__name__} on inputs of shape {x.shape}: {error}"
         ) from error
+    if np.iscomplexobj(y):
+        raise TargetError(f"target: {target!r} returned complex numbers; return its real part if that is meant")
     if y.shape != expected:
         raise TargetError(
             f"target: {target!r} returned shape {y.shape} for inputs of shape {x.shape}, expected {expected}; "

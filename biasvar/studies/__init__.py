@@ -1,1 +1,1 @@
-"""Studies: a question with names, labels and shapes; three verbs that the engine calls, and nothing of the engine."""
+"""Studies: a question with names, labels and shapes, and what its blocks come to; nothing of the engine."""

@@ -1,5 +1,11 @@
-"""What the engine knows of a study: which numbers belong together, how one block is made, what is made of all."""
+"""What the engine knows of a study: which numbers belong together, how one block is made, what is made of all.
 
+At heart that is three verbs, ``layout``, ``simulate`` and ``summarise``; the others say what there is to do, and
+whether it is done.
+"""
+
+import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
@@ -8,10 +14,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+#: Cell keys that may stand in a path as they are: nothing that joins names, and no ending that Zarr's files have.
+_PLAIN = re.compile(r"[A-Za-z0-9_@=()-][A-Za-z0-9_@=(). -]*(?<!\.json)(?<!\.partial)(?<![. ])")
+
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that are simulated together, from the same draws: one Dask layer, one Zarr array.
+    """Cells that are simulated together, from the same draws: one Dask layer, one group of Zarr arrays.
 
     Parameters
     ----------
@@ -34,8 +43,16 @@ class Group:
 
     @property
     def path(self) -> str:
-        """Where the group lies beneath ``blocks/``. A cell is in one group only, so its first cell names a group."""
-        return f"{self.problem}/{self.title}"
+        """Where the group lies beneath ``blocks/``: readable where names are short and plain, unique always."""
+        return f"{self.problem}/{self._name}"
+
+    @property
+    def _name(self) -> str:
+        name = "+".join(self.cells)
+        if len(name) <= 80 and all(_PLAIN.fullmatch(cell) for cell in self.cells):
+            return name
+        digest = hashlib.sha256("\0".join(self.cells).encode()).hexdigest()[:12]
+        return f"{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}~{digest}"
 
     @property
     def task_name(self) -> str:

@@ -298,8 +298,8 @@ class RiskStudy(BaseModel):
         """Return the name of every number of a record, and its place within that name."""
         fields = Record(len(self.problem.f)).fields
         return {
-            "moment": np.repeat(np.array(list(fields), dtype=object), list(fields.values())),
-            "place": np.concatenate([np.arange(length) for length in fields.values()]),
+            "moment": np.repeat(np.array(list(fields), dtype=object), [max(length, 1) for length in fields.values()]),
+            "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),
         }
 
     def layout(self) -> xr.Dataset:

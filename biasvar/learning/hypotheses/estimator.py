@@ -85,7 +85,8 @@ class Estimator:
         estimator = self._clone()
         if states:
             estimator.set_params(**states)
-        return np.asarray(estimator.fit(x, y).predict(at), dtype=float).reshape(-1)
+        # Copies, for some estimators may be told to overwrite their data.
+        return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
 
     def _clone(self) -> Any:
         from sklearn.base import clone
@@ -172,6 +173,6 @@ def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        if module.split(".")[0] == "sklearn":
+        if isinstance(error, ModuleNotFoundError) and error.name == "sklearn":
             raise MissingDependencyError("scikit-learn", "estimators") from error
         raise StudyError(f"Estimator: cannot import module {module!r}: {error}") from error
