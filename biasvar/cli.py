@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from biasvar.errors import BiasvarError
 LOG_SECONDS = 5.0  # between lines of progress where there is no terminal
 
 
-class _Stop(KeyboardInterrupt):
-    """SIGTERM, made to unwind the stack as Ctrl-C does."""
+def _stop(*_: Any) -> None:
+    """Make SIGTERM unwind the stack as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 class _Group(click.Group):
@@ -36,6 +38,11 @@ class _Group(click.Group):
             message = str(error)
         except click.UsageError as error:
             message = f"{error.format_message()} See: biasvar --help"
+        except KeyboardInterrupt:
+            click.echo("\nbiasvar: stopped; what is done is kept, and the same command goes on from there", err=True)
+            sys.stderr.flush()
+            # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
+            os._exit(3)
         click.echo(f"biasvar: {' '.join(message.split())}", err=True)
         return ctx.exit(2)
 
@@ -48,6 +55,7 @@ def main() -> None:
     Exit codes: 0 done; 1 verify found damage; 2 bad input; 3 stopped, the same command goes on.
     """
     sys.path.append(os.getcwd())  # where a study's own module:function is expected
+    signal.signal(signal.SIGTERM, _stop)
 
 
 _SET = click.option(
@@ -72,7 +80,7 @@ def run(study: str, store: Path | None, changes: tuple[str, ...], scheduler: str
     loaded = load(study, changes)
     path = store or Path(f"{loaded.name}.zarr")
     started = time.monotonic()
-    with _stoppable(path), _progress() as report:
+    with _progress() as report:
         summary = run_study(loaded, path, scheduler=scheduler, progress=report)
     if as_json:
         click.echo(json.dumps(_as_json(summary, path)))
@@ -129,12 +137,13 @@ def status(store: Path, as_json: bool) -> None:
 
 @main.command()
 @_STORE
-def verify(store: Path) -> None:
+@_JSON
+def verify(store: Path, as_json: bool) -> None:
     """Check every chunk in STORE; exit code 1 if any is missing, torn or altered."""
     from biasvar.execution.verify import verify as verify_store
 
     found = verify_store(store)
-    click.echo(str(found))
+    click.echo(json.dumps(asdict(found)) if as_json else str(found))
     sys.exit(0 if found.ok else 1)
 
 
@@ -147,27 +156,6 @@ def studies() -> None:
     width = max(len(name) for name in found)
     for name in found:
         click.echo(f"{name.ljust(width)}  {load(name).description}")
-
-
-@contextmanager
-def _stoppable(path: Path) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into exit code 3 and the way to go on."""
-
-    def stop(*_: Any) -> None:
-        raise _Stop
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(
-            f"\nbiasvar: stopped; what is done is kept in {path}, and the same command goes on from there", err=True
-        )
-        sys.stderr.flush()
-        # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
-        os._exit(3)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -202,9 +202,9 @@ def minimum_norm(n, p, square):
     return risks((1 - n / p) ** 2 * square, n / p * (1 - n / p) * square, n / (p - n - 1), 0.0, 0.0)
 
 
-LINE_STUDY = {"target": bv.PolynomialTarget([0.3, 1.0]), "inputs": bv.Normal()}
+LINE_STUDY = {"target": bv.PolynomialTarget([0.3, 1.0]), "inputs": bv.Normal(), "test_points": None}
 BOTH_LINES = {"H1": bv.Polynomial(1), "sampled": Line()}
-SPACE = {"inputs": bv.Normal(dim=12), "target": bv.Linear([0.3] * 12), "n_train": 4, "test_points": None}
+SPACE = {"inputs": bv.Normal(dim=12), "target": bv.Linear([0.3] * 12), "n_train": 4, "test_points": 256}
 
 CASES = {}
 for sampler in ("sobol", "random"):

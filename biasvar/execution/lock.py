@@ -49,7 +49,7 @@ def holder(store: Path) -> str | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _name(path)
     finally:
@@ -58,22 +58,31 @@ def holder(store: Path) -> str | None:
 
 
 def _lock_file(store: Path) -> Path:
-    store = Path(os.path.abspath(store))
+    store = Path(os.path.realpath(store))  # by whatever name it is called
     return store.with_name(f".{store.name}.lock")
 
 
 def _open_locked(path: Path) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_lock(descriptor):
             os.close(descriptor)
             return None
         # The last holder may have removed the file between our open and our lock: then we hold a ghost.
         if _same_file(descriptor, path):
             return descriptor
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    for _ in range(20):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.005)  # someone may only be asking who holds it
+        else:
+            return True
+    return False
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

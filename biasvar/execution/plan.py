@@ -39,7 +39,7 @@ class GroupPlan:
         return self.blocks * len(self.group.cells) * self.group.statistics * 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The whole study, or what is left of it.
 
@@ -84,6 +84,9 @@ class Plan:
         """Bytes of records, before compression."""
         return sum(plan.bytes for plan in self.groups)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         return (
             f"{self.name}: {self.cells} cells, {self.replicates} training sets in {self.tasks} tasks, "
@@ -121,15 +124,21 @@ def plan(study: Study, groups: list[Group] | None = None, blocks: Mapping[str, i
 
 
 def seconds_a_block(study: Study, group: Group) -> float:
-    """Time ever larger trials until one takes long enough to say what a whole block costs."""
-    replicates = min(8, study.block_size)
+    """Time ever larger trials until one takes long enough to say what a whole block costs.
+
+    The last two tell what a replicate costs apart from what a block costs however small it is.
+    """
+    sizes = [1]
     with one_blas_thread:
-        while True:
-            # Twice, and the faster one counts: the first may compile.
-            seconds = min(_trial_seconds(study, group, replicates) for _ in range(2))
-            if seconds > TRIAL_SECONDS or replicates >= study.block_size:
-                return seconds * study.block_size / replicates
-            replicates = min(8 * replicates, study.block_size)
+        # Twice, and the faster one counts: the first may compile.
+        seconds = [min(_trial_seconds(study, group, 1) for _ in range(2))]
+        while sizes[-1] < study.block_size and (len(sizes) == 1 or seconds[-1] < TRIAL_SECONDS):
+            sizes.append(min(8 * sizes[-1], study.block_size))
+            seconds.append(min(_trial_seconds(study, group, sizes[-1]) for _ in range(2)))
+    if len(sizes) == 1:
+        return seconds[0]
+    each = max(0.0, seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
+    return seconds[-1] + each * (study.block_size - sizes[-1])
 
 
 def _trial_seconds(study: Study, group: Group, replicates: int) -> float:

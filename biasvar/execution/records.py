@@ -28,8 +28,8 @@ from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
 _NAMES = ("records", "failure", "checksum", "count")
-#: What opening damaged metadata may raise.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+#: What opening missing or damaged metadata may raise. No other OSError: a disk that fails to answer has lost nothing.
+UNREADABLE = (FileNotFoundError, ValueError, KeyError, TypeError)
 
 
 class Records:
@@ -37,7 +37,7 @@ class Records:
 
     Raises
     ------
-    OSError, ValueError, KeyError, TypeError
+    FileNotFoundError, ValueError, KeyError, TypeError
         If they are not there, or their metadata is damaged.
     """
 
@@ -55,11 +55,7 @@ class Records:
         """Create the arrays of a group, ``chunk`` blocks a chunk; ``statistic`` says what a record's numbers are."""
         root = zarr.open_group(path, mode="r+", use_consolidated=False)
         base = root.create_group(f"blocks/{group.path}", attributes=group.to_json(), overwrite=True)
-        coordinates = {"cell": ("cell", np.array(group.cells, dtype=object))}
-        coordinates |= {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
-        for name, (dim, values) in coordinates.items():
-            dtype = str if values.dtype == object else values.dtype
-            base.create_array(name, shape=values.shape, dtype=dtype, dimension_names=(dim,))[:] = values
+        write_coordinates(base, group, statistic)
         cells, statistics = len(group.cells), group.statistics
         shared: dict[str, Any] = {
             "shape": (cells, blocks),
@@ -128,7 +124,7 @@ class Records:
         self._arrays["records"][:, blocks] = content.records
         if (content.failures != "").any():
             self._arrays["failure"][:, blocks] = content.failures
-        self._arrays["checksum"][:, blocks] = checksums(self.group, blocks.start, content.records)
+        self._arrays["checksum"][:, blocks] = checksums(self.group, blocks.start, content)
         self._arrays["count"][blocks] = np.full(content.records.shape[1], count, np.int64)
 
     def read(self, chunk: int, stop: int | None = None) -> Chunk:
@@ -167,7 +163,8 @@ class Records:
         records = np.asarray(self._arrays["records"][:, blocks])
         failures = np.asarray(self._arrays["failure"][:, blocks], dtype=object)
         stored = np.asarray(self._arrays["checksum"][:, blocks])
-        return Chunk(records, failures), (stored == checksums(self.group, blocks.start, records)).all(axis=0)
+        content = Chunk(records, failures)
+        return content, (stored == checksums(self.group, blocks.start, content)).all(axis=0)
 
     def _span(self, chunk: int, stop: int | None = None) -> slice:
         end = self.blocks if stop is None else min(self.blocks, stop)
@@ -190,13 +187,24 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def checksums(group: Group, first_block: int, records: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return 64 bits of BLAKE2 of every record and its place: problem, cell, block."""
-    cells, blocks = records.shape[:2]
+def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, Any]) -> None:
+    """Write what the cells of a group and the numbers of a record are, beside its arrays."""
+    coordinates = {"cell": ("cell", np.array(group.cells, dtype=object))}
+    coordinates |= {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
+    for name, (dim, values) in coordinates.items():
+        dtype = str if values.dtype == object else values.dtype
+        array = base.create_array(name, shape=values.shape, dtype=dtype, dimension_names=(dim,), overwrite=True)
+        array[:] = values
+
+
+def checksums(group: Group, first_block: int, content: Chunk) -> NDArray[np.uint64]:
+    """Return 64 bits of BLAKE2 of every record, its failure, and its place: problem, cell, block."""
+    cells, blocks = content.records.shape[:2]
     out = np.empty((cells, blocks), np.uint64)
     for i, cell in enumerate(group.cells):
         for j in range(blocks):
-            content = hashlib.blake2b(f"{group.problem}/{cell}/{first_block + j}\0".encode(), digest_size=8)
-            content.update(records[i, j].astype("<f8").tobytes())
-            out[i, j] = int.from_bytes(content.digest(), "little")
+            state = hashlib.blake2b(f"{group.problem}/{cell}/{first_block + j}\0".encode(), digest_size=8)
+            state.update(content.records[i, j].astype("<f8").tobytes())
+            state.update(str(content.failures[i, j]).encode())
+            out[i, j] = int.from_bytes(state.digest(), "little")
     return out

@@ -4,19 +4,19 @@ What is stored is the only truth. The driver asks the store which chunks are mis
 scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again.
 """
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from biasvar.errors import DamagedChunkError, StoreError
+from biasvar.errors import DamagedChunkError, StoreError, StudyError
 from biasvar.execution import plan as planning
 from biasvar.execution.graph import Tasks
 from biasvar.execution.lock import exclusive
@@ -38,7 +38,6 @@ class Progress:
 
     done: int = 0
     total: int = 0
-    found: int = 0  # chunks that were in the store already
     seconds: float = 0.0
     messages: list[str] = field(default_factory=list)
     _cells: dict[tuple[str, int], tuple[float, float, float]] = field(default_factory=dict)
@@ -75,7 +74,7 @@ def run(
     study: Study,
     store: str | PathLike[str],
     *,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     blocks_per_chunk: int | None = None,
     progress: Report | None = None,
 ) -> xr.Dataset:
@@ -87,10 +86,10 @@ def run(
         What to run.
     store : path-like
         Where to. A new path is made; a store of the same study is resumed: what is stored is not simulated again.
-    scheduler : str, optional
-        ``"synchronous"``, ``"threads"``, ``"processes"`` or the address of a Dask scheduler. By default the active
-        Client, else Dask's configured scheduler, else this process for a small study and a LocalCluster for a
-        large one.
+    scheduler : str or distributed.Client, optional
+        ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. By
+        default the active Client, else Dask's configured scheduler, else this process for a small study and a
+        LocalCluster for a large one.
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about a second's worth unless given. Changes no result.
     progress : callable, optional
@@ -120,9 +119,11 @@ def run(
     >>> round(float(summary.variance.sel(hypothesis="H0", n_train=2, noise=0.0)), 4)
     0.25
     """
-    check(scheduler)
-    target = Store(Path(store))
+    _check_arguments(study, scheduler, blocks_per_chunk)
+    target = Store(store)
     with exclusive(target.path):
+        target.check(study)
+        study.rehearse()
         target.adopt(study)
         target.sweep()
         driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or _tell)
@@ -134,7 +135,20 @@ def run(
             if following == blocks:
                 break
             blocks = following
+        for message in study.shortfalls(summary):
+            driver.say(message)
         return target.write_summary(study, summary)
+
+
+def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker process is importing the user's script: it would run the study again, and so on without end.
+        sys.exit("biasvar: worker processes import your script; put its call of run under: if __name__ == '__main__':")
+    if not hasattr(study, "planned_blocks"):
+        raise StudyError(f"study: expected a study, got {study!r}; load one from YAML or by name with biasvar.load")
+    if blocks_per_chunk is not None and not (isinstance(blocks_per_chunk, int) and blocks_per_chunk > 0):
+        raise StudyError(f"blocks_per_chunk: expected a positive integer, got {blocks_per_chunk!r}")
+    check(scheduler)
 
 
 def _tell(progress: Progress) -> None:
@@ -155,7 +169,7 @@ def open_store(store: str | PathLike[str]) -> xr.Dataset:
     StoreError
         If it is not one, or not finished.
     """
-    return Store(Path(store)).summary()
+    return Store(store).summary()
 
 
 class StoredBlocks:
@@ -191,7 +205,7 @@ class _Driver:
 
     study: Study
     store: Store
-    scheduler: str | None
+    scheduler: Any
     blocks_per_chunk: int | None
     report: Report
     progress: Progress = field(default_factory=Progress)
@@ -204,9 +218,9 @@ class _Driver:
         seconds, statistic = plan.seconds, self.study.statistic_coordinates()
         pending: list[tuple[Records, int]] = []
         for records in stored.values():
+            self.store.heal(records.group, statistic)
             records.lengthen(blocks[records.group.problem])
             missing = records.missing()
-            self.progress.found += records.chunks - len(missing)
             if missing:
                 pending += [(records, chunk) for chunk in missing]
                 cost = planning.seconds_a_block(self.study, records.group)
@@ -216,7 +230,7 @@ class _Driver:
             pending += [(records, chunk) for chunk in range(records.chunks)]
         if pending:
             self.progress.total += len(pending)
-            with choose(self.scheduler, seconds, self._say) as compute:
+            with choose(self.scheduler, seconds, self.say) as compute:
                 for first in range(0, len(pending), WAVE):
                     self._simulate(pending[first : first + WAVE], compute)
 
@@ -228,7 +242,7 @@ class _Driver:
                     return self.study.summarise(StoredBlocks(self.store, blocks))
             except DamagedChunkError:
                 for records, damage in damaged_chunks(self.store):
-                    self._say(f"{damage}; simulating it again")
+                    self.say(f"{damage}; simulating it again")
                     records.forget(damage.chunk)
                 self.fill(blocks)
         raise StoreError(f"store {self.store.path}: chunks are damaged again and again; is the disk sound?")
@@ -239,8 +253,7 @@ class _Driver:
             chunks.setdefault(records.group, []).append(chunk)
         opened = {records.group: records for records, _ in wave}
         tasks = {
-            group: Tasks.of(self.study, self.store.path.absolute(), opened[group], wanted)
-            for group, wanted in chunks.items()
+            group: Tasks.of(self.study, self.store.path, opened[group], wanted) for group, wanted in chunks.items()
         }
         of_layer = {collection.layer: group for group, collection in tasks.items()}
         start = time.monotonic() - self.progress.seconds
@@ -252,6 +265,7 @@ class _Driver:
 
         compute(list(tasks.values()), done)
 
-    def _say(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Hand a line to whoever watches."""
         self.progress.messages.append(message)
         self.report(self.progress)

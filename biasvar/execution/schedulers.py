@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,20 +17,31 @@ from biasvar.errors import StudyError
 from biasvar.execution.graph import Tasks
 
 LOCAL = ("synchronous", "threads", "processes")
+#: Dask's other names for local schedulers, and for the active Client.
+_ALIASES = {
+    "sync": "synchronous",
+    "single-threaded": "synchronous",
+    "threading": "threads",
+    "multiprocessing": "processes",
+    "distributed": None,
+    "dask.distributed": None,
+}
+GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
 CLUSTER_SECONDS = 10.0  # below, starting worker processes costs more than they save
 Done = Callable[[str, Any], None]  # told the layer and the result of each finished task
 Compute = Callable[[Sequence[Tasks], Done], None]
 
 
 @contextmanager
-def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None]) -> Iterator[Compute]:
+def choose(scheduler: Any, seconds: float, announce: Callable[[str], None]) -> Iterator[Compute]:
     """Yield a function that computes tasks and hands each result to a callback.
 
     Parameters
     ----------
-    scheduler : str or None
-        ``"synchronous"``, ``"threads"``, ``"processes"``, or the address of a Dask scheduler. None: the active Client,
-        else Dask's configured scheduler, else this process for small studies and a LocalCluster for large ones.
+    scheduler : str, distributed.Client or None
+        ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. None: the
+        active Client, else Dask's configured scheduler, else this process for small studies and a LocalCluster for
+        large ones.
     seconds : float
         About how long the study takes on one core.
     announce : callable
@@ -37,10 +49,8 @@ def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None
     """
     if scheduler is None:
         scheduler = dask.config.get("scheduler", None)
-        scheduler = {"sync": "synchronous", "threading": "threads", "multiprocessing": "processes"}.get(
-            scheduler, scheduler
-        )
-    client = _active_client() if scheduler in (None, "distributed", "dask.distributed") else None
+        scheduler = _ALIASES.get(scheduler, scheduler)
+    client = _active_client() if scheduler is None else scheduler if hasattr(scheduler, "persist") else None
     if client is not None:
         yield _on_client(client)
     elif scheduler is None and seconds < CLUSTER_SECONDS:
@@ -57,7 +67,7 @@ def choose(scheduler: str | None, seconds: float, announce: Callable[[str], None
             yield _on_client(connected)
 
 
-def check(scheduler: str | None) -> None:
+def check(scheduler: Any) -> None:
     """Refuse what is no scheduler.
 
     Raises
@@ -65,7 +75,9 @@ def check(scheduler: str | None) -> None:
     StudyError
         Naming what would be one.
     """
-    if scheduler is not None and scheduler not in LOCAL and "://" not in scheduler:
+    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist"):
+        return
+    if not (isinstance(scheduler, str) and "://" in scheduler):
         raise StudyError(
             f"scheduler: {scheduler!r} is unknown; use {', '.join(LOCAL)} or an address such as tcp://127.0.0.1:8786"
         )
@@ -79,8 +91,11 @@ def _local(name: str) -> Compute:
             if isinstance(key, tuple) and key[0] in layers:
                 done(key[0], result)
 
-        with Callback(posttask=finished):
-            compute_all(*tasks, scheduler=_getter(name))
+        try:
+            with Callback(posttask=finished):
+                compute_all(*tasks, scheduler=_getter(name))
+        except BrokenProcessPool as error:
+            raise StudyError(f"scheduler: worker processes ended early; {GUARD}") from error
 
     return compute
 
@@ -133,7 +148,10 @@ def _own_cluster() -> Iterator[Any]:
 
     with _no_interrupts_for_children():
         # Failures of tasks come back with their futures; what workers log of an ending cluster is of no use.
-        cluster = LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
+        try:
+            cluster = LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
+        except RuntimeError as error:
+            raise StudyError(f"scheduler: worker processes do not start ({error}); {GUARD}") from error
     with cluster, Client(cluster) as client:
         yield client
 

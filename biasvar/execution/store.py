@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import shutil
 import warnings
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import xarray as xr
 import zarr
 
 from biasvar.errors import StoreError, StudyChangedError
-from biasvar.execution.records import UNREADABLE, Records, writing
+from biasvar.execution.records import UNREADABLE, Records, write_coordinates, writing
 from biasvar.studies.base import Group, Study
 
 SCHEMA = 1
@@ -28,8 +31,8 @@ class Store:
         A directory on a local file system.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path).absolute()  # a run may change its working directory
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -44,31 +47,26 @@ class Store:
         StoreError
             If the path is taken by anything but a store of ours.
         """
-        if not self.path.exists():
-            return False
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return False
         self.attributes()
         return True
 
     def attributes(self) -> dict[str, Any]:
-        """Return what the root says of the study.
+        """Return what the store says of its study.
+
+        The root's metadata says it; ``blocks/`` keeps a copy, in case that is lost.
 
         Raises
         ------
         StoreError
-            If the path holds no store of ours, or a later schema.
+            If the path holds no store of ours, or one of another schema.
         """
         if not self.path.exists():
             raise StoreError(f"store {self.path}: does not exist; make it with: biasvar run STUDY --store {self.path}")
-        try:
-            found = dict(self._root("r").attrs)
-        except UNREADABLE as error:
-            raise StoreError(
-                f"store {self.path}: is not a biasvar store ({type(error).__name__}); choose another path"
-            ) from error
-        if found.get("software") != SOFTWARE or "study" not in found:
-            raise StoreError(f"store {self.path}: is a Zarr store of something else; choose another path")
+        found = self._attributes_of("") or self._attributes_of("blocks")
+        if found is None:
+            raise StoreError(f"store {self.path}: is not a biasvar store; choose another path")
         if found["schema"] != SCHEMA:
             raise StoreError(
                 f"store {self.path}: has schema {found['schema']}, this version of biasvar reads {SCHEMA}; "
@@ -76,36 +74,50 @@ class Store:
             )
         return found
 
-    def study_json(self) -> dict[str, Any]:
-        """Return the stored study as JSON."""
-        study: dict[str, Any] = json.loads(self.attributes()["study"])
-        return study
-
     def adopt(self, study: Study) -> None:
-        """Make the store a store of ``study``: create it, or extend it, or refuse.
+        """Make the store a store of ``study``: create it, or extend it.
+
+        Whatever metadata above the groups was lost is written anew.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_group("", _root_attributes(study, complete=False))
+            self._write_group("blocks", _root_attributes(study, complete=False))
+            for problem in {group.problem for group in study.groups()}:
+                self._write_group(f"blocks/{problem}", {})
+
+    def check(self, study: Study) -> None:
+        """Refuse a study that the store cannot be extended to.
 
         Raises
         ------
         StudyChangedError
             If it holds a study that this one does not extend, with the differences.
+        StoreError
+            If the path holds something else.
         """
-        with writing(self.path):
-            if not self.exists():
-                self.path.mkdir(parents=True, exist_ok=True)
-                zarr.create_group(self.path, attributes=_root_attributes(study, complete=False))
-                return
-        if errors := study.extension_errors(self.study_json()):
+        if not self.exists():
+            return
+        attributes = self.attributes()
+        errors = study.extension_errors(json.loads(attributes["study"]))
+        if not errors and (changed := study.evidence_errors(attributes["evidence"])):
+            errors.append(changed)
+        if errors:
             raise StudyChangedError(
                 f"store {self.path}: holds a different study ({'; '.join(errors)}); choose another store, or state the "
                 "study as it was"
             )
-        with writing(self.path):
-            self._write_root_attributes(_root_attributes(study, complete=False))
 
     # Its groups
 
     def groups(self) -> dict[Group, Records]:
-        """Open all groups, in the order of their paths; those whose metadata is gone or torn are left out."""
+        """Open all groups, in the order of their paths; those whose metadata is gone or torn are left out.
+
+        Raises
+        ------
+        StoreError
+            If the disk does not answer.
+        """
         found = {}
         for metadata in sorted(self.path.glob("blocks/*/*/zarr.json")):
             try:
@@ -113,6 +125,8 @@ class Store:
                 found[group] = Records(self.path, group, "r+")
             except UNREADABLE:
                 continue
+            except OSError as error:
+                raise StoreError(f"store {self.path}: cannot be read: {error}; nothing was changed") from error
         return found
 
     def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
@@ -120,29 +134,43 @@ class Store:
         with writing(self.path):
             return Records.create(self.path, group, blocks, chunk, statistic)
 
+    def heal(self, group: Group, statistic: Mapping[str, Any]) -> None:
+        """Write a stored group's coordinates anew if they cannot be read."""
+        if self._coordinates_are_sound(group):
+            return
+        with writing(self.path):
+            base = zarr.open_group(self.path / "blocks" / group.path, mode="r+", use_consolidated=False)
+            write_coordinates(base, group, statistic)
+
+    def metadata_problems(self) -> list[str]:
+        """Say which metadata above and beside the groups' records is missing or damaged."""
+        nodes = ["", "blocks", *sorted({f"blocks/{group.problem}" for group in self.groups()})]
+        problems = [f"metadata of {node or 'the root'} is damaged" for node in nodes if self._metadata(node) is None]
+        return problems + [
+            f"coordinates of blocks/{group.path} are damaged"
+            for group in self.groups()
+            if not self._coordinates_are_sound(group)
+        ]
+
     def sweep(self) -> None:
         """Remove what a killed writer left half written; only for the holder of the lock."""
         for orphan in self.path.rglob("*.partial"):
-            orphan.unlink(missing_ok=True)
+            if orphan.is_file():
+                orphan.unlink(missing_ok=True)
 
     # The summary
 
     def write_summary(self, study: Study, summary: xr.Dataset) -> xr.Dataset:
         """Replace the labelled summary at the root; return it with the root's attributes."""
         with writing(self.path):
-            root = self._root("r+")
-            for name in [name for name in root.array_keys() if name not in summary.variables]:
-                del root[name]
-            # Axes may have grown: an array of another shape cannot be written over.
-            for label, variable in summary.variables.items():
-                if str(label) in root and getattr(root[str(label)], "shape", None) != variable.shape:
-                    del root[str(label)]
+            # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
+            for child in self.path.iterdir():
+                if child.is_dir() and child.name != "blocks":
+                    shutil.rmtree(child)
             # With the attributes, for xarray replaces the root's: killed before the next line, it is still our store.
             unfinished = summary.assign_attrs(_root_attributes(study, complete=False))
             unfinished.to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
-            self._write_root_attributes(
-                _root_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)}
-            )
+            self._write_group("", _root_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)})
             with warnings.catch_warnings():
                 # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
                 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -155,28 +183,52 @@ class Store:
         Raises
         ------
         StoreError
-            If the store has none yet.
+            If the store has none yet, or it cannot be read.
         """
-        attributes = self.attributes()
-        if not attributes["complete"]:
+        if not self.attributes()["complete"]:
             raise StoreError(
                 f"store {self.path}: its run has not finished; finish it with the command that began it, or see: "
                 f"biasvar status {self.path}"
             )
-        summary: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None)
+        try:
+            summary: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None)
+        except Exception as error:  # whatever is made of metadata that is not its own
+            raise StoreError(
+                f"store {self.path}: its summary cannot be read ({type(error).__name__}); run the study again"
+            ) from error
         # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
         labels = {name: summary[name].astype(object) for name in summary.coords if summary[name].dtype.kind == "T"}
-        return summary.assign_coords(labels)
+        labelled: xr.Dataset = summary.assign_coords(labels)
+        return labelled
 
-    # Zarr
+    # Metadata files
 
-    def _root(self, mode: Any) -> zarr.Group:
-        return zarr.open_group(self.path, mode=mode, use_consolidated=False)
+    def _metadata(self, node: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads((self.path / node / "zarr.json").read_text())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        return found if isinstance(found, dict) and found.get("node_type") == "group" else None
 
-    def _write_root_attributes(self, attributes: Mapping[str, Any]) -> None:
-        # One file is written, at once, and without the consolidated metadata, which may not hold any longer.
-        root = self._root("r+")
-        root.attrs.put({**root.attrs, **attributes})
+    def _attributes_of(self, node: str) -> dict[str, Any] | None:
+        attributes = (self._metadata(node) or {}).get("attributes", {})
+        return attributes if attributes.get("software") == SOFTWARE and "study" in attributes else None
+
+    def _write_group(self, node: str, attributes: Mapping[str, Any]) -> None:
+        """Write a group's metadata: one file, at once, and without consolidated metadata, which may not hold longer."""
+        folder = self.path / node
+        folder.mkdir(exist_ok=True)
+        text = json.dumps({"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
+        temporary = folder / f"zarr.json.{os.getpid()}.partial"
+        temporary.write_text(text)
+        temporary.replace(folder / "zarr.json")
+
+    def _coordinates_are_sound(self, group: Group) -> bool:
+        try:
+            base = zarr.open_group(self.path / "blocks" / group.path, mode="r", use_consolidated=False)
+            return all(len(np.asarray(base[name][:])) for name in ("cell", "moment", "place"))  # type: ignore[index]
+        except Exception:  # whatever a codec makes of bytes that are not its own
+            return False
 
 
 def dataset_digest(dataset: xr.Dataset) -> str:
@@ -209,4 +261,4 @@ def study_attributes(study: Study) -> dict[str, Any]:
 
 def _root_attributes(study: Study, complete: bool) -> dict[str, Any]:
     cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
-    return study_attributes(study) | {"cells": cells, "complete": complete}
+    return study_attributes(study) | {"cells": cells, "evidence": study.evidence(), "complete": complete}

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
 
 from biasvar.errors import DamagedChunkError
 from biasvar.execution.lock import holder
@@ -13,7 +12,7 @@ from biasvar.execution.records import Records, checksums
 from biasvar.execution.store import Store, dataset_digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """What :func:`verify` found.
 
@@ -32,6 +31,9 @@ class Verification:
     def ok(self) -> bool:
         """True if the store is complete and sound."""
         return not self.problems
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if self.ok:
@@ -59,11 +61,12 @@ def verify(store: str | PathLike[str]) -> Verification:
     StoreError
         If the path holds no store.
     """
-    target = Store(Path(store))
+    target = Store(store)
     attributes = target.attributes()
     groups = target.groups()
+    problems = target.metadata_problems()
     stored = {(group.problem, cell) for group in groups for cell in group.cells}
-    problems = [
+    problems += [
         f"blocks of cell {problem}/{cell} are missing"
         for problem, cell in attributes["cells"]
         if (problem, cell) not in stored
@@ -91,20 +94,20 @@ def digest(store: str | PathLike[str]) -> str:
     StoreError
         If the store is none, unfinished or damaged.
     """
-    target = Store(Path(store))
+    target = Store(store)
     summary = target.summary().load()
     cells: dict[tuple[str, str], bytes] = {}
     for group, records in target.groups().items():
         parts: list[list[bytes]] = [[] for _ in group.cells]
         for chunk in range(records.chunks):
-            values = records.read(chunk).records
-            for part, row in zip(parts, checksums(group, chunk * records.chunk_size, values), strict=True):
+            content = records.read(chunk)
+            for part, row in zip(parts, checksums(group, chunk * records.chunk_size, content), strict=True):
                 part.append(row.astype("<u8").tobytes())
         cells |= {(group.problem, cell): b"".join(part) for cell, part in zip(group.cells, parts, strict=True)}
     total = hashlib.sha256(target.attributes()["study_hash"].encode())
-    for (problem, cell), content in sorted(cells.items()):
-        total.update(f"{problem}/{cell}/{len(content)}".encode())
-        total.update(content)
+    for (problem, cell), blocks in sorted(cells.items()):
+        total.update(f"{problem}/{cell}/{len(blocks)}".encode())
+        total.update(blocks)
     total.update(dataset_digest(summary).encode())
     return total.hexdigest()
 
@@ -126,7 +129,7 @@ def _summary_is_sound(store: Store, expected: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status:
     """How far the run in a store is, read from the store alone."""
 
@@ -139,6 +142,9 @@ class Status:
     def to_json(self) -> dict[str, str | int | bool]:
         """Return the status as JSON."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         state = "complete" if self.complete else "not finished"
@@ -159,7 +165,7 @@ def status(store: str | PathLike[str]) -> Status:
     StoreError
         If the path holds no store.
     """
-    target = Store(Path(store))
+    target = Store(store)
     attributes = target.attributes()
     groups = target.groups().values()
     chunks = sum(records.chunks for records in groups)

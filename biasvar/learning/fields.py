@@ -1,10 +1,16 @@
 """Field types shared by everything a study is built from: strict, but kind to numpy scalars and sequences."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from functools import wraps
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from biasvar.errors import StudyError
+
+T = TypeVar("T")
 
 #: Configuration of every component: no unknown names, no silent conversion of text to numbers.
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -32,3 +38,34 @@ PositiveInt = Annotated[int, BeforeValidator(_plain), Field(gt=0)]
 NonNegativeInt = Annotated[int, BeforeValidator(_plain), Field(ge=0)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_sequence), Field(min_length=1)]
 Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)]
+
+
+@dataclass_transform(frozen_default=True)
+def component(cls: type[T]) -> type[T]:
+    """Make a class a frozen, validated dataclass whose complaints are one-line :class:`StudyError`."""
+    made: Any = dataclass(frozen=True, config=STRICT)(cls)
+    validate = made.__init__
+
+    @wraps(validate)
+    def initialise(self: T, *args: Any, **fields: Any) -> None:
+        try:
+            validate(self, *args, **fields)
+        except ValidationError as error:
+            raise StudyError(f"{cls.__name__}{validation_text(error)}") from error
+
+    made.__init__ = initialise
+    return made  # type: ignore[no-any-return]
+
+
+def validation_text(error: ValidationError) -> str:
+    """Put pydantic's first complaint in one line: where, what was wrong, what was got."""
+    first = error.errors()[0]
+    where = "".join(f".{part}" for part in first["loc"] if not str(part).startswith(("function-", "tuple[")))
+    message = first["msg"].removeprefix("Value error, ").removesuffix(" after validation, not 0")
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping")
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument"):
+        return f"{where}: unknown field, with value {first['input']!r}; check its spelling"
+    if first["type"] in ("missing", "missing_argument"):
+        return f"{where}: is missing"
+    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    return f"{where}: {message[:1].lower()}{message[1:]}{got}"

@@ -11,11 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from scipy.special import ndtri
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import STRICT, Points, PositiveInt, PositiveReal, Real
+from biasvar.learning.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
 from biasvar.montecarlo.draws import Purpose, Stream
 from biasvar.montecarlo.sobol import scrambled_sobol
@@ -101,7 +100,7 @@ class _Independent(ABC):
         """Return nodes and weights of a one-dimensional quadrature."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Uniform(_Independent):
     """Draw inputs uniformly from [low, high], independently in each of ``dim`` coordinates.
 
@@ -128,7 +127,7 @@ class Uniform(_Independent):
         return legendre_rule(self.low, self.high, size, breakpoints)
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Normal(_Independent):
     """Draw inputs from a normal law, independently in each of ``dim`` coordinates.
 
@@ -155,7 +154,7 @@ class Normal(_Independent):
         return x, weights / weights.sum()
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class FixedDesign:
     """Keep the inputs fixed, so that only the labels are random; risk is averaged over the same points.
 

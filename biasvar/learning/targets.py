@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic.dataclasses import dataclass
 
 from biasvar.errors import TargetError
-from biasvar.learning.fields import STRICT, Real, Reals
+from biasvar.learning.fields import Real, Reals, component
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Sine:
     """Evaluate f(x) = sin(pi * frequency * x), the lecture's target.
 
@@ -38,7 +37,7 @@ class Sine:
         return y
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class PolynomialTarget:
     """Evaluate f(x) = c_0 + c_1 x + c_2 x^2 + ..., coefficients in ascending powers.
 
@@ -57,7 +56,7 @@ class PolynomialTarget:
         return np.asarray(np.polynomial.polynomial.polyval(x, self.coefficients), dtype=float)
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Linear:
     """Evaluate f(x) = <coefficients, x> over the last axis (one coefficient: f(x) = c x).
 
@@ -79,7 +78,7 @@ class Linear:
         return y
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Step:
     """Evaluate f(x) = 1 for x >= 0, else -1.
 

@@ -6,7 +6,7 @@ whether it is done.
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -111,6 +111,15 @@ class Study(Protocol):
     def to_json(self) -> dict[str, Any]:
         """Return the study in canonical form: the same study gives the same JSON."""
 
+    def rehearse(self) -> None:
+        """Call everything of a user's that a run will call outside of its tasks; errors are StudyErrors."""
+
+    def evidence(self) -> list[float]:
+        """Return numbers that a changed user's function is likely to change, though its name is the same."""
+
+    def evidence_errors(self, stored: Sequence[float]) -> str:
+        """Say how the evidence differs from that of a stored study; nothing if it does not."""
+
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
 
@@ -131,6 +140,9 @@ class Study(Protocol):
 
     def statistic_coordinates(self) -> dict[str, NDArray[Any]]:
         """Return what the numbers of a record are, as coordinates along it."""
+
+    def shortfalls(self, summary: xr.Dataset) -> list[str]:
+        """Say what of its goals the finished study did not reach, a line each."""
 
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""

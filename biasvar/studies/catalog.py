@@ -1,5 +1,6 @@
 """Studies in YAML files: those that come with biasvar, by name, and anyone's, by path."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy:
     """
     path = _find(study)
     try:
-        fields = yaml.safe_load(path.read_text())
+        fields = _read_yaml(path.read_text())
     except yaml.YAMLError as error:
         raise StudyError(f"study {path}: is not YAML: {' '.join(str(error).split())}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -89,7 +90,7 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     if not equals or not name:
         raise StudyError(f"--set {change!r}: expected key=value")
     try:
-        value = yaml.safe_load(text)
+        value = _read_yaml(text)
     except yaml.YAMLError as error:
         raise StudyError(f"--set {change!r}: the value is not YAML") from error
     *parents, last = name.split(".")
@@ -104,7 +105,19 @@ def _apply(fields: dict[str, Any], change: str) -> None:
         place.pop(last, None)
     else:
         place[last] = value
-    if name in ("replicates", "precision"):  # one stands for the other
-        fields.pop({"replicates": "precision", "precision": "replicates"}[name], None)
-        if name == "replicates":
-            fields.pop("max_replicates", None)
+    instead = {"replicates": ("precision", "max_replicates"), "precision": ("replicates",)}
+    for other in instead.get(name.split(".")[0], ()):  # one stands for the other
+        fields.pop(other, None)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose floats are those of YAML 1.2: PyYAML takes 1e-4 for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)

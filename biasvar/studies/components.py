@@ -8,13 +8,14 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
@@ -57,12 +58,18 @@ class Imported:
                 value = getattr(value, part)
         except (ImportError, AttributeError) as error:
             raise StudyError(f"{self.reference!r} cannot be imported: {error}; is its folder on PYTHONPATH?") from error
+        except Exception as error:  # a user's module may raise anything
+            raise StudyError(f"{self.reference!r} cannot be imported: {type(error).__name__}: {error}") from error
         if self.arguments is None and not isinstance(value, type):
             return value
         try:
             return value(**(self.arguments or {}))
-        except TypeError as error:
-            raise StudyError(f"{self.reference!r}: {error}") from error
+        except Exception as error:  # and so may its class
+            raise StudyError(f"{self.reference!r}: {type(error).__name__}: {error}") from error
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies it: its name, its arguments, and the code that they lead to."""
+        return {"import": self.reference, "arguments": self.arguments, "fingerprint": fingerprint(self._object)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"reference": self.reference, "arguments": self.arguments}
@@ -104,8 +111,8 @@ def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
         raise StudyError(f"{where}: unknown name {name!r}; choose one of {', '.join(known)}, or write module:name")
     try:
         return known[name](**(fields or {}))
-    except ValidationError as error:
-        raise StudyError(f"{where}.{name}{validation_text(error)}") from error
+    except StudyError as error:
+        raise type(error)(f"{where}.{error}") from error
     except TypeError as error:
         raise StudyError(f"{where}.{name}: {error}") from error
 
@@ -113,7 +120,7 @@ def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
 def describe(component: Any, known: Mapping[str, Any]) -> Any:
     """Turn a component into JSON that :func:`build` reads, or, for a user's object, that identifies it."""
     if isinstance(component, Imported):
-        return component.reference if component.arguments is None else {component.reference: component.arguments}
+        return component.identity()
     name = type(component).__name__
     if isinstance(component, hypotheses.Estimator):
         return {name: {"estimator": component.spec}}
@@ -139,19 +146,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(repr(_essence(value, ())).encode()).hexdigest()[:16]
 
 
-def validation_text(error: ValidationError) -> str:
-    """Put pydantic's first complaint in one line: where, what was wrong, what was got."""
-    first = error.errors()[0]
-    where = "".join(f".{part}" for part in first["loc"] if not str(part).startswith(("function-", "tuple[")))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument"):
-        return f"{where}: unknown field, with value {first['input']!r}; check its spelling"
-    if first["type"] in ("missing", "missing_argument"):
-        return f"{where}: is missing"
-    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-    return f"{where}: {message[:1].lower()}{message[1:]}{got}"
-
-
 def _fields(component: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(component):
         return {}
@@ -167,43 +161,86 @@ def _plain(value: Any) -> Any:
 
 
 def _essence(value: Any, seen: tuple[int, ...]) -> Any:
-    """Reduce a value to nested tuples of plain data that its behaviour depends on."""
+    """Reduce a value to nested tuples of plain data that its behaviour depends on, the same in every process."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return value
     if id(value) in seen:
         return "..."
     seen = (*seen, id(value))
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return value
-    if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _essence_of_collection(value, seen)
-    if isinstance(value, np.ndarray):
-        return ("array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest())
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, types.CodeType):
-        return (value.co_code, value.co_names, tuple(_essence(const, seen) for const in value.co_consts))
-    if isinstance(value, types.FunctionType):
-        variables = inspect.getclosurevars(value)
-        return (
-            "function",
-            _essence(value.__code__, seen),
-            _essence(value.__defaults__, seen),
-            _essence(variables.nonlocals, seen),
-            _essence({k: v for k, v in variables.globals.items() if not isinstance(v, types.ModuleType)}, seen),
-        )
-    if isinstance(value, types.MethodType):
-        return ("method", _essence(value.__func__, seen), _essence(value.__self__, seen))
-    if isinstance(value, type):
-        own = {name: part for name, part in vars(value).items() if isinstance(part, types.FunctionType)}
-        return ("class", value.__module__, value.__qualname__, _essence(own, seen))
-    state = getattr(value, "__dict__", None)
-    if state is None and dataclasses.is_dataclass(value):
-        state = _fields(value)
-    return (_essence(type(value), seen), _essence(state, seen) if state is not None else repr(value))
+    for kinds, reduce in _REDUCTIONS:
+        if isinstance(value, kinds):
+            return reduce(value, seen)
+    try:
+        reduced = value.__reduce_ex__(4)  # what pickle would keep of it, also of objects without a __dict__
+    except Exception:  # locks, files and the like: only what they are
+        return _essence(type(value), seen)
+    if isinstance(reduced, str):
+        return (type(value).__qualname__, reduced)
+    state = tuple(list(part) if isinstance(part, Iterator) else part for part in reduced[1:])
+    return (_essence(type(value), seen), _name_of(reduced[0]), _essence(state, seen))
 
 
-def _essence_of_collection(value: Any, seen: tuple[int, ...]) -> Any:
-    if isinstance(value, Mapping):
-        return ("mapping", tuple((str(key), _essence(item, seen)) for key, item in value.items()))
-    if isinstance(value, set | frozenset):
-        return ("set", tuple(sorted(repr(_essence(item, seen)) for item in value)))
+def _of_function(value: types.FunctionType, seen: tuple[int, ...]) -> Any:
+    variables = inspect.getclosurevars(value)
+    used = {**variables.globals, **variables.nonlocals}
+    used = {name: part for name, part in used.items() if not isinstance(part, types.ModuleType)}
+    parts = (value.__code__, value.__defaults__, value.__kwdefaults__, value.__dict__, used)
+    return ("function", *(_essence(part, seen) for part in parts))
+
+
+def _of_code(value: types.CodeType, seen: tuple[int, ...]) -> Any:
+    return (value.co_code, value.co_names, tuple(_essence(constant, seen) for constant in value.co_consts))
+
+
+def _of_class(value: type, seen: tuple[int, ...]) -> Any:
+    """Take in a class and those of its bases that come from the same package: their methods and plain attributes."""
+    package = value.__module__.split(".")[0]
+    own = [base for base in value.__mro__ if base.__module__.split(".")[0] == package]
+    if package in sys.stdlib_module_names - {"__main__"} or package in ("numpy", "scipy", "sklearn", "biasvar"):
+        return ("class", _name_of(value))
+    return ("class", *((_name_of(base), _essence(_attributes(base), seen)) for base in own))
+
+
+def _attributes(kind: type) -> dict[str, Any]:
+    out = {}
+    for name, part in vars(kind).items():
+        part = getattr(part, "__func__", part)  # of static and class methods
+        part = part.fget if isinstance(part, property) else part
+        if isinstance(part, types.FunctionType | int | float | str | tuple | list | dict | np.ndarray):
+            out[name] = part
+    return {name: part for name, part in out.items() if name not in ("__doc__", "__module__", "__annotations__")}
+
+
+def _of_array(value: NDArray[Any], seen: tuple[int, ...]) -> Any:
+    content = value.tobytes() if value.dtype != object else repr(_essence(value.tolist(), seen)).encode()
+    return ("array", value.dtype.str, value.shape, hashlib.sha256(content).hexdigest())
+
+
+def _of_mapping(value: Mapping[Any, Any], seen: tuple[int, ...]) -> Any:
+    return ("mapping", tuple((str(key), _essence(item, seen)) for key, item in value.items()))
+
+
+def _of_set(value: Set[Any], seen: tuple[int, ...]) -> Any:
+    return ("set", tuple(sorted(repr(_essence(item, seen)) for item in value)))
+
+
+def _of_sequence(value: Sequence[Any], seen: tuple[int, ...]) -> Any:
     return tuple(_essence(item, seen) for item in value)
+
+
+def _name_of(value: Any) -> str:
+    return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+_REDUCTIONS: tuple[tuple[Any, Any], ...] = (
+    (np.generic, lambda value, seen: value.item()),
+    (np.ndarray, _of_array),
+    (Mapping, _of_mapping),
+    ((list, tuple), _of_sequence),
+    ((set, frozenset), _of_set),
+    (types.CodeType, _of_code),
+    (types.FunctionType, _of_function),
+    ((types.BuiltinFunctionType, types.ModuleType, np.ufunc), lambda value, seen: _name_of(value)),
+    (types.MethodType, lambda value, seen: (_essence(value.__func__, seen), _essence(value.__self__, seen))),
+    (type, _of_class),
+)

@@ -1,6 +1,6 @@
 """Risk studies: how the expected risk of hypothesis sets splits into noise, bias and variance."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -9,11 +9,18 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from biasvar.errors import StudyError
+from biasvar.errors import BiasvarError, StudyError
 from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Problem, Record
-from biasvar.learning.fields import NonNegativeInt, NonNegativeReal, PositiveInt, PositiveReal, one_or_more
-from biasvar.learning.hypotheses import TailIndex
+from biasvar.learning.fields import (
+    NonNegativeInt,
+    NonNegativeReal,
+    PositiveInt,
+    PositiveReal,
+    one_or_more,
+    validation_text,
+)
+from biasvar.learning.inputs import Inputs
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components
@@ -23,6 +30,7 @@ from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
+EVIDENCE = 32
 
 
 class RiskStudy(BaseModel):
@@ -103,7 +111,7 @@ class RiskStudy(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise StudyError(components.validation_text(error).removeprefix(".").removeprefix(": ")) from error
+            raise StudyError(validation_text(error).removeprefix(".").removeprefix(": ")) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -144,7 +152,7 @@ class RiskStudy(BaseModel):
     def _check_components(self) -> None:
         if not callable(self.target):
             raise ValueError(f"target: expected a vectorised callable, got {self.target!r}")
-        if not (hasattr(self.inputs, "place") and hasattr(self.inputs, "test_points")):
+        if isinstance(self.inputs, type) or not isinstance(self.inputs, Inputs):
             raise ValueError(f"inputs: expected a law such as Uniform(-1, 1), got {self.inputs!r}")
         if not self.hypotheses:
             raise ValueError("hypotheses: is empty; name at least one hypothesis set")
@@ -227,6 +235,35 @@ class RiskStudy(BaseModel):
 
     # What the engine asks
 
+    def rehearse(self) -> None:
+        """Call what users' sets say of themselves."""
+        for label, hypothesis in self.hypotheses.items():
+            try:
+                decomposition.best_in_class(self.problem, hypothesis)
+                for n in self.n_train:
+                    self.grid.known_tail_index(hypothesis, n)
+                    decomposition.refuses(hypothesis, self.inputs, n)
+            except BiasvarError:
+                raise
+            except Exception as error:
+                raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
+
+    def evidence(self) -> list[float]:
+        """Return some test points, and the target there."""
+        some = np.linspace(0, len(self.problem.f) - 1, EVIDENCE).astype(int)
+        x = self.problem.test.x[some].reshape(EVIDENCE, -1)
+        return [float(len(self.problem.f)), *x[:, 0].tolist(), *self.problem.f[some].tolist()]
+
+    def evidence_errors(self, stored: Sequence[float]) -> str:
+        """Say whether the target or the test points have changed."""
+        mine = self.evidence()
+        # Not to the last bit: mathematical functions differ between CPUs.
+        if len(mine) == len(stored) and np.allclose(mine, stored, rtol=1e-6, atol=1e-9):
+            return ""
+        points = len(mine) // 2 + 1
+        what = "the target's values" if np.allclose(mine[:points], stored[:points]) else "the test points"
+        return f"{what} are not those that the store was made with"
+
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not stored yet: one group a training-set size."""
         size = Record(len(self.problem.f)).size
@@ -271,8 +308,7 @@ class RiskStudy(BaseModel):
         n_train = int(group.problem[1:])
         for row, key in enumerate(group.cells):
             hypothesis = self.grid.cell(key).hypothesis
-            known = hypothesis.tail_index(self.inputs, n_train) if hasattr(hypothesis, "tail_index") else TailIndex()
-            if status_of(known.noise) is Status.OK:
+            if status_of(self.grid.known_tail_index(hypothesis, n_train).noise) is Status.OK:
                 loss[row] += max(self.noise) ** 2 * gain[row]
         return loss
 
@@ -301,6 +337,18 @@ class RiskStudy(BaseModel):
             "moment": np.repeat(np.array(list(fields), dtype=object), [max(length, 1) for length in fields.values()]),
             "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),
         }
+
+    def shortfalls(self, summary: xr.Dataset) -> list[str]:
+        """Say which standard errors are above what ``precision`` asks for."""
+        out = []
+        for name, goal in (self.precision or {}).items():
+            worst = float(summary[f"{name}_se"].max())
+            if worst > goal:
+                out.append(
+                    f"precision not reached: the largest standard error of {name} is {worst:.2g}, not {goal:g}, "
+                    f"after max_replicates={self.max_replicates}"
+                )
+        return out
 
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary."""
@@ -334,6 +382,8 @@ def _rebuild(kind: type[RiskStudy], fields: dict[str, Any]) -> RiskStudy:
 
 
 def _check_hypothesis(label: str, hypothesis: Any) -> None:
+    if isinstance(hypothesis, type):
+        raise StudyError(f"hypotheses.{label}: {hypothesis.__name__} is a class; make one: {hypothesis.__name__}(...)")
     if not any(hasattr(hypothesis, name) for name in ("linear_model", "weights", "fit_predict")):
         raise StudyError(
             f"hypotheses.{label}: {hypothesis!r} has no weights(x, at) and no fit_predict(x, y, at, rng); "

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.errors import StudyError
 from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Cell, Problem
 from biasvar.learning.hypotheses import TailIndex
@@ -73,6 +74,12 @@ class RiskGrid:
         """Return what is simulated under a key."""
         label, noise = self.cells[key]
         return Cell(self.hypotheses[label], noise)
+
+    def known_tail_index(self, hypothesis: Any, n_train: int) -> TailIndex:
+        """Return what theory says of a set's tails, as far as the set knows."""
+        if not hasattr(hypothesis, "tail_index"):
+            return TailIndex()
+        return TailIndex(*hypothesis.tail_index(self.problem.inputs, n_train))
 
     def key(self, label: str, noise: float) -> str:
         """Return the key of the simulated cell that serves a hypothesis set at a noise level."""
@@ -196,10 +203,7 @@ class _Column:
     def tails(self, label: str, noise: float) -> "_Tails":
         """Return the tail indices of the loss without and with label noise, from theory where it is known."""
         hypothesis, series = self.grid.hypotheses[label], self.series[self.grid.key(label, noise)]
-        known = TailIndex()
-        if hasattr(hypothesis, "tail_index"):
-            known = hypothesis.tail_index(self.grid.problem.inputs, self.n_train)
-        signal, gain = known
+        signal, gain = self.grid.known_tail_index(hypothesis, self.n_train)
         if np.isnan(signal) and not np.isnan(gain) and self.grid.problem.inputs.dim == 1:
             # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
             signal = np.inf if getattr(self.grid.problem.target, "smooth", False) else signal
@@ -313,6 +317,10 @@ def confidence_interval(summary: xr.Dataset, variable: str, level: float = 0.95)
     >>> bool(bounds.low < 0.05 < bounds.high)
     True
     """
+    if f"{variable}_se" not in summary:
+        raise StudyError(f"variable: {variable!r} has no standard error in this summary")
+    if not 0 < level < 1:
+        raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
     low, high = xr.apply_ufunc(
         intervals.interval,
         summary[variable],

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic.dataclasses import dataclass
 
-from biasvar.learning.fields import STRICT, Real
+from biasvar.learning.fields import Real, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Constant:
     """Predict ``value`` whatever the data say: variance 0, bias as it comes. The extreme of under-fitting.
 
@@ -41,7 +40,7 @@ class Constant:
         return BOUNDED
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Interpolator:
     """Join the training points by straight lines, constant beyond the outermost: every label is believed.
 

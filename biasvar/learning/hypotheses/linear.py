@@ -3,16 +3,15 @@
 from typing import Any
 
 import numpy as np
-from pydantic.dataclasses import dataclass
 
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
-from biasvar.learning.fields import STRICT, NonNegativeInt, PositiveInt, PositiveReal
+from biasvar.learning.fields import NonNegativeInt, PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 from biasvar.learning.inputs import has_density
 from biasvar.learning.least_squares import LinearModel
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Polynomial:
     """Fit polynomials of total degree up to ``degree`` by least squares: H0 is degree 0, H1 degree 1.
 
@@ -63,7 +62,7 @@ class Polynomial:
         return TailIndex(signal=np.nan, noise=(n_train - 1) / (2 * self.degree))
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class Ridge:
     """Fit polynomials in the powers of x with a penalty on their squared coefficients, the intercept's excepted.
 
@@ -94,7 +93,7 @@ class Ridge:
         return BOUNDED
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class LeastSquares:
     """Fit <c, x> over the first ``features`` coordinates; the fit of minimum norm when they outnumber the points.
 

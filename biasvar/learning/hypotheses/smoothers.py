@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from pydantic.dataclasses import dataclass
 
-from biasvar.learning.fields import STRICT, PositiveInt, PositiveReal
+from biasvar.learning.fields import PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class NearestNeighbors:
     """Average the labels of the ``k`` nearest training points (ties: the earlier point).
 
@@ -45,7 +44,7 @@ class NearestNeighbors:
         return BOUNDED
 
 
-@dataclass(frozen=True, config=STRICT)
+@component
 class KernelSmoother:
     """Average the labels with Gaussian weights of standard deviation ``bandwidth`` (Nadaraya and Watson).
 
