@@ -230,7 +230,7 @@ def test_a_second_run_on_the_command_line_is_refused(tmp_path):
 
 def test_a_terminal_gets_a_progress_bar_with_the_worst_standard_error(tmp_path):
     parent, child = pty.openpty()
-    arguments = [sys.executable, "-m", "biasvar.cli", "run", "two-point-sine", "--set", "replicates=524288"]
+    arguments = [sys.executable, "-m", "biasvar.cli", "run", "two-point-sine", "--set", "replicates=4194304"]
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=child)
     os.close(child)
     assert process.wait(timeout=120) == 0

@@ -191,6 +191,132 @@ def test_fewer_replicates_are_refused(store):
         bv.run(small_study(), store)
 
 
+def test_names_that_look_alike_do_not_collide(store):
+    constant = {label: bv.Polynomial(0) for label in ("a", "b")}
+    bv.run(small_study(hypotheses=constant, n_train=[5]), store)
+    more = constant | {
+        "a+b": bv.Polynomial(1),
+        "zarr.json": bv.Polynomial(2),
+        "x.partial": bv.Constant(1),
+        "c" * 300: bv.Ridge(1, 1),
+    }
+    summary = bv.run(small_study(hypotheses=more, n_train=[5]), store)
+    assert set(summary.status.values.ravel()) == {"ok"}
+    assert bv.run(small_study(hypotheses=more, n_train=[5]), store).equals(summary)
+    assert bv.verify(store).ok
+
+
+MODULE = """
+def f(x):
+    return {factor} * x
+
+class Mean:
+    factor = {factor}
+
+    def fit_predict(self, x, y, at, rng):
+        return self.factor * y.mean(axis=1)[:, None] + 0 * at
+"""
+
+
+@pytest.mark.parametrize("what", ["target", "hypotheses"])
+def test_an_edited_function_of_the_same_name_is_noticed(what, store, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    use = {"target": {"target": "edited:f"}, "hypotheses": {"hypotheses": {"m": "edited:Mean"}}}[what]
+    for factor in (1, 3):
+        (tmp_path / "edited.py").write_text("#" * factor + MODULE.format(factor=factor))
+        monkeypatch.delitem(sys.modules, "edited", raising=False)
+        if factor == 1:
+            bv.run(small_study(**use, n_train=[5]), store)
+        else:
+            with pytest.raises(StudyChangedError, match=what):
+                bv.run(small_study(**use, n_train=[5]), store)
+
+
+class Spoiler:
+    """Write into whatever it is given."""
+
+    def fit_predict(self, x, y, at, rng):
+        for array in (x, y):
+            try:
+                array -= 100.0
+            except ValueError:
+                pass
+        at -= 100.0
+        return np.repeat(y.mean(axis=1, keepdims=True), at.shape[1], axis=1)
+
+
+def test_a_set_that_writes_into_its_arguments_spoils_no_other(tmp_path):
+    alone, together = {"near": bv.NearestNeighbors(2)}, {"bad": Spoiler(), "near": bv.NearestNeighbors(2)}
+    one = bv.run(small_study(hypotheses=alone, n_train=[5]), tmp_path / "a.zarr")
+    two = bv.run(small_study(hypotheses=together, n_train=[5]), tmp_path / "b.zarr")
+    xr.testing.assert_equal(one.expected_risk, two.expected_risk.sel(hypothesis=["near"]))
+    mean = bv.run(small_study(hypotheses={"mean": Noisy()}, n_train=[5]), tmp_path / "c.zarr")
+    np.testing.assert_array_equal(two.empirical_risk.sel(hypothesis="bad"), mean.empirical_risk.sel(hypothesis="mean"))
+
+
+class Broken:
+    def fit_predict(self, x, y, at, rng):
+        raise self.error
+
+
+def test_the_machines_faults_are_not_remembered_as_the_sets(store):
+    broken = Broken()
+    broken.error = OSError("the disk is gone")
+    study = small_study(hypotheses={"b": broken}, n_train=[5])
+    with pytest.raises(OSError, match="the disk is gone"):
+        bv.run(study, store)
+    assert "records" not in str(list(store.glob("blocks/*/*/count/c/*")))
+
+
+def test_a_hook_that_raises_leaves_the_store_as_it_was(store, study):
+    class Talkative(Noisy):
+        def tail_index(self, inputs, n_train):
+            raise RuntimeError("no idea")
+
+    before = bv.run(study, store)
+    sets = {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "t": Talkative()}
+    with pytest.raises(StudyError, match=r"hypotheses.t: RuntimeError: no idea"):
+        bv.run(small_study(hypotheses=sets), store)
+    xr.testing.assert_equal(bv.open(store).load().bias2, before.bias2)
+
+
+def test_a_link_to_a_held_store_is_held_too(study, store):
+    bv.run(study, store)
+    link = store.with_name("link.zarr")
+    link.symlink_to(store)
+    with exclusive(store), pytest.raises(StoreLockedError):
+        bv.run(study, link)
+
+
+def test_a_store_may_be_reached_by_a_relative_path_from_a_changing_directory(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    bv.run(study, "here.zarr", progress=lambda _: os.chdir(tmp_path / "elsewhere"), blocks_per_chunk=4)
+    assert bv.verify(tmp_path / "here.zarr").ok
+
+
+def test_precision_that_is_not_reached_is_told(store, capsys):
+    bv.run(small_study(replicates=None, precision={"bias2": 1e-12}, max_replicates=2**11), store)
+    assert "precision not reached: the largest standard error of bias2 is" in capsys.readouterr().err
+
+
+def test_a_client_serves_as_scheduler(client, study, store):
+    assert bv.run(study, store, scheduler=client).equals(bv.lazy(study).compute(scheduler="synchronous"))
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "import biasvar as bv\nfrom conftest import small_study\n"
+        f"bv.run(small_study(), {str(tmp_path / 's.zarr')!r}, scheduler='processes')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "if __name__ == '__main__':" in done.stderr
+    assert "BrokenProcessPool" not in done.stderr.splitlines()[-1]
+
+
 # Damage
 
 
@@ -220,6 +346,11 @@ CHUNKS = {
     "metadata": "blocks/n2/H0+H1/records/zarr.json",
     "group": "blocks/n2/H0+H1/zarr.json",
     "summary": "bias2/c/0/0/0",
+    "summary metadata": "bias2/zarr.json",
+    "root": "zarr.json",
+    "blocks": "blocks/zarr.json",
+    "problem": "blocks/n2/zarr.json",
+    "coordinate": "blocks/n2/H0+H1/moment/zarr.json",
 }
 
 
@@ -232,6 +363,16 @@ def test_verify_finds_damage_and_run_repairs_it(harm, chunk, study, store):
     assert not bv.verify(store).ok
     bv.run(study, store)
     assert bv.verify(store).ok
+    assert bv.digest(store) == before
+
+
+def test_a_lost_reason_is_damage(store):
+    study = small_study(hypotheses={"moody": Moody()}, n_train=[5])
+    bv.run(study, store)
+    before = bv.digest(store)
+    next(store.glob("blocks/n5/*/failure/c/0/0")).unlink()
+    assert not bv.verify(store).ok
+    assert set(bv.run(study, store).status.values.ravel()) == {"failed"}
     assert bv.digest(store) == before
 
 
@@ -344,7 +485,7 @@ def test_a_foreign_zarr_store_is_refused_and_left_alone(study, tmp_path):
     path = tmp_path / "foreign.zarr"
     data = xr.Dataset({"a": ("x", np.arange(3.0))})
     data.to_zarr(path, consolidated=False)
-    with pytest.raises(StoreError, match="something else"):
+    with pytest.raises(StoreError, match="not a biasvar store"):
         bv.run(study, path)
     xr.testing.assert_identical(xr.open_zarr(path, consolidated=False).load(), data)
 

@@ -72,6 +72,19 @@ def kernel_smoother(bandwidth):
     return fit
 
 
+def ridge_by_hand(degree, penalty):
+    def fit(x, y, at, seeds):
+        phi, psi = (np.vander(a, degree + 1, increasing=True) for a in (x, at))
+        gram = phi.T @ phi + penalty * np.diag(np.arange(degree + 1) > 0)
+        return psi @ np.linalg.solve(gram, phi.T @ y)
+
+    return fit
+
+
+def nearest(x, y, at, seeds):
+    return y[np.abs(at[:, None] - x).argmin(axis=1)]
+
+
 def interp(x, y, at, seeds):
     order = np.argsort(x)
     return np.interp(at, x[order], y[order])
@@ -124,7 +137,7 @@ MEMBERS = [
     Member(bv.Estimator(TREE), scikit(TREE), PLANE, 12, ("random_state",)),
     Member(bv.Estimator(BAGGING), scikit(BAGGING), LINE, 12, ("estimator__random_state", "random_state")),
 ]
-CALIBRATED = [member for member in MEMBERS if 1 <= member.inputs.dimension(member.n_train) <= 2]
+SAMPLED = [member for member in MEMBERS if simulates_noise(member.hypothesis)]
 LINEAR = [member for member in MEMBERS if not simulates_noise(member.hypothesis)]
 
 
@@ -177,10 +190,11 @@ def top(values):
     return np.concatenate([np.full(max(TAIL_SIZE - len(values), 0), np.nan), np.sort(values)[-TAIL_SIZE:]])
 
 
-@pytest.mark.parametrize("member", LINEAR, ids=str)
-def test_a_linear_sets_record_holds_the_moments_of_other_peoples_fits(member):
-    block, problem, n = block_of(member), problem_of(member), member.n_train
-    points, weights = len(problem.f), problem.test.weights
+def check_linear(member, block):
+    """Compare a record with the moments of fits to unit labels."""
+    problem, n = problem_of(member), member.n_train
+    points, at_weights = len(problem.f), problem.test.weights
+    _, weights = block.uniforms()
     _, f = drawn(member, block)
     maps = other_fits(member, block, lambda k: np.eye(n))
     fitted = np.einsum("kmn,kn->km", maps, f)
@@ -189,17 +203,35 @@ def test_a_linear_sets_record_holds_the_moments_of_other_peoples_fits(member):
     leftover = np.eye(n) - maps[:, points:]
 
     record = simulated(member, None, block)
-    close(record["mean"], at_test.mean(axis=0))
-    close(record["variance"], at_test.var(axis=0))
-    close(record["noise_gain"], gain.mean(axis=0))
-    close(record["training_error"], (residual**2).mean())
-    close(record["training_noise_gain"], (leftover**2).sum(axis=(1, 2)).mean() / n)
-    close(record["largest_noise_gain"], top(gain @ weights))
+    close(record["mean"], weights @ at_test)
+    close(record["variance"], weights @ (at_test - weights @ at_test) ** 2)
+    close(record["noise_gain"], weights @ gain)
+    close(record["training_error"], weights @ (residual**2).mean(axis=1))
+    close(record["training_noise_gain"], weights @ (leftover**2).sum(axis=(1, 2)) / n)
+    close(record["largest_noise_gain"], top(gain @ at_weights))
     if (
         member.inputs.dim == 1
     ):  # elsewhere test points are sampled, and losses in coefficient space leave out a constant
-        best = problem_best(member, problem)
-        close(record["largest_loss"], top(((at_test - best) ** 2) @ weights))
+        close(record["largest_loss"], top(((at_test - problem_best(member, problem)) ** 2) @ at_weights))
+
+
+def check_sampled(member, block, noise):
+    """Compare a record with the moments of fits to the very same labels."""
+    problem = problem_of(member)
+    points = len(problem.f)
+    _, weights = block.uniforms()
+    _, f = drawn(member, block)
+    labels = f + noise * block.normals(member.n_train).T
+    fitted = other_fits(member, block, lambda k: labels[k][:, None])[..., 0]
+    at_test = fitted[:, :points]
+
+    record = simulated(member, noise, block)
+    close(record["mean"], weights @ at_test)
+    close(record["variance"], weights @ (at_test - weights @ at_test) ** 2)
+    close(record["training_error"], weights @ ((labels - fitted[:, points:]) ** 2).mean(axis=1))
+    close(record["largest_loss"], top((at_test - problem.f) ** 2 @ problem.test.weights))
+    assert not record["noise_gain"].any()
+    assert record["training_noise_gain"] == 0
 
 
 def problem_best(member, problem):
@@ -213,37 +245,42 @@ def problem_best(member, problem):
     return columns @ np.linalg.lstsq(columns * root[:, None], problem.f * root, rcond=None)[0]
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5])
-@pytest.mark.parametrize("member", [m for m in MEMBERS if simulates_noise(m.hypothesis)], ids=str)
-def test_a_sampled_sets_record_holds_the_moments_of_other_peoples_fits(member, noise):
-    block, problem = block_of(member), problem_of(member)
-    points = len(problem.f)
-    _, f = drawn(member, block)
-    labels = f + noise * block.normals(member.n_train).T
-    fitted = other_fits(member, block, lambda k: labels[k][:, None])[..., 0]
-    at_test = fitted[:, :points]
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+@pytest.mark.parametrize("member", LINEAR, ids=str)
+def test_a_linear_sets_record_holds_the_moments_of_other_peoples_fits(member, sampler):
+    check_linear(member, block_of(member, 16, sampler))
 
-    record = simulated(member, noise, block)
-    close(record["mean"], at_test.mean(axis=0))
-    close(record["variance"], at_test.var(axis=0))
-    close(record["training_error"], ((labels - fitted[:, points:]) ** 2).mean())
-    close(record["largest_loss"], top((at_test - problem.f) ** 2 @ problem.test.weights))
-    assert not record["noise_gain"].any()
-    assert record["training_noise_gain"] == 0
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("member", SAMPLED, ids=str)
+def test_a_sampled_sets_record_holds_the_moments_of_other_peoples_fits(member, noise):
+    check_sampled(member, block_of(member), noise)
+
+
+# Blocks of two random numbers a training set are calibrated: their weights differ from replicate to replicate.
+CALIBRATED = [
+    Member(bv.Polynomial(1), polyfit(1), n_train=2),
+    Member(bv.Ridge(2, 0.5), ridge_by_hand(2, 0.5), n_train=2),
+    Member(bv.LeastSquares(2), lstsq(2), PLANE, n_train=1),
+    Member(bv.NearestNeighbors(1), nearest, n_train=2),
+    Member(bv.KernelSmoother(0.4), kernel_smoother(0.4), n_train=2),
+    Member(bv.Interpolator(), interp, n_train=2),
+]
+
+
+@pytest.mark.parametrize("member", CALIBRATED, ids=str)
+def test_moments_are_weighted_as_replicates_are(member):
+    check_linear(member, block_of(member, 512, "sobol"))
+
+
+def test_moments_of_sampled_fits_are_weighted_as_replicates_are():
+    member = Member(bv.Estimator(LinearRegression()), polyfit(1), n_train=2)
+    check_sampled(member, block_of(member, 512, "sobol"), 0.5)
 
 
 def test_every_set_is_a_member():
     public = {getattr(hypotheses, name) for name in hypotheses.__all__} - {hypotheses.TailIndex}
     assert {type(member.hypothesis) for member in MEMBERS} == public
-
-
-@pytest.mark.parametrize("member", CALIBRATED, ids=str)
-def test_records_average_over_weighted_replicates(member):
-    # Calibrated weights differ from replicate to replicate: none but weighted means have them sum to one.
-    block, problem = block_of(member, 512, "sobol"), problem_of(member)
-    _, weights = block.uniforms()
-    fitted = other_fits(member, block, lambda k: drawn(member, block)[1][k][:, None])[:, : len(problem.f), 0]
-    close(simulated(member, 0.0 if simulates_noise(member.hypothesis) else None, block)["mean"], weights @ fitted)
 
 
 # Whoever else is there
@@ -325,24 +362,21 @@ def coordinates(features):
     return lambda x, at: at[..., :features] @ np.linalg.pinv(x[..., :features])
 
 
-TWINS = [
-    (bv.Polynomial(0), powers(0), LINE, 3),
-    (bv.Polynomial(1), powers(1), NORMAL, 12),
-    (bv.Polynomial(2), powers(2), LINE, 20),
-    (bv.Ridge(2, 0.3), powers(2, 0.3), LINE, 5),
-    (bv.LeastSquares(2), coordinates(2), SPACE, 9),
-    (bv.LeastSquares(12), coordinates(12), SPACE, 3),
-    (bv.NearestNeighbors(2), bv.NearestNeighbors(2).weights, PLANE, 7),
-    (bv.KernelSmoother(0.5), bv.KernelSmoother(0.5).weights, LINE, 5),
-    (bv.Interpolator(), bv.Interpolator().weights, DESIGN, 6),
-]
+TWINS = {
+    "constant": (bv.Polynomial(0), powers(0), LINE, 3),
+    "line": (bv.Polynomial(1), powers(1), NORMAL, 12),
+    "parabola": (bv.Polynomial(2), powers(2), LINE, 20),
+    "ridge": (bv.Ridge(2, 0.3), powers(2, 0.3), LINE, 5),
+    "p < n": (bv.LeastSquares(2), coordinates(2), SPACE, 9),
+    "p > n": (bv.LeastSquares(12), coordinates(12), SPACE, 3),
+    "neighbours": (bv.NearestNeighbors(2), bv.NearestNeighbors(2).weights, PLANE, 7),
+    "kernel": (bv.KernelSmoother(0.5), bv.KernelSmoother(0.5).weights, LINE, 5),
+    "join": (bv.Interpolator(), bv.Interpolator().weights, DESIGN, 6),
+}
 
 
-@pytest.mark.parametrize(
-    ("hypothesis", "maps", "inputs", "n_train"), TWINS, ids=lambda value: getattr(value, "dim", None)
-)
-def test_integrated_noise_agrees_with_simulated_noise(hypothesis, maps, inputs, n_train):
-    # Four standard errors from 64 blocks: a false alarm has probability 2e-4 a comparison.
+def twin_study(name):
+    hypothesis, maps, inputs, n_train = TWINS[name]
     study = bv.RiskStudy(
         name="twins",
         target=target if inputs.dim == 1 else target_in_space,
@@ -354,15 +388,27 @@ def test_integrated_noise_agrees_with_simulated_noise(hypothesis, maps, inputs, 
         block_size=64,
         test_points=32,
     )
-    result = simulate(study).squeeze("n_train")
+    return simulate(study).squeeze("n_train")
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_integrated_noise_agrees_with_simulated_noise(name):
+    # Four standard errors from 64 blocks: a false alarm has probability 2e-4 a comparison.
+    result = twin_study(name)
     one, other = (result.sel(hypothesis=label) for label in ("integrated", "simulated"))
     assert (result.status == "ok").all()
-    for name in ("bias2", "variance", "expected_risk", "empirical_risk", "generalization_gap"):
-        error = np.hypot(one[f"{name}_se"], other[f"{name}_se"])
-        assert (abs(one[name] - other[name]) <= 4 * error + 1e-12).all(), name
+    for variable in ("bias2", "variance", "expected_risk", "empirical_risk", "generalization_gap"):
+        error = np.hypot(one[f"{variable}_se"], other[f"{variable}_se"])
+        assert (abs(one[variable] - other[variable]) <= 4 * error + 1e-12).all(), variable
     paired = one.sel(versus="simulated")
     assert (abs(paired.excess_risk_difference) <= 4 * paired.excess_risk_difference_se + 1e-12).all()
-    assert paired.excess_risk_difference_se.sel(noise=0.0) < 1e-12  # the same fits of the same training sets
+
+
+@pytest.mark.parametrize("name", ["constant", "p > n"])
+def test_the_same_fits_of_the_same_training_sets_differ_by_nothing(name):
+    paired = twin_study(name).sel(hypothesis="integrated", versus="simulated", noise=0.0)
+    assert abs(paired.excess_risk_difference) < 1e-12
+    assert paired.excess_risk_difference_se < 1e-12
 
 
 # Sets that cannot be fitted

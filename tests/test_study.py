@@ -157,8 +157,9 @@ def test_an_estimator_is_described_by_what_differs_from_its_defaults():
 
 
 def test_a_missing_optional_library_is_told_with_the_way_out(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "sklearn.tree", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'biasvar\[estimators\]'"):
         _ = bv.Estimator({"sklearn.tree:DecisionTreeRegressor": None}).prototype
 
