@@ -161,6 +161,7 @@ class Case:
     seeds: int = 400
     variables: tuple[str, ...] = RISKS
     too_wide: tuple[str, ...] = ("bias2", "bias2_x")  # variables or sets whose intervals may be wider than they need be
+    given: float = 0.98  # in how many studies an interval must be given: a false alarm about tails takes it away
     hypotheses: dict[str, Any] = field(default_factory=dict)
 
     def study(self, seed):
@@ -219,6 +220,7 @@ for sampler in ("sobol", "random"):
     CASES[f"no bias, smallest, {sampler}"] = Case(
         {**LINE_STUDY, **SMALLEST, "n_train": 10, "sampler": sampler},
         lambda: [normal_line(10)] * 2,
+        given=0.9,  # 48 losses cannot tell a tail index of 4.5 from 2 without fail
         too_wide=("bias2", "H1", "sampled"),
         hypotheses=BOTH_LINES,
     )
@@ -299,12 +301,11 @@ def cells(case, variable):
             yield tuple(index), float(truth[tuple(index)])
 
 
-def complaint(low, high, truth, one_sided):
+def complaint(low, high, truth, one_sided, least_given):
     """Say what is wrong with many intervals for one number, if anything is."""
     given = ~np.isnan(low)
     tolerance = ROUNDING * (1 + abs(truth))
-    # A false alarm about tails takes an interval away: that must not happen to one study in fifty.
-    if stats.binomtest(int(given.sum()), len(low), 0.98, alternative="less").pvalue < ALPHA:
+    if stats.binomtest(int(given.sum()), len(low), least_given, alternative="less").pvalue < ALPHA:
         return f"given in {given.sum()} of {len(low)}"
     low, high = low[given], high[given]
     exact = np.median(high - low) < 10 * tolerance
@@ -329,7 +330,7 @@ def test_intervals_cover(name):
         for index, truth in cells(case, variable):
             here, label = (slice(None), *index), labels[index[0]]
             one_sided = bool({variable, label} & set(case.too_wide))
-            if found := complaint(low[here], high[here], truth, one_sided):
+            if found := complaint(low[here], high[here], truth, one_sided, case.given):
                 complaints[variable, label, *index[1:]] = found
     assert not complaints
 

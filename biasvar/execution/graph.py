@@ -1,18 +1,75 @@
 """A study as Dask tasks: each simulates its chunk and writes it, and only a small token travels back."""
 
+import pickle
 from collections.abc import Iterable
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dask.array as da
 import numpy as np
 from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
+from biasvar.errors import StudyError
 from biasvar.execution.records import Records, writing
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study
+
+
+class Parcel:
+    """A study on its way to tasks, which open it themselves.
+
+    Another process gets bytes, unpacked once for all its tasks. What a user's study raises while it is unpacked (a
+    module that a worker lacks, say) is then the task's error; in a message from the scheduler it would end the worker.
+
+    Raises
+    ------
+    StudyError
+        If the study has to leave the process and cannot be pickled.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def open(self) -> Study:
+        """Return the study."""
+        return self._study
+
+    @cached_property
+    def content(self) -> bytes:
+        """The study in bytes."""
+        try:
+            return bytes(cloudpickle.dumps(self._study))
+        except Exception as error:  # whatever a user's object raises
+            raise StudyError(
+                f"study {self._study.name}: cannot be pickled for other processes: {error}; "
+                "use scheduler='threads', or make what it holds picklable"
+            ) from error
+
+    def __reduce__(self) -> Any:
+        return _Sealed, (self.content,)
+
+
+class _Sealed:
+    """A parcel that has arrived."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def open(self) -> Study:
+        return _unpack(self._content)
+
+    def __reduce__(self) -> Any:
+        return _Sealed, (self._content,)
+
+
+@lru_cache(maxsize=4)
+def _unpack(content: bytes) -> Study:
+    study: Study = pickle.loads(content)
+    return study
 
 
 class Tasks(DaskMethodsMixin):
@@ -20,16 +77,18 @@ class Tasks(DaskMethodsMixin):
 
     Parameters
     ----------
+    parcel
+        The study that the tasks carry.
     graph, layer, keys
         The graph of all the group's chunks, its one layer, and the keys that are wanted.
     """
 
-    def __init__(self, graph: Any, layer: str, keys: Iterable[Any]) -> None:
-        self._graph, self.layer, self._keys = graph, layer, list(keys)
+    def __init__(self, parcel: Parcel, graph: Any, layer: str, keys: Iterable[Any]) -> None:
+        self.parcel, self._graph, self.layer, self._keys = parcel, graph, layer, list(keys)
 
     @classmethod
-    def of(cls, study: Study, store: Path, records: Records, chunks: Iterable[int]) -> "Tasks":
-        """Lay out the tasks that simulate some chunks of a group of ``study`` into ``store``."""
+    def of(cls, parcel: Parcel, store: Path, records: Records, chunks: Iterable[int]) -> "Tasks":
+        """Lay out the tasks that simulate some chunks of a group of the study into ``store``."""
         group = records.group
         # A fresh token each time: a scheduler that still remembers a failed key would hand its error back.
         layer = f"{group.task_name}-{tokenize(group.path, str(store), np.random.default_rng().integers(2**62))}"
@@ -39,11 +98,11 @@ class Tasks(DaskMethodsMixin):
             dtype="f8",
             meta=np.empty(0),
             name=layer,
-            study=study,
+            parcel=parcel,
             group=group,
             store=store,
         )
-        return cls(array.dask, layer, [(layer, chunk) for chunk in chunks])
+        return cls(parcel, array.dask, layer, [(layer, chunk) for chunk in chunks])
 
     def __dask_graph__(self) -> Any:
         return self._graph
@@ -69,12 +128,12 @@ class Tasks(DaskMethodsMixin):
     def _rebuild(self, graph: Any, rename: Any = None) -> "Tasks":
         if not isinstance(graph, HighLevelGraph):
             graph = HighLevelGraph.from_collections(self.layer, graph, ())
-        return Tasks(graph, self.layer, self._keys)
+        return Tasks(self.parcel, graph, self.layer, self._keys)
 
 
 def simulate_chunk(
     block_id: tuple[int, ...] | None = None,
-    study: Study | None = None,
+    parcel: Parcel | None = None,
     group: Group | None = None,
     store: Path | None = None,
 ) -> NDArray[np.float64]:
@@ -86,9 +145,9 @@ def simulate_chunk(
         Count, mean and sum of squared deviations of each cell's headline number over the chunk's blocks: all that
         travels back.
     """
-    if block_id is None or study is None or group is None or store is None:
+    if block_id is None or parcel is None or group is None or store is None:
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
-    chunk = block_id[0]
+    study, chunk = parcel.open(), block_id[0]
     stored = Records(store, group, "r+")
     first = chunk * stored.chunk_size
     (records, failures), sound = stored.salvage(chunk)

@@ -10,6 +10,7 @@ from dask.base import tokenize
 from dask.delayed import delayed
 
 from biasvar.errors import StudyError
+from biasvar.execution.graph import Parcel
 from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import study_attributes
 from biasvar.execution.threads import one_blas_thread
@@ -50,8 +51,9 @@ def lazy(study: Study) -> xr.Dataset:
             "precision: a lazy study needs replicates, for what precision takes is only known by computing"
         )
     blocks = study.planned_blocks()
-    parts = [(group, _records(study, group, blocks[group.problem])) for group in study.groups()]
-    summary = delayed(_summarise, name=f"summarise-{tokenize(study.to_json())}")(study, parts)
+    parcel, token = Parcel(study), tokenize(study.to_json())
+    parts = [(group, _records(parcel, token, group, blocks[group.problem])) for group in study.groups()]
+    summary = delayed(_summarise, name=f"summarise-{token}")(parcel, parts)
     layout = study.layout().assign_attrs(study_attributes(study))
     return layout.assign(
         {
@@ -76,7 +78,7 @@ class _Memory:
         return iter(self._parts[group])
 
 
-def _records(study: Study, group: Group, blocks: int) -> list[Any]:
+def _records(parcel: Parcel, token: str, group: Group, blocks: int) -> list[Any]:
     """Return one delayed :class:`Chunk` for each of some equal runs of blocks."""
     size = -(-blocks // TASKS_WANTED)
     array = da.map_blocks(
@@ -84,8 +86,8 @@ def _records(study: Study, group: Group, blocks: int) -> list[Any]:
         chunks=((1,) * -(-blocks // size),),
         dtype=object,
         meta=np.empty(0, object),
-        name=f"{group.task_name}-{tokenize(study.to_json(), group)}",
-        study=study,
+        name=f"{group.task_name}-{tokenize(token, group)}",
+        parcel=parcel,
         group=group,
         blocks=blocks,
         size=size,
@@ -95,20 +97,21 @@ def _records(study: Study, group: Group, blocks: int) -> list[Any]:
 
 def _simulate(
     block_id: tuple[int, ...] | None = None,
-    study: Study | None = None,
+    parcel: Parcel | None = None,
     group: Group | None = None,
     blocks: int = 0,
     size: int = 1,
 ) -> Any:
-    if block_id is None or study is None or group is None:
+    if block_id is None or parcel is None or group is None:
         return np.empty(1, object)  # Dask asks what a result looks like, with no arguments
+    study = parcel.open()
     with one_blas_thread:
         outcomes = [study.simulate(group, b) for b in range(block_id[0] * size, min((block_id[0] + 1) * size, blocks))]
     records = np.stack([outcome.records for outcome in outcomes], axis=1)
     return Chunk(records, np.array([outcome.failures for outcome in outcomes], dtype=object).T)
 
 
-def _summarise(study: Study, parts: list[tuple[Group, list[Chunk]]]) -> dict[str, Any]:
+def _summarise(parcel: Parcel, parts: list[tuple[Group, list[Chunk]]]) -> dict[str, Any]:
     with one_blas_thread:
-        summary = study.summarise(_Memory(parts))
+        summary = parcel.open().summarise(_Memory(parts))
     return {str(name): variable.values for name, variable in summary.data_vars.items()}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, StoreError, StudyError
 from biasvar.execution import plan as planning
-from biasvar.execution.graph import Tasks
+from biasvar.execution.graph import Parcel, Tasks
 from biasvar.execution.lock import exclusive
 from biasvar.execution.records import Records
 from biasvar.execution.schedulers import Compute, check, choose
@@ -210,6 +211,11 @@ class _Driver:
     report: Report
     progress: Progress = field(default_factory=Progress)
 
+    @cached_property
+    def parcel(self) -> Parcel:
+        """The study as tasks get it."""
+        return Parcel(self.study)
+
     def fill(self, blocks: Mapping[str, int]) -> None:
         """Have all chunks simulated that are missing for so many blocks."""
         stored = self.store.groups()
@@ -253,7 +259,7 @@ class _Driver:
             chunks.setdefault(records.group, []).append(chunk)
         opened = {records.group: records for records, _ in wave}
         tasks = {
-            group: Tasks.of(self.study, self.store.path, opened[group], wanted) for group, wanted in chunks.items()
+            group: Tasks.of(self.parcel, self.store.path, opened[group], wanted) for group, wanted in chunks.items()
         }
         of_layer = {collection.layer: group for group, collection in tasks.items()}
         start = time.monotonic() - self.progress.seconds

@@ -119,6 +119,8 @@ def _on_client(client: Any) -> Compute:
     from distributed import as_completed, futures_of
 
     def compute(tasks: Sequence[Tasks], done: Done) -> None:
+        for task in tasks:
+            _ = task.parcel.content  # what cannot be pickled is told here in our words
         futures = [future for task in tasks for future in futures_of(client.persist(task))]
         try:
             for future in as_completed(futures):

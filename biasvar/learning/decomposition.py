@@ -410,6 +410,8 @@ def _shaped(values: Any, shape: tuple[int, ...], hypothesis: Any, method: str) -
     array = np.asarray(values, dtype=float)
     if array.shape != shape:
         raise StudyError(f"{type(hypothesis).__name__}.{method} returned shape {array.shape}, expected {shape}")
+    if not np.isfinite(array).all():
+        raise StudyError(f"{type(hypothesis).__name__}.{method} returned values that are not finite")
     return array
 
 

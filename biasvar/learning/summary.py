@@ -17,6 +17,7 @@ from biasvar.montecarlo.intervals import (
     MAX_PAIRED_BLOCKS,
     second_order_variance,
     square_influence,
+    square_lean,
     square_variance,
     standard_error,
     unbiased_square,
@@ -24,7 +25,8 @@ from biasvar.montecarlo.intervals import (
 from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
-ROUNDING = 1e-20  # of a squared error, relative to the target's square
+NEGLIGIBLE = 1e-20  # of a squared error, relative to the target's square
+ROUNDING = 2.0**-50  # of a prediction or a target's value, relative; common to all blocks, so that they do not show it
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]  # chunks (cells, blocks, statistics) in index order
 
 
@@ -53,7 +55,7 @@ class Series:
         return len(self.loss)
 
 
-def reduce_blocks(problem: Problem, chunks: Blocks, cells: int) -> list[Series]:
+def reduce_blocks(problem: Problem, chunks: Blocks, cells: int, block_size: int) -> list[Series]:
     """Reduce the blocks of a group of cells to one :class:`Series` a cell, in two passes."""
     layout = Record(len(problem.f))
     averages = [RunningMean() for _ in range(cells)]
@@ -64,7 +66,7 @@ def reduce_blocks(problem: Problem, chunks: Blocks, cells: int) -> list[Series]:
     for chunk in chunks():
         for second, rows in zip(passes, chunk, strict=True):
             second.add(rows)
-    return [second.finish() for second in passes]
+    return [second.finish(block_size) for second in passes]
 
 
 class _SecondPass:
@@ -106,12 +108,12 @@ class _SecondPass:
         }.items():
             self.series.setdefault(name, []).append(values.copy())
 
-    def finish(self) -> Series:
+    def finish(self, block_size: int) -> Series:
         series = {name: np.concatenate(parts) for name, parts in self.series.items()}
         head = np.concatenate(self.head)[:MAX_PAIRED_BLOCKS]
         scaled = (head - head.mean(axis=0)) * np.sqrt(self.problem.test.weights)
         # Of a loss that is zero but for rounding, the tail is that of rounding errors.
-        negligible = ROUNDING * float(self.problem.test.weights @ self.problem.f**2)
+        negligible = NEGLIGIBLE * float(self.problem.test.weights @ self.problem.f**2)
         largest_loss, largest_gain = series.pop("largest_loss"), series.pop("largest_gain")
         return Series(
             mean=self.average["mean"],
@@ -120,8 +122,8 @@ class _SecondPass:
             spread_x=self.sums,
             deviation_x=self.deviation_x,
             second_order=second_order_variance(scaled, self.blocks),
-            loss_tail=Tail.of(np.where(largest_loss > negligible, largest_loss, 0.0)),
-            gain_tail=Tail.of(largest_gain),
+            loss_tail=Tail.of(np.where(largest_loss > negligible, largest_loss, 0.0), block_size),
+            gain_tail=Tail.of(largest_gain, block_size),
             **series,
         )
 
@@ -135,6 +137,7 @@ class Estimates:
     curves: dict[str, NDArray[np.float64]]
     excess: NDArray[np.float64]  # (blocks,): for paired differences
     excess_x: NDArray[np.float64]  # (points,)
+    bias2_lean: float  # see montecarlo.intervals.square_lean
     extremes: float  # least standard error of the excess risk, from the tails of the loss
 
 
@@ -177,13 +180,15 @@ def estimate(
     one, two, three = series.spread_x
     spread2 = (one + 2 * irreducible * two + irreducible**2 * three) / (blocks * (blocks - 1))
 
+    target_square = float(problem.test.weights @ problem.f**2)
+
     def over_x(curve: NDArray[np.float64]) -> float:
-        return float(np.hypot(sampled_x_error(problem, curve), quadrature_error))
+        square = abs(float(problem.test.weights @ curve))
+        return float(np.hypot(sampled_x_error(problem, curve), quadrature_error) + _rounding(square, target_square))
 
     spread = max(float(standard_error(excess)), extremes)
     variance_spread = max(np.sqrt(square_variance(variance_influence, series.second_order)), extremes)
     gap_spread = max(float(standard_error(excess - training)), extremes)
-    inflation = spread / float(standard_error(excess)) if spread > 0 else 1.0
     values = {
         "irreducible_risk": irreducible,
         "bias2": bias2,
@@ -200,7 +205,7 @@ def estimate(
         "variance": float(np.hypot(variance_spread, over_x(variance_x))),
         "excess_risk": excess_error,
         "expected_risk": excess_error,
-        "empirical_risk": float(standard_error(training)),
+        "empirical_risk": float(standard_error(training)) + _rounding(float(training.mean()), target_square),
         "generalization_gap": float(np.hypot(gap_spread, over_x(excess_x))),
     }
     if best is not None:
@@ -209,7 +214,8 @@ def estimate(
         values["approximation_error"] = approximation
         values["best_in_class_risk"] = irreducible + approximation
         values["estimation_error"] = values["excess_risk"] - approximation
-        errors["approximation_error"] = float(np.hypot(approximation_error, quadrature_error))
+        rounding = _rounding(abs(approximation), target_square)
+        errors["approximation_error"] = float(np.hypot(approximation_error, quadrature_error)) + rounding
         errors["best_in_class_risk"] = errors["approximation_error"]
         errors["estimation_error"] = float(np.hypot(spread, over_x(excess_x - best_risk_x)))
     curves = {
@@ -219,9 +225,16 @@ def estimate(
         "bias2_x_se": np.sqrt(np.maximum(4 * bias**2 * mean_error2 - 2 * mean_error2**2, 2 * mean_error2**2)),
         "variance_x": variance_x,
         # Along x, extremes are taken to add in the same proportion.
-        "variance_x_se": np.sqrt(np.maximum(spread2, 0) + 2 * mean_error2**2) * inflation,
+        "variance_x_se": np.sqrt(np.maximum(spread2, 0) + 2 * mean_error2**2) * _inflation(excess, extremes),
     }
-    return Estimates(values, errors, curves, excess, excess_x, extremes)
+    lean = square_lean(series.deviations, series.second_order)
+    return Estimates(values, errors, curves, excess, excess_x, lean, extremes)
+
+
+def _rounding(square: float, target_square: float) -> float:
+    """Return what rounding leaves in an average of squared differences from the target."""
+    slip = ROUNDING * np.sqrt(target_square + square)
+    return float(2 * np.sqrt(square) * slip + slip**2)
 
 
 def sampled_x_error(problem: Problem, curve: NDArray[np.float64]) -> float:
@@ -236,5 +249,14 @@ def sampled_x_error(problem: Problem, curve: NDArray[np.float64]) -> float:
 def paired_difference(problem: Problem, one: Estimates, other: Estimates) -> tuple[float, float]:
     """Return the difference of two excess risks under common random numbers, and its standard error."""
     difference = one.excess - other.excess
-    spread = max(float(standard_error(difference)), float(np.hypot(one.extremes, other.extremes)))
+    spread = float(standard_error(difference))
+    # Extremes may cancel or not: where they do, so does the spread, of which they are the same multiple as before.
+    multiple = spread * max(_inflation(each.excess, each.extremes) for each in (one, other))
+    spread = max(spread, min(multiple, float(np.hypot(one.extremes, other.extremes))))
     return float(difference.mean()), float(np.hypot(spread, sampled_x_error(problem, one.excess_x - other.excess_x)))
+
+
+def _inflation(excess: NDArray[np.float64], extremes: float) -> float:
+    """Return by what factor the tails of the loss widen the standard error that blocks show."""
+    shown = float(standard_error(excess))
+    return max(1.0, extremes / shown) if shown > 0 else 1.0

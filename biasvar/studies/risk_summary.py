@@ -16,6 +16,7 @@ from biasvar.errors import StudyError
 from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Cell, Problem
 from biasvar.learning.hypotheses import TailIndex
+from biasvar.learning.inputs import TEST_REPLICATES
 from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
 from biasvar.montecarlo import intervals
 from biasvar.montecarlo.tails import Status, status_of
@@ -101,6 +102,12 @@ class RiskGrid:
         for name, label in LABELS.items():
             add(name, axes, label, "y^2")
             add(f"{name}_se", axes, f"standard error of {name}", "y^2")
+        add(
+            "bias2_lean",
+            axes,
+            "variance of the mean prediction along a direction: intervals of bias2 lean by it",
+            "y^2",
+        )
         add("excess_risk_difference", pairs, "excess risk less that of versus", "y^2")
         add("excess_risk_difference_se", pairs, "standard error of excess_risk_difference, paired", "y^2")
         add("target", (self._x_dim,), "target f at x", "y")
@@ -184,7 +191,7 @@ class _Column:
                 yield chunk.records[sound]
 
         if sound:
-            reduced = reduce_blocks(self.grid.problem, chunks, len(sound))
+            reduced = reduce_blocks(self.grid.problem, chunks, len(sound), self.grid.block_size)
             self.series |= {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}
 
     def estimate(self, label: str, noise: float, best: Any, quadrature_error: float) -> Estimates | None:
@@ -208,7 +215,10 @@ class _Column:
             # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
             signal = np.inf if getattr(self.grid.problem.target, "smooth", False) else signal
         theory = [not np.isnan(signal), not np.isnan(gain)]
-        signal = signal if theory[0] else series.loss_tail.index
+        if not theory[0]:
+            # A fit S y of bounded y is at most |S| |y|: its tail is no heavier than that of the noise gain |S|^2.
+            theory[0] = theory[1] and gain >= series.loss_tail.index
+            signal = gain if theory[0] else series.loss_tail.index
         gain = gain if theory[1] else series.gain_tail.index
         if decomposition.simulates_noise(hypothesis) or noise == 0:
             gain, theory[1] = np.inf, True
@@ -244,6 +254,7 @@ def _fill(
         table[name][at], table[f"{name}_se"][at] = value, result.errors[name]
     for name, curve in result.curves.items():
         table[name][at] = curve
+    table["bias2_lean"][at] = result.bias2_lean
     tails = cells.tails(label, noise)
     status = status_of(tails.lower)
     if status is not Status.OK:
@@ -295,7 +306,8 @@ def problem_name(n_train: int) -> str:
 def confidence_interval(summary: xr.Dataset, variable: str, level: float = 0.95) -> xr.Dataset:
     """Return the confidence interval of a variable of a summary, as variables ``low`` and ``high``.
 
-    Student's, with one degree of freedom less than there are blocks; NaN where there is no standard error.
+    Student's, with one degree of freedom less than there are blocks, or independent sets of test points if those are
+    fewer; for squared biases it leans to the right, as their estimates do. NaN where there is no standard error.
 
     Parameters
     ----------
@@ -321,11 +333,16 @@ def confidence_interval(summary: xr.Dataset, variable: str, level: float = 0.95)
         raise StudyError(f"variable: {variable!r} has no standard error in this summary")
     if not 0 < level < 1:
         raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
+    blocks = summary["block_count"]
+    if "point" in summary.dims:
+        blocks = blocks.clip(max=TEST_REPLICATES)
+    given = [summary[variable], summary[f"{variable}_se"]]
+    if variable in ("bias2", "bias2_x"):
+        given.append(summary["bias2_lean"] if variable == "bias2" else summary["mean_prediction_se"] ** 2)
     low, high = xr.apply_ufunc(
-        intervals.interval,
-        summary[variable],
-        summary[f"{variable}_se"],
-        summary["block_count"],
+        intervals.interval if len(given) == 2 else intervals.square_interval,
+        *given,
+        blocks,
         kwargs={"level": level},
         output_core_dims=[[], []],
         dask="parallelized",

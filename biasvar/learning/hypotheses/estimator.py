@@ -1,6 +1,6 @@
 """Any scikit-learn estimator as a hypothesis set, one fit a replicate."""
 
-import importlib
+import importlib.util
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -173,6 +173,6 @@ def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "sklearn":
+        if module.partition(".")[0] == "sklearn" and not importlib.util.find_spec("sklearn"):
             raise MissingDependencyError("scikit-learn", "estimators") from error
         raise StudyError(f"Estimator: cannot import module {module!r}: {error}") from error
