@@ -1,10 +1,11 @@
 """Risk studies against what one could use instead, in one run on one core.
 
-    pip install 'biasvar[benchmarks]'
+    pip install -e '.[benchmarks]'
     python benchmarks/risk.py
 
 Rows are problems, columns are ways to solve them, numbers are replicates (random training sets, with everything that is
-fitted to one) per second of CPU time. Every measurement lasts at least ``--seconds``.
+fitted to one) per second of CPU time. Every measurement lasts at least ``--seconds``. Machines are shared, so the columns
+of a row are measured in turn, for several rounds: medians of the rates, and of the ratios within a round.
 """
 
 import argparse
@@ -183,8 +184,8 @@ def floor(study: Callable[[int], bv.RiskStudy], noise: bool = False) -> Callable
     return run
 
 
-def rate(work: Callable[[int], None], seconds: float, least: int) -> float:
-    """Return replicates a CPU second: a warm-up, then ever more replicates until it takes long enough."""
+def enough(work: Callable[[int], None], seconds: float, least: int) -> int:
+    """Return how many replicates take that many CPU seconds, having warmed up."""
     replicates = least
     work(replicates)
     while True:
@@ -192,34 +193,50 @@ def rate(work: Callable[[int], None], seconds: float, least: int) -> float:
         work(replicates)
         took = time.process_time() - start
         if took >= seconds:
-            return replicates / took
+            return replicates
         grow = 1.2 * seconds / max(took, seconds / 50)
         replicates = max(least, int(replicates * max(grow, 1.1)) // least * least)
 
 
-def speed(seconds: float) -> None:
+def rates(ways: dict[str, tuple[Callable[[int], None], int]], seconds: float, rounds: int) -> dict[str, np.ndarray]:
+    """Return replicates a CPU second of each way, a number a round."""
+    replicates = {name: enough(work, seconds, least) for name, (work, least) in ways.items()}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (work, _) in ways.items():
+            start = time.process_time()
+            work(replicates[name])
+            found[name].append(replicates[name] / (time.process_time() - start))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def speed(seconds: float, rounds: int) -> None:
     """Print the main table."""
-    print(f"replicates per CPU second, one core, at least {seconds:g} s a number\n")
+    print(f"replicates per CPU second, one core, at least {seconds:g} s a number, medians of {rounds}\n")
     print("| problem | ours, `bv.run` | ours, bare kernel | NumPy | scikit-learn, bare | mlxtend | floor | ratios |")
     print("|---|---|---|---|---|---|---|---|")
     for case in CASES:
         block = case.study(1).block_size
-        run = rate(end_to_end(case.study), seconds, 16 * block)
-        numbers = {
-            "ours": rate(kernel(case.study), seconds, block),
-            "numpy": rate(case.numpy, seconds, 4096) if case.numpy else None,
-            "bare": rate(case.bare, seconds, 64) if case.bare else None,
-            "mlxtend": rate(case.rounds, seconds, 8),
-            "floor": rate(floor(case.study, noise=case.bare is not None), seconds, block),
-        }
-        ratios = [f"{run / numbers['mlxtend']:.3g}x mlxtend"]
-        if numbers["numpy"]:
-            ratios.append(f"{run / numbers['numpy']:.3g}x NumPy")
-        if numbers["bare"]:
-            ratios.append(f"{numbers['bare'] / run:.2f}x the time of bare fits")
-        ratios.append(f"{numbers['floor'] / run:.3g}x the time of the floor")
-        cells = " | ".join("-" if value is None else f"{value:,.0f}" for value in numbers.values())
-        print(f"| {case.title} | {run:,.0f} | {cells} | {', '.join(ratios)} |", flush=True)
+        ways = {"run": (end_to_end(case.study), 16 * block), "kernel": (kernel(case.study), block)}
+        if case.numpy:
+            ways["numpy"] = case.numpy, 4096
+        if case.bare:
+            ways["bare"] = case.bare, 64
+        ways |= {"mlxtend": (case.rounds, 8), "floor": (floor(case.study, noise=case.bare is not None), block)}
+        found = rates(ways, seconds, rounds)
+
+        def times(name: str, found: dict[str, np.ndarray] = found) -> float:
+            return float(np.median(found["run"] / found[name]))
+
+        ratios = [f"{times('mlxtend'):.3g}x mlxtend"]
+        if case.numpy:
+            ratios.append(f"{times('numpy'):.3g}x NumPy")
+        if case.bare:
+            ratios.append(f"{1 / times('bare'):.2f}x the time of bare fits")
+        ratios.append(f"{1 / times('floor'):.3g}x the time of the floor")
+        columns = ("run", "kernel", "numpy", "bare", "mlxtend", "floor")
+        cells = " | ".join(f"{np.median(found[name]):,.0f}" if name in found else "-" for name in columns)
+        print(f"| {case.title} | {cells} | {', '.join(ratios)} |", flush=True)
 
 
 def precision(goal: float = 1e-4) -> None:
@@ -285,8 +302,9 @@ def cold_start(repeats: int = 5) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=3.0, help="least CPU time of a measurement [%(default)s]")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured [%(default)s]")
     args = parser.parse_args()
-    speed(args.seconds)
+    speed(args.seconds, args.rounds)
     precision()
     memory()
     cold_start()

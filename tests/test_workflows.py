@@ -167,7 +167,7 @@ def titles(figure):
 
 def test_flagged_cells_are_drawn_as_such(summary, tmp_path):
     figure = figures.along_x(summary, n_train=2, noise=0.5)
-    assert titles(figure)[:2] == ["H1\n(infinite variance)", "mean"]
+    assert titles(figure)[:2] == ["H1\n(infinite risk)", "mean"]
     assert "none exists where" in figure.get_supxlabel()
     bars = figures.risk_by_hypothesis(summary, noise=0.5)
     assert [text.get_text() for text in bars.axes[0].texts] == ["inf →"]

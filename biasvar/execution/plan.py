@@ -9,7 +9,7 @@ from biasvar.studies.base import Group, Study
 
 TRIAL_SECONDS = 0.02
 TASK_SECONDS = 1.0  # so that Dask's millisecond a task is nothing
-MIN_TASK_SECONDS = 0.25  # nor Zarr's twenty
+MIN_TASK_SECONDS = 0.5  # nor the tens of milliseconds that Zarr takes
 TASKS_WANTED = 32  # so that a few workers all have something to do
 CHUNK_BYTES = 1 << 24
 

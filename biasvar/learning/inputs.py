@@ -1,6 +1,6 @@
 """Laws of the inputs x: how training points are drawn, and the test points that stand for the law.
 
-A user's own law is any object with the same four attributes and methods as :class:`Uniform`.
+A user's own law is any object that offers what :class:`Inputs` lists.
 """
 
 from abc import ABC, abstractmethod

@@ -35,7 +35,7 @@ NAMES = {
     "empirical_risk": "training error",
 }
 FLAGS = {
-    "infinite": "infinite variance",
+    "infinite": "infinite risk",
     "se_unreliable": "variance has no standard error",
     "failed": "failed",
 }
