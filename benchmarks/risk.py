@@ -4,8 +4,8 @@
     python benchmarks/risk.py
 
 Rows are problems, columns are ways to solve them, numbers are replicates (random training sets, with everything that is
-fitted to one) per second of CPU time. Every measurement lasts at least ``--seconds``. Machines are shared, so the columns
-of a row are measured in turn, for several rounds: medians of the rates, and of the ratios within a round.
+fitted to one) per second of CPU time. Every measurement lasts at least ``--seconds``. Machines are shared, so columns
+are measured in turn, for several rounds: medians of the rates, and of the ratios within a round.
 """
 
 import argparse
