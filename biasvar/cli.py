@@ -113,7 +113,7 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 @_JSON
 def show(store: Path, as_json: bool) -> None:
     """Print the results in STORE."""
-    from biasvar.execution.run import open_store
+    from biasvar.execution.run import open as open_store
     from biasvar.report import tables
 
     summary = open_store(store).load()

@@ -157,7 +157,7 @@ def _tell(progress: Progress) -> None:
         print(progress.messages.pop(0), file=sys.stderr)
 
 
-def open_store(store: str | PathLike[str]) -> xr.Dataset:
+def open(store: str | PathLike[str]) -> xr.Dataset:  # noqa: A001  # bv.open, like zarr.open
     """Open a finished store's labelled summary lazily.
 
     Parameters

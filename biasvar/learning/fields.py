@@ -15,6 +15,8 @@ T = TypeVar("T")
 #: Configuration of every component: no unknown names, no silent conversion of text to numbers.
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument")
+
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
@@ -58,12 +60,12 @@ def component(cls: type[T]) -> type[T]:
 
 
 def validation_text(error: ValidationError) -> str:
-    """Put pydantic's first complaint in one line: where, what was wrong, what was got."""
-    first = error.errors()[0]
+    """Put one of pydantic's complaints in a line: where, what was wrong, what was got."""
+    first = min(error.errors(), key=lambda each: each["type"] not in UNKNOWN)  # else a misspelt field is called missing
     where = "".join(f".{part}" for part in first["loc"] if not str(part).startswith(("function-", "tuple[")))
     message = first["msg"].removeprefix("Value error, ").removesuffix(" after validation, not 0")
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping")
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument"):
+    if first["type"] in UNKNOWN:
         return f"{where}: unknown field, with value {first['input']!r}; check its spelling"
     if first["type"] in ("missing", "missing_argument"):
         return f"{where}: is missing"
