@@ -85,8 +85,8 @@ def run(study: str, store: Path | None, changes: tuple[str, ...], scheduler: str
     if as_json:
         click.echo(json.dumps(_as_json(summary, path)))
         return
-    click.echo(tables.risk_table(summary))
-    click.echo(f"{tables.counts(summary)}; {time.monotonic() - started:.1f} s; stored in {path}")
+    click.echo(tables.results(summary))
+    click.echo(f"{time.monotonic() - started:.1f} s; stored in {path}")
 
 
 @main.command()
@@ -120,8 +120,7 @@ def show(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(summary, store)))
         return
-    click.echo(tables.risk_table(summary))
-    click.echo(tables.counts(summary))
+    click.echo(tables.results(summary))
 
 
 @main.command()
@@ -205,24 +204,22 @@ def _worst(state: Any) -> str:
 
 def _as_json(summary: Any, path: Path) -> dict[str, Any]:
     """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
+    import numpy as np
+
+    from biasvar.studies.base import nodes_of
+
     cells = []
-    names = [
-        str(name) for name, variable in summary.data_vars.items() if variable.dims == ("hypothesis", "n_train", "noise")
-    ]
-    for index in _indices(summary):
-        cell = summary.isel(index)
-        cells.append(
-            {axis: cell[axis].item() for axis in index}
-            | {name: _json_value(cell[name].item()) for name in sorted(names)}
-        )
+    for place, node in nodes_of(summary).items():
+        if "status" not in node:
+            continue
+        axes = node.status.dims  # a cell is what has a status
+        last = node.isel(step=-1) if "step" in node.dims else node
+        names = sorted(str(name) for name, variable in last.data_vars.items() if variable.dims == axes)
+        for index in np.ndindex(node.status.shape):
+            cell = last.isel(dict(zip(axes, index, strict=True)))
+            labels = {str(axis): cell[axis].item() for axis in axes} | ({"path": place} if place else {})
+            cells.append(labels | {name: _json_value(cell[name].item()) for name in names})
     return {"store": str(path), "study": json.loads(summary.attrs["study"]), "cells": cells}
-
-
-def _indices(summary: Any) -> Iterator[dict[str, int]]:
-    for i in range(summary.sizes["hypothesis"]):
-        for j in range(summary.sizes["n_train"]):
-            for k in range(summary.sizes["noise"]):
-                yield {"hypothesis": i, "n_train": j, "noise": k}
 
 
 def _json_value(value: Any) -> Any:

@@ -14,20 +14,20 @@ from biasvar.execution.graph import Parcel
 from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import study_attributes
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Chunk, Group, Study
+from biasvar.studies.base import Chunk, Group, Study, Summary, nodes_of, summary_of
 
 
-def lazy(study: Study) -> xr.Dataset:
-    """Lay a study out as a Dataset of Dask arrays; nothing is computed until it is asked for.
+def lazy(study: Study) -> Summary:
+    """Lay a study out as a Dataset (or DataTree) of Dask arrays; nothing is computed until it is asked for.
 
     Parameters
     ----------
-    study : RiskStudy
+    study : RiskStudy or OptimizerStudy
         A study with a given number of replicates: what ``precision`` needs is only known by computing.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset or xarray.DataTree
         The variables of :func:`~biasvar.run`, with the same bits once computed.
 
     Raises
@@ -54,15 +54,20 @@ def lazy(study: Study) -> xr.Dataset:
     parcel, token = Parcel(study), tokenize(study.to_json())
     parts = [(group, _records(parcel, token, group, blocks[group.problem])) for group in study.groups()]
     summary = delayed(_summarise, name=f"summarise-{token}")(parcel, parts)
-    layout = study.layout().assign_attrs(study_attributes(study))
-    return layout.assign(
-        {
-            name: variable.copy(
-                data=da.from_delayed(delayed(getitem)(summary, name), variable.shape, dtype=variable.dtype, name=False)
-            )
-            for name, variable in layout.data_vars.items()
-        }
-    )
+    attributes = study_attributes(study)
+    nodes = {
+        path: layout.assign(
+            {str(name): _delayed_copy(variable, summary, path) for name, variable in layout.data_vars.items()}
+        )
+        for path, layout in nodes_of(study.layout()).items()
+    }
+    nodes[""] = nodes[""].assign_attrs(attributes)
+    return summary_of(nodes)
+
+
+def _delayed_copy(variable: xr.DataArray, summary: Any, path: str) -> xr.DataArray:
+    value = delayed(getitem)(summary, (path, variable.name))
+    return variable.copy(data=da.from_delayed(value, variable.shape, dtype=variable.dtype, name=False))
 
 
 class _Memory:
@@ -111,7 +116,11 @@ def _simulate(
     return Chunk(records, np.array([outcome.failures for outcome in outcomes], dtype=object).T)
 
 
-def _summarise(parcel: Parcel, parts: list[tuple[Group, list[Chunk]]]) -> dict[str, Any]:
+def _summarise(parcel: Parcel, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
     with one_blas_thread:
         summary = parcel.open().summarise(_Memory(parts))
-    return {str(name): variable.values for name, variable in summary.data_vars.items()}
+    return {
+        (path, name): variable.values
+        for path, node in nodes_of(summary).items()
+        for name, variable in node.data_vars.items()
+    }

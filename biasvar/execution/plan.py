@@ -126,24 +126,24 @@ def plan(study: Study, groups: list[Group] | None = None, blocks: Mapping[str, i
 def seconds_a_block(study: Study, group: Group) -> float:
     """Time ever larger trials until one takes long enough to say what a whole block costs.
 
-    The last two tell what a replicate costs apart from what a block costs however small it is.
+    The last two tell what a unit of work costs apart from what a block costs however small it is.
     """
     sizes = [1]
     with one_blas_thread:
         # Twice, and the faster one counts: the first may compile.
         seconds = [min(_trial_seconds(study, group, 1) for _ in range(2))]
-        while sizes[-1] < study.block_size and (len(sizes) == 1 or seconds[-1] < TRIAL_SECONDS):
-            sizes.append(min(8 * sizes[-1], study.block_size))
+        while sizes[-1] < study.block_work and (len(sizes) == 1 or seconds[-1] < TRIAL_SECONDS):
+            sizes.append(min(8 * sizes[-1], study.block_work))
             seconds.append(min(_trial_seconds(study, group, sizes[-1]) for _ in range(2)))
     if len(sizes) == 1:
         return seconds[0]
     each = max(0.0, seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
-    return seconds[-1] + each * (study.block_size - sizes[-1])
+    return seconds[-1] + each * (study.block_work - sizes[-1])
 
 
-def _trial_seconds(study: Study, group: Group, replicates: int) -> float:
+def _trial_seconds(study: Study, group: Group, work: int) -> float:
     start = time.perf_counter()
-    study.trial(group, replicates)
+    study.trial(group, work)
     return time.perf_counter() - start
 
 

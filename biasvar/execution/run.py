@@ -14,7 +14,6 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, StoreError, StudyError
@@ -26,7 +25,7 @@ from biasvar.execution.schedulers import Compute, check, choose
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
-from biasvar.studies.base import Chunk, Group, Study
+from biasvar.studies.base import Chunk, Group, Study, Summary
 
 WAVE = 4096  # tasks that the scheduler is given at a time, so that it never holds millions
 MAX_REPAIRS = 3
@@ -78,12 +77,12 @@ def run(
     scheduler: Any = None,
     blocks_per_chunk: int | None = None,
     progress: Report | None = None,
-) -> xr.Dataset:
+) -> Summary:
     """Run a study into a Zarr store, or finish, extend or repair what is there.
 
     Parameters
     ----------
-    study : RiskStudy
+    study : RiskStudy or OptimizerStudy
         What to run.
     store : path-like
         Where to. A new path is made; a store of the same study is resumed: what is stored is not simulated again.
@@ -99,8 +98,9 @@ def run(
 
     Returns
     -------
-    xarray.Dataset
-        The labelled summary, every variable with ``<name>_se``: what :func:`open` and :func:`xarray.open_zarr` read.
+    xarray.Dataset or xarray.DataTree
+        The labelled summary (a tree for an optimizer study), every variable with ``<name>_se``: what :func:`open` and
+        :func:`xarray.open_zarr` read.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _tell(progress: Progress) -> None:
         print(progress.messages.pop(0), file=sys.stderr)
 
 
-def open(store: str | PathLike[str]) -> xr.Dataset:  # noqa: A001  # bv.open, like zarr.open
+def open(store: str | PathLike[str]) -> Summary:  # noqa: A001  # bv.open, like zarr.open
     """Open a finished store's labelled summary lazily.
 
     Parameters
@@ -221,10 +221,10 @@ class _Driver:
         stored = self.store.groups()
         new = self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
         plan = planning.plan(self.study, new, blocks)
-        seconds, statistic = plan.seconds, self.study.statistic_coordinates()
+        seconds = plan.seconds
         pending: list[tuple[Records, int]] = []
         for records in stored.values():
-            self.store.heal(records.group, statistic)
+            self.store.heal(records.group, self.study.statistic_coordinates(records.group))
             records.lengthen(blocks[records.group.problem])
             missing = records.missing()
             if missing:
@@ -232,6 +232,7 @@ class _Driver:
                 cost = planning.seconds_a_block(self.study, records.group)
                 seconds += cost * len(missing) * records.chunk_size
         for part in plan.groups:
+            statistic = self.study.statistic_coordinates(part.group)
             records = self.store.create(part.group, part.blocks, self.blocks_per_chunk or part.chunk, statistic)
             pending += [(records, chunk) for chunk in range(records.chunks)]
         if pending:
@@ -240,7 +241,7 @@ class _Driver:
                 for first in range(0, len(pending), WAVE):
                     self._simulate(pending[first : first + WAVE], compute)
 
-    def summarise(self, blocks: Mapping[str, int]) -> xr.Dataset:
+    def summarise(self, blocks: Mapping[str, int]) -> Summary:
         """Summarise what is stored, with damaged chunks simulated again first."""
         for _ in range(MAX_REPAIRS):
             try:

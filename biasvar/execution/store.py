@@ -16,7 +16,7 @@ import zarr
 
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.records import UNREADABLE, Records, write_coordinates, writing
-from biasvar.studies.base import Group, Study
+from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
 
 SCHEMA = 1
 SOFTWARE = "biasvar"
@@ -160,24 +160,27 @@ class Store:
 
     # The summary
 
-    def write_summary(self, study: Study, summary: xr.Dataset) -> xr.Dataset:
+    def write_summary(self, study: Study, summary: Summary) -> Summary:
         """Replace the labelled summary at the root; return it with the root's attributes."""
+        nodes = nodes_of(summary)
         with writing(self.path):
             # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
             for child in self.path.iterdir():
                 if child.is_dir() and child.name != "blocks":
                     shutil.rmtree(child)
             # With the attributes, for xarray replaces the root's: killed before the next line, it is still our store.
-            unfinished = summary.assign_attrs(_root_attributes(study, complete=False))
-            unfinished.to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
-            self._write_group("", _root_attributes(study, complete=True) | {"summary_digest": dataset_digest(summary)})
+            unfinished = nodes[""].assign_attrs(_root_attributes(study, complete=False))
+            for path, node in (nodes | {"": unfinished}).items():
+                node.to_zarr(self.path, group=path or None, mode="a", consolidated=False, zarr_format=3)
+            about = {"summary_digest": summary_digest(summary), "nodes": list(nodes)}
+            self._write_group("", _root_attributes(study, complete=True) | about)
             with warnings.catch_warnings():
                 # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
                 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
                 zarr.consolidate_metadata(self.path)
-        return summary.assign_attrs(self.attributes())
+        return summary_of(nodes | {"": nodes[""].assign_attrs(self.attributes())})
 
-    def summary(self) -> xr.Dataset:
+    def summary(self) -> Summary:
         """Open the labelled summary lazily.
 
         Raises
@@ -185,20 +188,24 @@ class Store:
         StoreError
             If the store has none yet, or it cannot be read.
         """
-        if not self.attributes()["complete"]:
+        attributes = self.attributes()
+        if not attributes["complete"]:
             raise StoreError(
                 f"store {self.path}: its run has not finished; finish it with the command that began it, or see: "
                 f"biasvar status {self.path}"
             )
         try:
-            summary: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None)
+            return summary_of({path: self._node(path) for path in attributes["nodes"]})
         except Exception as error:  # whatever is made of metadata that is not its own
             raise StoreError(
                 f"store {self.path}: its summary cannot be read ({type(error).__name__}); run the study again"
             ) from error
+
+    def _node(self, path: str) -> xr.Dataset:
+        node = xr.open_zarr(self.path, group=path or None, consolidated=False, chunks=None)
         # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
-        labels = {name: summary[name].astype(object) for name in summary.coords if summary[name].dtype.kind == "T"}
-        labelled: xr.Dataset = summary.assign_coords(labels)
+        labels = {name: node[name].astype(object) for name in node.coords if node[name].dtype.kind == "T"}
+        labelled: xr.Dataset = node.assign_coords(labels)
         return labelled
 
     # Metadata files
@@ -231,16 +238,17 @@ class Store:
             return False
 
 
-def dataset_digest(dataset: xr.Dataset) -> str:
-    """Return the SHA-256 of a dataset's values, by name."""
+def summary_digest(summary: Summary) -> str:
+    """Return the SHA-256 of a summary's values, by path and name."""
     total = hashlib.sha256()
-    for name in sorted(str(name) for name in dataset.variables):
-        values = dataset[name].values
-        total.update(f"{name}{values.shape}".encode())
-        if values.dtype.kind in "OTU":
-            total.update(json.dumps([str(v) for v in values.ravel()]).encode())
-        else:
-            total.update(np.ascontiguousarray(values).tobytes())
+    for path, node in sorted(nodes_of(summary).items()):
+        for name in sorted(str(name) for name in node.variables):
+            values = node[name].values
+            total.update(f"{path}/{name}{values.shape}".encode())
+            if values.dtype.kind in "OTU":
+                total.update(json.dumps([str(v) for v in values.ravel()]).encode())
+            else:
+                total.update(np.ascontiguousarray(values).tobytes())
     return total.hexdigest()
 
 

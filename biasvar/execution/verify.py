@@ -9,7 +9,7 @@ from os import PathLike
 from biasvar.errors import DamagedChunkError
 from biasvar.execution.lock import holder
 from biasvar.execution.records import Records, checksums
-from biasvar.execution.store import Store, dataset_digest
+from biasvar.execution.store import Store, summary_digest
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +108,7 @@ def digest(store: str | PathLike[str]) -> str:
     for (problem, cell), blocks in sorted(cells.items()):
         total.update(f"{problem}/{cell}/{len(blocks)}".encode())
         total.update(blocks)
-    total.update(dataset_digest(summary).encode())
+    total.update(summary_digest(summary).encode())
     return total.hexdigest()
 
 
@@ -124,7 +124,7 @@ def damaged_chunks(store: Store) -> Iterator[tuple[Records, DamagedChunkError]]:
 
 def _summary_is_sound(store: Store, expected: str) -> bool:
     try:
-        return dataset_digest(store.summary().load()) == expected
+        return summary_digest(store.summary().load()) == expected
     except Exception:  # whatever a codec makes of bytes that are not its own
         return False
 

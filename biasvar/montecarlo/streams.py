@@ -14,6 +14,8 @@ class Purpose(IntEnum):
     LABEL_NOISE = 1
     ESTIMATOR = 2
     TEST_POINTS = 3
+    INITIAL_POINT = 4
+    BATCHES = 5
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,42 @@ HEADINGS = {
 }
 
 
+def results(summary: xr.Dataset | xr.DataTree) -> str:
+    """Lay out what a study found: risks and errors, or the best configuration of each optimizer."""
+    if isinstance(summary, xr.DataTree):
+        return optimizer_table(summary)
+    return f"{risk_table(summary)}\n{counts(summary)}"
+
+
+def optimizer_table(tree: xr.DataTree) -> str:
+    """Lay out an optimizer study's summary: a row for each objective and optimizer, with its best configuration.
+
+    J is the objective of the best configuration at the last step, judged on replicates that did not choose it. Digits
+    in parentheses are standard errors in the last place. Costs are gradient evaluations, medians over replicates.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+    """
+    targets = [f"cost to target {i + 1}" for i in range(max(node.sizes.get("target", 0) for node in tree.leaves))]
+    header = ["objective", "optimizer", "best configuration", "J", *targets, "diverged"]
+    rows = []
+    for node in tree.leaves:
+        found = node.to_dataset().load()
+        last = found.isel(step=-1)
+        axes = [str(name) for name in found.hyperparameter.values if found.sizes[str(name)] > 1]
+        settings = ", ".join(f"{name}={float(last[f'best_{name}']):.3g}" for name in axes) or "the only one"
+        value = with_error(float(last.best_objective), float(last.best_objective_se))
+        costs = (
+            [f"{cost:g}" if np.isfinite(cost) else "-" for cost in found.best_cost_to_target.values] if targets else []
+        )
+        diverged = float((found.outcome == "diverged").mean())
+        _, objective, optimizer = node.path.split("/")
+        rows.append([objective, optimizer, settings, value, *costs, f"{diverged:.0%}"])
+    return "\n".join(_align([header, *rows], left=(0, 1, 2)))
+
+
 def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
     """Lay out a risk study's summary: a row for each training-set size, noise level and hypothesis set.
 
@@ -44,7 +80,7 @@ def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
                 rows.append([str(n), f"{noise:g}", str(label), *numbers, status])
                 if reason := str(cell.status_reason.item()):
                     notes.append(f"{label}, n_train={n}, noise={noise:g}: {reason}")
-    return "\n".join([*_align([header, *rows]), *notes])
+    return "\n".join([*_align([header, *rows], left=(2, len(header) - 1)), *notes])
 
 
 def counts(summary: xr.Dataset) -> str:
@@ -56,12 +92,12 @@ def counts(summary: xr.Dataset) -> str:
     return f"{spread} training sets a cell"
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [
-            text.ljust(width) if i == 2 or i == len(row) - 1 else text.rjust(width)
+            text.ljust(width) if i in left else text.rjust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())

@@ -30,15 +30,20 @@ class Group:
         Keys of the cells, unique within the problem. For example ``("H0", "H1")``.
     statistics : int
         Numbers in one cell's record of one block.
+    label : str
+        What the cells are called together, where their keys are long.
     """
 
     problem: str
     cells: tuple[str, ...]
     statistics: int
+    label: str = ""
 
     @property
     def title(self) -> str:
-        """A short name: all cells, or the first and last of many."""
+        """A short name: the label, else all cells, or the first and last of many."""
+        if self.label:
+            return self.label
         return "+".join(self.cells) if len(self.cells) <= 3 else f"{self.cells[0]}+...+{self.cells[-1]}"
 
     @property
@@ -48,8 +53,8 @@ class Group:
 
     @property
     def _name(self) -> str:
-        name = "+".join(self.cells)
-        if len(name) <= 80 and all(_PLAIN.fullmatch(cell) for cell in self.cells):
+        name = self.label or "+".join(self.cells)
+        if not self.label and len(name) <= 80 and all(_PLAIN.fullmatch(cell) for cell in self.cells):
             return name
         digest = hashlib.sha256("\0".join(self.cells).encode()).hexdigest()[:12]
         return f"{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}~{digest}"
@@ -66,7 +71,7 @@ class Group:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Group":
         """Make a group of its JSON."""
-        return cls(str(value["problem"]), tuple(value["cells"]), int(value["statistics"]))
+        return cls(str(value["problem"]), tuple(value["cells"]), int(value["statistics"]), str(value["label"]))
 
 
 class BlockRecords(NamedTuple):
@@ -93,6 +98,23 @@ class BlockSource(Protocol):
         """Yield a group's blocks in index order. May be called again."""
 
 
+Summary = xr.Dataset | xr.DataTree
+
+
+def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
+    """Take a summary apart: its datasets by path, the root's (``""``) first."""
+    if isinstance(summary, xr.Dataset):
+        return {"": summary}
+    return {node.path.strip("/"): node.to_dataset(inherit=False) for node in summary.subtree}
+
+
+def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
+    """Put a summary together: a Dataset if it has a root only, else a DataTree."""
+    if set(nodes) == {""}:
+        return nodes[""]
+    return xr.DataTree.from_dict({f"/{path}": dataset for path, dataset in nodes.items()})
+
+
 class Study(Protocol):
     """A study is what can say which cells it has, simulate a block of them, and summarise all blocks."""
 
@@ -107,6 +129,10 @@ class Study(Protocol):
     @property
     def block_size(self) -> int:
         """Replicates in a block."""
+
+    @property
+    def block_work(self) -> int:
+        """Units of work in a block: what a trial may do less of."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the study in canonical form: the same study gives the same JSON."""
@@ -123,14 +149,14 @@ class Study(Protocol):
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
 
-    def planned_blocks(self, summary: xr.Dataset | None = None) -> dict[str, int]:
+    def planned_blocks(self, summary: Any = None) -> dict[str, int]:
         """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
 
     def simulate(self, group: Group, block: int) -> BlockRecords:
         """Simulate one block: pure, seeded by what it is."""
 
-    def trial(self, group: Group, replicates: int) -> None:
-        """Simulate a block of so few replicates and forget it: to see what it costs, and whether it works."""
+    def trial(self, group: Group, work: int) -> None:
+        """Simulate so much of a block and forget it: to see what it costs, and whether it works."""
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return one number a cell and block, (cells, blocks), of records (cells, blocks, statistics).
@@ -138,16 +164,16 @@ class Study(Protocol):
         Its standard error is shown while a study runs; NaN for cells that have none to show.
         """
 
-    def statistic_coordinates(self) -> dict[str, NDArray[Any]]:
-        """Return what the numbers of a record are, as coordinates along it."""
+    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
+        """Return what the numbers of a group's records are: ``moment``, a name, and ``place`` within that name."""
 
-    def shortfalls(self, summary: xr.Dataset) -> list[str]:
+    def shortfalls(self, summary: Any) -> list[str]:
         """Say what of its goals the finished study did not reach, a line each."""
 
-    def layout(self) -> xr.Dataset:
+    def layout(self) -> Summary:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
 
-    def summarise(self, source: BlockSource) -> xr.Dataset:
+    def summarise(self, source: BlockSource) -> Summary:
         """Turn blocks into labelled results with standard errors."""
 
     def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:

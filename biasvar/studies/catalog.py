@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from biasvar.errors import StudyError
+from biasvar.studies.optimizer import OptimizerStudy
 from biasvar.studies.risk import RiskStudy
 
-KINDS = {"risk": RiskStudy}
+KINDS: dict[str, type[RiskStudy | OptimizerStudy]] = {"risk": RiskStudy, "optimizer": OptimizerStudy}
 
 
 def bundled() -> dict[str, Path]:
@@ -24,7 +25,7 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
 
 
-def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy:
+def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
     """Load a study from a YAML file, or a bundled one by name.
 
     Parameters

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
+from biasvar.optimization import losses, objectives, optimizers
 
 INPUTS: dict[str, Any] = {cls.__name__: cls for cls in (inputs.Uniform, inputs.Normal, inputs.FixedDesign)}
 TARGETS: dict[str, Any] = {
@@ -37,6 +39,37 @@ HYPOTHESES: dict[str, Any] = {
         hypotheses.Estimator,
     )
 }
+
+OBJECTIVES: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        objectives.Quadratic,
+        objectives.LogSumExp,
+        objectives.Rosenbrock,
+        losses.LeastSquaresLoss,
+        losses.LogisticLoss,
+        losses.SoftmaxLoss,
+        losses.MLPLoss,
+    )
+}
+OPTIMIZERS: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        optimizers.SGD,
+        optimizers.Momentum,
+        optimizers.Nesterov,
+        optimizers.AdaGrad,
+        optimizers.RMSProp,
+        optimizers.RMSPropNesterov,
+        optimizers.AdaDelta,
+        optimizers.Adam,
+        optimizers.AMSGrad,
+        optimizers.AdamW,
+        optimizers.NAdam,
+        optimizers.Lion,
+    )
+}
+LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
 
 class Imported:

@@ -296,9 +296,14 @@ class RiskStudy(BaseModel):
         """Simulate one block of a group's cells on common training sets."""
         return self._simulate(group, block, self.block_size)
 
-    def trial(self, group: Group, replicates: int) -> None:
-        """Simulate a small block and forget it."""
-        self._simulate(group, 0, replicates)
+    @property
+    def block_work(self) -> int:
+        """Replicates in a block."""
+        return self.block_size
+
+    def trial(self, group: Group, work: int) -> None:
+        """Simulate a block of so few replicates and forget it."""
+        self._simulate(group, 0, work)
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's excess risk, at the highest noise where its standard error exists."""
@@ -330,7 +335,7 @@ class RiskStudy(BaseModel):
             failures.append(reason)
         return BlockRecords(records, tuple(failures))
 
-    def statistic_coordinates(self) -> dict[str, NDArray[Any]]:
+    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and its place within that name."""
         fields = Record(len(self.problem.f)).fields
         return {

@@ -1,0 +1,1 @@
+"""Objectives, update rules and the descent that joins them: arrays in, arrays out."""

@@ -1,0 +1,535 @@
+"""Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from itertools import groupby, product
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from biasvar.errors import BiasvarError, StudyError
+from biasvar.learning.fields import (
+    NonNegativeInt,
+    NonNegativeReal,
+    PositiveInt,
+    Real,
+    one_or_more,
+    validation_text,
+)
+from biasvar.learning.inputs import Inputs, Normal
+from biasvar.montecarlo.streams import Purpose, Stream
+from biasvar.optimization import descent
+from biasvar.optimization.batches import Batches, Order
+from biasvar.optimization.descent import QUANTITIES, Descent
+from biasvar.optimization.optimizers import logspace
+from biasvar.studies import components
+from biasvar.studies.base import BlockRecords, BlockSource, Group, Summary
+from biasvar.studies.optimizer_summary import OptimizerGrid
+
+MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
+RECORDS = 40  # log-spaced steps, unless they are given
+FULL = 0  # the batch size that stands for all examples
+
+Quantity = Literal["objective", "gradient_norm", "distance", "excess_risk", "parameters"]
+DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance", "excess_risk")
+
+
+def _sizes(value: Any) -> Any:
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(FULL if size is None else size for size in values)
+
+
+class OptimizerStudy(BaseModel):
+    """Ask how update rules descend objectives, over grids of their hyperparameters.
+
+    Every configuration of a replicate starts at the same point and sees the same minibatches.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study: letters, digits, ``.``, ``-`` and ``_``.
+    objectives : dict of str to objective
+        What is minimised, by label; see :mod:`biasvar.optimization.objectives`.
+    optimizers : dict of str to update rule
+        What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.optimizers`.
+    steps : int
+        How many steps at the most.
+    batch_size : sequence of int or None
+        Examples a step: None for all, 1 for online. Objectives without data only know None.
+    order : {"shuffled", "replacement", "fixed"}
+        Minibatches of shuffled epochs, of independent draws, or in the order of the data.
+    replicates : int
+        Random starting points and orders.
+    initial : dict of str to point or law, optional
+        Starting point of each objective, or the law of its coordinates; ``Normal(0, 1)`` unless given.
+    tolerance : float
+        Gradient norm at which a trajectory has converged, and stops.
+    targets : dict of str to sequence of float, optional
+        Values of each objective whose cost is asked for, as many for each; a trajectory stops at the lowest.
+    record : sequence of str
+        What is summarised: objective, gradient_norm, distance (to the minimiser), excess_risk (on held-out data, over
+        that of the minimiser), parameters.
+    record_steps : sequence of int, optional
+        After which steps trajectories are looked at, and may stop; 0 is the start. Log-spaced unless given.
+    seed : int
+        Seed of everything random in the study.
+    check : bool
+        Compare gradients with finite differences before anything runs.
+    description : str
+        A line about the study for people.
+
+    Raises
+    ------
+    StudyError
+        If a field is unknown, missing, of the wrong type or does not fit the others.
+
+    References
+    ----------
+    I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016, chapter 8.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="ravine", objectives={"ravine": bv.Quadratic(eigenvalues=[1, 100])},
+    ...     optimizers={"sgd": bv.SGD(learning_rate=[0.001, 0.01])}, steps=100, replicates=4,
+    ... )
+    >>> [group.path.split("~")[:2] for group in study.groups()]
+    [['ravine', 'sgd/sgd']]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    objectives: dict[str, Any]
+    optimizers: dict[str, Any]
+    steps: PositiveInt
+    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1)] = (FULL,)
+    order: Order = "shuffled"
+    replicates: PositiveInt = 16
+    initial: dict[str, Any] = {}
+    tolerance: NonNegativeReal = 0.0
+    targets: dict[str, Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]] = {}
+    record: Annotated[tuple[Quantity, ...], BeforeValidator(one_or_more), Field(min_length=1)] = DEFAULT_RECORD
+    record_steps: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None = None
+    seed: NonNegativeInt = 0
+    check: bool = False
+    description: str = ""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise StudyError(validation_text(error).removeprefix(".").removeprefix(": ")) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _build_components(cls, values: Any) -> Any:
+        values = dict(values)
+        for name, known in (("objectives", components.OBJECTIVES), ("optimizers", components.OPTIMIZERS)):
+            if isinstance(values.get(name), Mapping):
+                values[name] = {
+                    label: components.build(_spaced(spec), known, f"{name}.{label}")
+                    for label, spec in values[name].items()
+                }
+        if isinstance(values.get("initial"), Mapping):
+            values["initial"] = {label: _start(spec, f"initial.{label}") for label, spec in values["initial"].items()}
+        return values
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "OptimizerStudy":
+        for name in ("objectives", "optimizers"):
+            _check_labels(name, getattr(self, name))
+        self._check_goals()
+        if len(set(self.batch_size)) < len(self.batch_size):
+            raise ValueError(f"batch_size: {list(self.batch_size)} has a value twice; list each once")
+        late = [step for step in self.record_steps or () if step > self.steps]
+        if late:
+            raise ValueError(f"record_steps: {late[0]} comes after the last step, {self.steps}")
+        for label, objective in self.objectives.items():
+            self._check_objective(label, objective)
+        for label, rule in self.optimizers.items():
+            _check_rule(label, rule)
+        return self
+
+    def _check_goals(self) -> None:
+        for name in ("initial", "targets"):
+            for label in getattr(self, name):
+                if label not in self.objectives:
+                    raise ValueError(f"{name}: {label!r} is no objective; choose from {', '.join(self.objectives)}")
+        if self.targets and {len(goals) for goals in self.targets.values()} != {len(next(iter(self.targets.values())))}:
+            raise ValueError("targets: give as many for each objective")
+        if self.targets and self.targets.keys() != self.objectives.keys():
+            raise ValueError(f"targets: give some for each objective: {', '.join(self.objectives)}")
+
+    def _check_objective(self, label: str, objective: Any) -> None:
+        if isinstance(objective, components.Imported):
+            return  # imported when the study runs
+        if isinstance(objective, type) or not (hasattr(objective, "value") and hasattr(objective, "gradient")):
+            raise ValueError(f"objectives.{label}: {objective!r} has no value(theta) and gradient(theta)")
+        if not hasattr(objective, "dim") and isinstance(self.initial.get(label, Normal()), Inputs):
+            raise ValueError(f"objectives.{label}: has no dim; give it one, or say where it starts in initial")
+        self._check_batches(label, getattr(objective, "examples", None))
+
+    def _check_batches(self, label: str, examples: int | None) -> None:
+        for size in self.batch_size:
+            if size != FULL and examples is None:
+                raise ValueError(f"batch_size: {size} needs data, and objective {label!r} has none; use None")
+            if examples is not None and size > examples:
+                raise ValueError(
+                    f"batch_size: {size} is more than the {examples} examples of {label!r}; use None for all of them"
+                )
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), {name: getattr(self, name) for name in type(self).model_fields})
+
+    # What it is
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the study in canonical form."""
+        values: dict[str, Any] = self.model_dump(
+            exclude={"objectives", "optimizers", "initial", "description", "check"}, mode="json"
+        )
+        return values | {
+            "kind": "optimizer",
+            "record_steps": list(self.looks),
+            "objectives": {
+                label: components.describe(objective, components.OBJECTIVES)
+                for label, objective in self.objectives.items()
+            },
+            "optimizers": {
+                label: components.describe(rule, components.OPTIMIZERS) for label, rule in self.optimizers.items()
+            },
+            "initial": {
+                label: list(start) if isinstance(start, tuple) else components.describe(start, components.INPUTS)
+                for label, start in self.initial.items()
+            },
+        }
+
+    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
+        """Say where this study differs from a stored one beyond extending it.
+
+        More replicates, objectives, optimizers, batch sizes and values of hyperparameters extend a study.
+        """
+        mine, errors = self.to_json(), []
+        for name in ("kind", "steps", "order", "tolerance", "record_steps", "seed"):
+            if mine[name] != stored.get(name):
+                errors.append(f"{name}: the store has {stored.get(name)}, the study {mine[name]}")
+        if ("parameters" in mine["record"]) != ("parameters" in stored.get("record", [])):
+            errors.append("record: parameters must be recorded in both or neither")
+        for name in ("objectives", "initial", "targets"):
+            for label, spec in stored.get(name, {}).items():
+                if label in stored["objectives"] and mine[name].get(label) != spec:
+                    errors.append(f"{name}.{label}: the store has {spec}, the study {mine[name].get(label)}")
+        for label, spec in stored.get("optimizers", {}).items():
+            errors += _rule_errors(label, spec, mine["optimizers"].get(label), self._axes(label))
+        if missing := [size for size in stored.get("batch_size", []) if size not in mine["batch_size"]]:
+            errors.append(f"batch_size: the store has {missing}, which the study lacks")
+        if mine["replicates"] < stored.get("replicates", 0):
+            errors.append(f"replicates: the store has {stored['replicates']}, the study only {mine['replicates']}")
+        return errors
+
+    def _axes(self, label: str) -> Collection[str]:
+        return grid_axes(self.optimizers[label]) if label in self.optimizers else ()
+
+    @cached_property
+    def looks(self) -> tuple[int, ...]:
+        """Steps after which trajectories are looked at, the last one included."""
+        given = descent.log_spaced(self.steps, RECORDS) if self.record_steps is None else self.record_steps
+        return tuple(sorted({*given, self.steps}))
+
+    @cached_property
+    def grids(self) -> dict[str, dict[str, "Configuration"]]:
+        """The configurations of each optimizer, by key."""
+        return {
+            label: {each.key: each for each in configurations(rule, self.batch_size)}
+            for label, rule in self.optimizers.items()
+        }
+
+    def dim(self, label: str) -> int:
+        """Return how many parameters an objective has."""
+        start = self.initial.get(label)
+        return len(start) if isinstance(start, tuple) else int(self.objectives[label].dim)
+
+    def descent(self, objective: str, optimizer: str) -> Descent:
+        """Return how an optimizer descends an objective."""
+        return Descent(
+            self.objectives[objective],
+            self.optimizers[optimizer],
+            self.dim(objective),
+            self.steps,
+            self.looks,
+            self.tolerance,
+            self.targets.get(objective, ()),
+            "parameters" in self.record,
+        )
+
+    def initial_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
+        """Return where a replicate starts: the same for all optimizers."""
+        start: Any = self.initial.get(objective, Normal())
+        if isinstance(start, tuple):
+            return np.array(start)
+        dim = self.dim(objective)
+        generator = self._stream(objective, replicate).generator(Purpose.INITIAL_POINT)
+        uniforms = np.maximum(generator.random((dim, 1)), 2.0**-54)
+        point: NDArray[np.float64] = start.place(uniforms, dim)[:, 0]
+        return point
+
+    def _stream(self, objective: str, replicate: int) -> Stream:
+        return Stream(self.seed, f"objective={objective}", replicate)
+
+    # What the engine asks
+
+    @property
+    def block_size(self) -> int:
+        """Replicates in a block: one."""
+        return 1
+
+    @property
+    def block_work(self) -> int:
+        """Steps of a replicate."""
+        return self.steps
+
+    def rehearse(self) -> None:
+        """Call every objective and update rule once, as a descent will."""
+        for label, objective in self.objectives.items():
+            point = self.initial_point(label, 0)
+            descent.rehearse(objective, label, point, self.check)
+            try:
+                self._check_batches(label, getattr(objective, "examples", None))
+            except ValueError as error:
+                raise StudyError(str(error)) from error
+        for problem in self._problems():
+            try:
+                self._simulate(Group(problem.name, problem.keys[:1], 0), 0, self.descent(*problem.labels).cut(1))
+            except BiasvarError:
+                raise
+            except Exception as error:  # a user's rule may raise anything
+                raise StudyError(f"optimizers.{problem.labels[1]}: {type(error).__name__}: {error}") from error
+
+    def evidence(self) -> list[float]:
+        """Return the objectives' values and gradients where a few replicates start."""
+        out: list[float] = []
+        for label, objective in self.objectives.items():
+            for replicate in range(2):
+                point = self.initial_point(label, replicate)[None]
+                out.append(float(np.asarray(objective.value(point))[0]))
+                out.append(float(np.abs(np.asarray(objective.gradient(point))).sum()))
+        return out
+
+    def evidence_errors(self, stored: Sequence[float]) -> str:
+        """Say whether an objective has changed, though its name is the same."""
+        mine = self.evidence()[: len(stored)]
+        same = len(mine) == len(stored) and np.allclose(mine, stored, rtol=1e-6, atol=1e-9, equal_nan=True)
+        return "" if same else "the objectives' values are not those that the store was made with"
+
+    def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
+        """Arrange the configurations that are not stored yet: a group for each objective and optimizer."""
+        groups = []
+        for problem in self._problems():
+            keys = [key for key in problem.keys if (problem.name, key) not in stored]
+            size = self.descent(*problem.labels).statistics
+            for start in range(0, len(keys), MAX_CELLS):
+                chosen = tuple(keys[start : start + MAX_CELLS])
+                groups.append(Group(problem.name, chosen, size, label=problem.labels[1]))
+        return groups
+
+    def _problems(self) -> Iterator["_Problem"]:
+        for objective in self.objectives:
+            for optimizer, grid in self.grids.items():
+                yield _Problem((objective, optimizer), tuple(grid))
+
+    def planned_blocks(self, summary: Any = None) -> dict[str, int]:
+        """Return how many replicates each problem needs: all the same."""
+        return {problem.name: self.replicates for problem in self._problems()}
+
+    def simulate(self, group: Group, block: int) -> BlockRecords:
+        """Run one replicate of a group's configurations."""
+        return self._simulate(group, block, self.descent(*labels_of(group)))
+
+    def trial(self, group: Group, work: int) -> None:
+        """Take a few steps and forget them."""
+        self._simulate(group, 0, self.descent(*labels_of(group)).cut(work))
+
+    def _simulate(self, group: Group, block: int, way: Descent) -> BlockRecords:
+        objective, optimizer = labels_of(group)
+        chosen = [self.grids[optimizer][key] for key in group.cells]
+        initial = self.initial_point(objective, block)
+        records = np.full((len(chosen), way.statistics), np.nan)
+        by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
+        for size, indices in groupby(by_size, key=lambda i: chosen[i].batch_size):
+            some = list(indices)
+            hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
+            records[some] = way.run(initial, hyper, self._batches(objective, block, size))
+        return BlockRecords(records, ("",) * len(chosen))
+
+    def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:
+        if size == FULL:
+            return None
+        examples = int(self.objectives[objective].examples)
+        return Batches(self._stream(objective, replicate), examples, size, self.order)
+
+    def evaluations(self, steps: NDArray[np.int64], size: int, examples: int) -> NDArray[np.int64]:
+        """Return how many examples' gradients are taken in so many steps of a batch size."""
+        if size == FULL:
+            return steps * examples
+        return Batches(Stream(self.seed, "", 0), examples, size, self.order).gradient_evaluations(steps)
+
+    def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the last recorded objective, where it is finite."""
+        last = self.descent(*labels_of(group)).last_objective(records)
+        return np.where(np.isfinite(last), last, np.nan)
+
+    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
+        """Return the name of every number of a record, and the step at which it was recorded."""
+        way = self.descent(*labels_of(group))
+        names = [*QUANTITIES, *(f"parameter {i}" for i in range(way.quantities - len(QUANTITIES)))]
+        return {
+            "moment": np.array([*(names * len(self.looks)), "outcome", "stop_step"], dtype=object),
+            "place": np.array([*np.repeat(self.looks, len(names)), self.steps, self.steps]),
+        }
+
+    def shortfalls(self, summary: Any) -> list[str]:
+        """Return nothing: an optimizer study has no goals of its own."""
+        return []
+
+    @cached_property
+    def grid(self) -> OptimizerGrid:
+        """What is made of the records."""
+        return OptimizerGrid(self)
+
+    def layout(self) -> Summary:
+        """Return the empty labelled summary."""
+        return self.grid.layout()
+
+    def summarise(self, source: BlockSource) -> Summary:
+        """Turn records into means, quantiles, outcomes, best configurations and sensitivities."""
+        return self.grid.summarise(source)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of a grid."""
+
+    hyper: dict[str, float]
+    batch_size: int
+
+    @property
+    def key(self) -> str:
+        """Name of the configuration, the same whatever else is in the grid."""
+        parts = [f"{name}={value!r}" for name, value in self.hyper.items()]
+        return ",".join([*parts, f"batch_size={self.batch_size}"])
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One objective descended by one optimizer."""
+
+    labels: tuple[str, str]
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "~".join(self.labels)
+
+
+def labels_of(group: Group) -> tuple[str, str]:
+    """Return a group's objective and optimizer."""
+    objective, _, optimizer = group.problem.partition("~")
+    return objective, optimizer
+
+
+def configurations(rule: Any, batch_sizes: Sequence[int]) -> Iterator[Configuration]:
+    """Yield the points of a rule's grid, the last axis fastest."""
+    axes = grid_axes(rule)
+    for *values, size in product(*axes.values(), batch_sizes):
+        yield Configuration(dict(zip(axes, values, strict=True)), int(size))
+
+
+def grid_axes(rule: Any) -> dict[str, tuple[float, ...]]:
+    """Return the values of each hyperparameter: what the rule says, else its fields that are numbers."""
+    said = getattr(rule, "hyperparameters", None)
+    if said is not None:
+        return dict(said)
+    named = {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else vars(rule)
+    found = {}
+    for name, value in named.items():
+        values = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value,)
+        if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
+            found[name] = tuple(float(v) for v in values)
+    return found
+
+
+def _check_labels(field: str, named: Mapping[str, Any]) -> None:
+    if not named:
+        raise ValueError(f"{field}: is empty; name at least one")
+    for label in named:
+        if not components.LABEL.fullmatch(label) or label == "blocks":
+            raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
+
+
+def _check_rule(label: str, rule: Any) -> None:
+    if isinstance(rule, components.Imported):
+        return
+    if isinstance(rule, type) or not (hasattr(rule, "init") and hasattr(rule, "update")):
+        raise ValueError(
+            f"optimizers.{label}: {rule!r} has no init(theta) and update(theta, gradient, state, step, ...)"
+        )
+    for name, values in grid_axes(rule).items():
+        if not values:
+            raise ValueError(f"optimizers.{label}.{name}: the grid is empty; give at least one value")
+        if len(set(values)) < len(values):
+            raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
+    if not grid_axes(rule):
+        raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")
+
+
+def _rule_errors(label: str, stored: Any, mine: Any, axes: Collection[str]) -> list[str]:
+    if mine is None:
+        return [f"optimizers: the store has {label}, which the study lacks"]
+    if stored == mine:
+        return []
+    if not all(isinstance(spec, dict) and len(spec) == 1 for spec in (stored, mine)) or stored.keys() != mine.keys():
+        return [f"optimizers.{label}: the store has {stored}, the study {mine}"]
+    (old,), (new,) = stored.values(), mine.values()
+    errors = []
+    for name in old:
+        if name in axes and isinstance(old[name], list):
+            if missing := [value for value in old[name] if value not in new.get(name, [])]:
+                errors.append(f"optimizers.{label}.{name}: the store has {missing}, which the study lacks")
+        elif old[name] != new.get(name):
+            errors.append(f"optimizers.{label}.{name}: the store has {old[name]}, the study {new.get(name)}")
+    return errors
+
+
+def _spaced(spec: Any) -> Any:
+    """Put numbers in the place of ``{logspace: [low, high, count]}``, as YAML has it."""
+    if not isinstance(spec, Mapping):
+        return spec
+    if set(spec) != {"logspace"}:
+        return {name: _spaced(value) for name, value in spec.items()}
+    try:
+        return logspace(*spec["logspace"])
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"logspace: expected [low, high, count], got {spec['logspace']!r}") from error
+
+
+def _start(spec: Any, where: str) -> Any:
+    if isinstance(spec, str | Mapping):
+        spec = components.build(spec, components.INPUTS, where)
+    if isinstance(spec, Inputs):
+        return spec
+    try:
+        point = np.asarray(spec, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{where}: expected a point or a law such as Normal(0, 1), got {spec!r}") from error
+    if point.ndim != 1 or not np.isfinite(point).all():
+        raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
+    return tuple(point.tolist())
+
+
+def _rebuild(kind: type[OptimizerStudy], values: dict[str, Any]) -> OptimizerStudy:
+    return kind(**values)

@@ -1,0 +1,271 @@
+"""What an optimizer study's records come to: a labelled tree, a dataset for each objective and optimizer.
+
+Arrays in :mod:`biasvar.optimization.tuning` do the arithmetic; here they get their names.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from biasvar.optimization import tuning
+from biasvar.optimization.descent import QUANTITIES, Outcome
+from biasvar.studies.base import BlockSource, Summary, summary_of
+
+if TYPE_CHECKING:
+    from biasvar.studies.optimizer import OptimizerStudy
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RATIOS = tuple(float(ratio) for ratio in 2.0 ** np.arange(0, 10.5, 0.5))
+LABELS = {
+    "objective": "objective J",
+    "gradient_norm": "norm of the gradient of J over all examples",
+    "distance": "distance to the minimiser",
+    "excess_risk": "risk on held-out data less that of the minimiser",
+}
+OUTCOMES = [outcome.name.lower() for outcome in Outcome]
+
+
+class OptimizerGrid:
+    """The tree of an optimizer study: where numbers go, and what is made of them."""
+
+    def __init__(self, study: "OptimizerStudy") -> None:
+        self.study = study
+
+    def layout(self) -> Summary:
+        """Return the empty labelled summary."""
+        return self._tree(dict.fromkeys(self._pairs()))
+
+    def summarise(self, source: BlockSource) -> Summary:
+        """Turn records into the labelled summary."""
+        return self._tree({pair: self._records(source, *pair) for pair in self._pairs()})
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        for objective in self.study.objectives:
+            for optimizer in self.study.optimizers:
+                yield objective, optimizer
+
+    def _records(self, source: BlockSource, objective: str, optimizer: str) -> NDArray[np.float64]:
+        """Return the records of all configurations in the order of the grid, shape (C, R, statistics)."""
+        place = {key: i for i, key in enumerate(self.study.grids[optimizer])}
+        size = self.study.descent(objective, optimizer).statistics
+        out = np.full((len(place), self.study.replicates, size), np.nan)
+        for group in source.groups():
+            rows = [(i, place[key]) for i, key in enumerate(group.cells) if key in place]
+            if group.problem != f"{objective}~{optimizer}" or not rows:
+                continue
+            mine, there = (np.array(part) for part in zip(*rows, strict=True))
+            start = 0
+            for chunk in source.chunks(group):
+                stop = start + chunk.records.shape[1]
+                out[there, start:stop] = chunk.records[mine]
+                start = stop
+        return out
+
+    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64] | None]) -> Summary:
+        nodes = {f"{pair[0]}/{pair[1]}": _Node(self.study, *pair).dataset(found) for pair, found in records.items()}
+        parents = {objective: xr.Dataset() for objective in self.study.objectives}
+        return summary_of({"": self._root(nodes), **parents, **nodes})
+
+    def _root(self, nodes: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """Compare optimizers over all objectives and targets."""
+        if not self.study.targets:
+            return xr.Dataset()
+        costs = [
+            [np.asarray(nodes[f"{objective}/{optimizer}"].best_cost_to_target) for optimizer in self.study.optimizers]
+            for objective in self.study.objectives
+        ]
+        problems = np.moveaxis(np.array(costs), 1, -1).reshape(-1, len(self.study.optimizers))
+        profile = tuning.performance_profile(problems, np.array(RATIOS))
+        variable = (
+            ("optimizer", "ratio"),
+            profile,
+            {"long_name": "share of objectives and targets reached at this cost"},
+        )
+        return xr.Dataset(
+            {"performance_profile": variable},
+            {
+                "optimizer": (
+                    "optimizer",
+                    _text(self.study.optimizers),
+                    {"long_name": "update rule, best of its grid"},
+                ),
+                "ratio": ("ratio", np.array(RATIOS), {"long_name": "cost relative to the cheapest optimizer"}),
+            },
+        )
+
+
+class _Node:
+    """The dataset of one objective and optimizer."""
+
+    def __init__(self, study: "OptimizerStudy", objective: str, optimizer: str) -> None:
+        from biasvar.studies.optimizer import grid_axes
+
+        self.study, self.objective = study, study.objectives[objective]
+        self.way = study.descent(objective, optimizer)
+        self.axes = grid_axes(study.optimizers[optimizer])
+        self.dims = (*self.axes, "batch_size")
+        self.shape = (*(len(values) for values in self.axes.values()), len(study.batch_size))
+        self.count = int(np.prod(self.shape))
+        self.draws = tuple(sorted({k for k in (2 ** np.arange(0, 20)).tolist() if k < self.count} | {self.count}))
+        self.goals = study.targets.get(objective, ())
+
+    def dataset(self, records: NDArray[np.float64] | None) -> xr.Dataset:
+        """Return the labelled numbers; placeholders where there are no records."""
+        if records is None:
+            records = np.zeros((self.count, self.study.replicates, self.way.statistics))
+        with np.errstate(invalid="ignore"):  # what diverged is infinite
+            looks, outcomes, stops = self.way.unpack(records)
+            variables = self._quantities(looks) | self._outcomes(outcomes, stops)
+            if self.goals:
+                variables |= self._targets(looks[..., 0])
+            variables |= self._tuning(looks[..., 0])
+        return xr.Dataset(variables, self._coordinates())
+
+    def _quantities(self, looks: NDArray[np.float64]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for name in (name for name in LABELS if name in self.study.record and self._has(name)):
+            values = looks[..., QUANTITIES.index("risk" if name == "excess_risk" else name)]
+            if name == "excess_risk":
+                values = values - self._least_risk()
+            mean, error = tuning.mean_and_error(np.moveaxis(values, 1, -1))
+            out[name] = self._along(mean, ("step",), LABELS[name])
+            out[f"{name}_se"] = self._along(error, ("step",), f"standard error of {name}; NaN where there is none")
+            if name == "objective":
+                quantiles = _quantiles(values)
+                out["objective_quantile"] = self._along(quantiles, ("quantile", "step"), "quantiles over replicates")
+        if self.way.parameters:
+            paths = looks[..., len(QUANTITIES) :]
+            out["parameters"] = self._along(paths, ("replicate", "step", "parameter"), "parameters theta")
+        return out
+
+    def _has(self, name: str) -> bool:
+        known = getattr(self.objective, "minimizer", None) is not None
+        held_out = bool(getattr(self.objective, "has_held_out", False))
+        return {"distance": known, "excess_risk": known and held_out}.get(name, True)
+
+    def _least_risk(self) -> float:
+        return float(np.asarray(self.objective.risk(self.objective.minimizer[None]))[0])
+
+    def _outcomes(self, outcomes: NDArray[np.int64], stops: NDArray[np.int64]) -> dict[str, Any]:
+        names = _text(OUTCOMES)[outcomes]
+        diverged = (outcomes == Outcome.DIVERGED).sum(axis=1)
+        status = np.where(diverged > 0, "infinite", "ok").astype(object)
+        many = f"of {self.study.replicates} replicates diverged"
+        reason = np.array([f"{number} {many}" if number else "" for number in diverged], dtype=object)
+        share, error = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
+        return {
+            "outcome": self._along(names, ("replicate",), "what became of the trajectory"),
+            "stop_step": self._along(stops, ("replicate",), "step at which it was seen to have stopped"),
+            "outcome_share": self._along(share, ("kind",), "share of replicates with this outcome"),
+            "outcome_share_se": self._along(error, ("kind",), "standard error of outcome_share"),
+            "status": self._along(status, (), "what can be said of the numbers at the last step"),
+            "status_reason": self._along(reason, (), "why, in words"),
+        }
+
+    def _targets(self, values: NDArray[np.float64]) -> dict[str, Any]:
+        """Say at which look each target was first reached; infinite (censored) where it was not."""
+        steps, goals = np.array(self.way.record_steps, dtype=float), np.array(self.goals)
+        hit = values[..., None] <= goals  # (C, R, looks, targets)
+        first = np.where(hit.any(axis=2), steps[hit.argmax(axis=2)], np.inf)
+        cost = np.where(np.isfinite(first), self._cost(first), np.inf)
+        reached, error = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
+        best = np.median(cost, axis=1).min(axis=0)
+        label = "at the first look at which the target was reached; infinite where it was not"
+        return {
+            "steps_to_target": self._along(first, ("replicate", "target"), f"steps {label}"),
+            "cost_to_target": self._along(cost, ("replicate", "target"), f"gradient evaluations {label}"),
+            "median_cost_to_target": self._along(np.median(cost, axis=1), ("target",), "median over replicates"),
+            "reached_share": self._along(reached, ("target",), "share of replicates that reached the target"),
+            "reached_share_se": self._along(error, ("target",), "standard error of reached_share"),
+            "best_cost_to_target": (("target",), best, {"long_name": "least median_cost_to_target of the grid"}),
+            "target_value": (("target",), goals, {"long_name": "value of the objective to be reached"}),
+        }
+
+    def _tuning(self, values: NDArray[np.float64]) -> dict[str, Any]:
+        """Say which configuration is best at each look, how good luck would find it, and what matters."""
+        looks = range(values.shape[-1])
+        chosen, share = zip(*(tuning.best(values[..., i]) for i in looks), strict=True)
+        expected, error = (
+            np.stack(part, axis=-1)
+            for part in zip(*(tuning.expected_best(values[..., i], self.draws) for i in looks), strict=True)
+        )
+        index, index_error = (
+            np.stack(part, axis=-1)
+            for part in zip(*(tuning.sensitivity(values[..., i], self.shape) for i in looks), strict=True)
+        )
+        places = np.unravel_index(np.array(chosen), self.shape)
+        axes = [*self.axes.values(), self.study.batch_size]
+        judged = "judged on replicates that did not choose it"
+        out: dict[str, Any] = {
+            "best_objective": (
+                ("step",),
+                expected[-1],
+                {"long_name": f"objective of the best configuration, {judged}"},
+            ),
+            "best_objective_se": (("step",), error[-1], {"long_name": "standard error of best_objective"}),
+            "best_share": (("step",), np.array(share), {"long_name": "share of leave-one-out choices that agree"}),
+            "expected_best": (("draws", "step"), expected, {"long_name": f"best of random configurations, {judged}"}),
+            "expected_best_se": (("draws", "step"), error, {"long_name": "standard error of expected_best"}),
+        }
+        for name, place, axis in zip(self.dims, places, axes, strict=True):
+            out[f"best_{name}"] = (("step",), np.array(axis)[place], {"long_name": f"{name} of the best configuration"})
+        for row, name, what in ((0, "sensitivity", "alone"), (1, "total_sensitivity", "with all its interactions")):
+            label = f"share of the variance of ranks that a hyperparameter explains {what}"
+            out[name] = (("hyperparameter", "step"), index[row], {"long_name": label})
+            out[f"{name}_se"] = (
+                ("hyperparameter", "step"),
+                index_error[row],
+                {"long_name": f"standard error of {name}"},
+            )
+        return out
+
+    def _along(self, values: NDArray[Any], dims: tuple[str, ...], label: str) -> Any:
+        """Give values (C, ...) the axes of the grid."""
+        return (*self.dims, *dims), values.reshape(*self.shape, *values.shape[1:]), {"long_name": label}
+
+    def _cost(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return gradient evaluations after steps of shape (C, ...): examples, or calls where there are no data."""
+        examples = getattr(self.objective, "examples", 1)
+        sizes = np.broadcast_to(np.array(self.study.batch_size), self.shape).reshape(-1)
+        out = np.empty_like(steps)
+        finite = np.where(np.isfinite(steps), steps, 0).astype(np.int64)
+        for size in self.study.batch_size:
+            out[sizes == size] = self.study.evaluations(finite[sizes == size], size, examples)
+        return out
+
+    def _coordinates(self) -> dict[str, Any]:
+        steps = np.array(self.way.record_steps)
+        examples = getattr(self.objective, "examples", 1)
+        evaluations = np.stack([self.study.evaluations(steps, size, examples) for size in self.study.batch_size])
+        coordinates: dict[str, Any] = {
+            name: (name, np.array(values), {"long_name": name.replace("_", " ")}) for name, values in self.axes.items()
+        }
+        coordinates |= {
+            "batch_size": ("batch_size", np.array(self.study.batch_size), {"long_name": "examples a step; 0 for all"}),
+            "step": ("step", steps, {"long_name": "steps taken"}),
+            "gradient_evaluations": (
+                ("batch_size", "step"),
+                evaluations,
+                {"long_name": "gradients taken, each of one example" if examples > 1 else "gradients taken"},
+            ),
+            "replicate": ("replicate", np.arange(self.study.replicates), {"long_name": "random start and order"}),
+            "kind": ("kind", _text(OUTCOMES), {"long_name": "outcome"}),
+            "draws": ("draws", np.array(self.draws), {"long_name": "configurations tried"}),
+            "hyperparameter": ("hyperparameter", _text(self.dims), {"long_name": "axis of the grid"}),
+        }
+        if "objective" in self.study.record:
+            coordinates["quantile"] = ("quantile", np.array(QUANTILES), {"long_name": "share of replicates below"})
+        return coordinates
+
+
+def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles over replicates of (C, R, looks) as (C, quantiles, looks), attained ones."""
+    found: NDArray[np.float64] = np.quantile(values, QUANTILES, axis=1, method="inverted_cdf")
+    return np.moveaxis(found, 0, 1)
+
+
+def _text(values: Any) -> NDArray[np.object_]:
+    return np.array(list(values), dtype=object)

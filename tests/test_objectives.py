@@ -1,0 +1,436 @@
+"""One contract for every objective; minima against closed forms, scipy and scikit-learn; sets, splits and repeats."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import optimize, special
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from biasvar.errors import MissingDependencyError, StudyError
+from biasvar.optimization.data import NAMED, Array, held_out_mask, load, repeated
+from biasvar.optimization.losses import (
+    LeastSquaresLoss,
+    LogisticLoss,
+    MLPLoss,
+    SoftmaxLoss,
+    sigmoid_of_minus,
+    softplus_of_minus,
+)
+from biasvar.optimization.objectives import LogSumExp, Objective, Quadratic, Rosenbrock
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 3))
+REAL = X @ [1.0, -2.0, 0.5] + RNG.normal(size=24)
+TWO = np.where(X[:, 0] + RNG.normal(size=24) > 0, "spam", "ham")
+THREE = np.argmax(X + RNG.normal(size=(24, 3)), axis=1)
+ROOT = RNG.normal(size=(4, 4))
+ROWS = RNG.normal(size=(12, 4))
+
+PLAIN = [
+    pytest.param(Quadratic(eigenvalues=[1.0, 10.0, 0.0]), id="quadratic"),
+    pytest.param(Quadratic(matrix=ROOT @ ROOT.T), id="quadratic matrix"),
+    pytest.param(LogSumExp(ROWS, RNG.normal(size=12)), id="log-sum-exp"),
+    pytest.param(Rosenbrock(), id="rosenbrock"),
+    pytest.param(Rosenbrock(5), id="rosenbrock in space"),
+]
+LOSSES = [
+    pytest.param(LeastSquaresLoss(X, REAL), id="least squares"),
+    pytest.param(LeastSquaresLoss(X, REAL, held_out=0.25), id="least squares, split"),
+    pytest.param(LogisticLoss(X, TWO), id="logistic"),
+    pytest.param(LogisticLoss(X, TWO, penalty=0.3, held_out=0.25), id="logistic, penalty, split"),
+    pytest.param(SoftmaxLoss(X, THREE), id="softmax"),
+    pytest.param(SoftmaxLoss(X, THREE, penalty=0.3, held_out=0.25), id="softmax, penalty, split"),
+    pytest.param(MLPLoss(X, REAL, width=4), id="mlp"),
+    pytest.param(MLPLoss(X, REAL, width=4, penalty=0.3, held_out=0.25), id="mlp, penalty, split"),
+]
+ALL = PLAIN + LOSSES
+SPLIT = [member for member in LOSSES if member.values[0].held_out]
+
+
+def points(objective, *shape, seed=1):
+    return np.random.default_rng(seed).normal(size=(*shape, objective.dim))
+
+
+def central(function, at, direction, step=1e-5):
+    return (function(at + step * direction) - function(at - step * direction)) / (2 * step)
+
+
+# The contract
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_shapes_are_those_of_the_points(objective):
+    assert isinstance(objective, Objective)
+    for shape in [(), (1,), (5,), (2, 3)]:
+        theta = points(objective, *shape)
+        assert np.shape(objective.value(theta)) == shape
+        assert objective.gradient(theta).shape == theta.shape
+        assert objective.hessian_product(theta, theta).shape == theta.shape
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_points_do_not_depend_on_one_another_or_on_memory_order(objective):
+    theta, v = points(objective, 2, 7), points(objective, 2, 7, seed=2)
+    flat, flat_v = theta.reshape(14, -1), v.reshape(14, -1)
+    alone = [
+        (objective.value(t), objective.gradient(t), objective.hessian_product(t, w))
+        for t, w in zip(flat, flat_v, strict=True)
+    ]
+    values, gradients, products = (np.array(each) for each in zip(*alone, strict=True))
+    for order in "CF":
+        t, w = np.array(flat, order=order), np.array(flat_v, order=order)
+        np.testing.assert_allclose(objective.value(t), values, rtol=1e-12)
+        np.testing.assert_allclose(objective.gradient(t), gradients, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(objective.hessian_product(t, w), products, rtol=1e-11, atol=1e-12)
+        assert np.array_equal(t, flat), "theta was overwritten"
+    np.testing.assert_allclose(objective.value(theta).reshape(14), values, rtol=1e-12)
+    np.testing.assert_allclose(objective.gradient(theta).reshape(14, -1), gradients, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_trajectories_keep_their_memory_order(objective):
+    kept = np.ascontiguousarray(points(objective, 6).T)
+    assert objective.gradient(kept.T).flags.f_contiguous
+    assert objective.hessian_product(kept.T, kept.T).flags.f_contiguous
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_gradient_is_the_slope_of_the_value(objective):
+    theta = points(objective, 4)
+    for axis in np.eye(objective.dim):
+        slope = central(objective.value, theta, axis)
+        np.testing.assert_allclose(objective.gradient(theta) @ axis, slope, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_hessian_product_is_the_slope_of_the_gradient(objective):
+    theta, v = points(objective, 4), points(objective, 4, seed=2)
+    product = objective.hessian_product(theta, v)
+    np.testing.assert_allclose(product, central(objective.gradient, theta, v), rtol=1e-6, atol=1e-6)
+    many = objective.hessian_product(theta[0], v)  # one point, many directions
+    np.testing.assert_allclose(many, [objective.hessian_product(theta[0], w) for w in v], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_minimum_is_where_scipy_finds_it(objective):
+    if isinstance(objective, MLPLoss):
+        assert objective.minimum is None
+        assert objective.minimizer is None
+        return
+    start = 0.5 * points(objective)
+    found = optimize.minimize(objective.value, start, jac=objective.gradient, method="BFGS", options={"gtol": 1e-7})
+    assert objective.minimum == pytest.approx(found.fun, abs=1e-9)
+    assert objective.minimum == objective.value(objective.minimizer)
+    assert np.abs(objective.gradient(objective.minimizer)).max() < 1e-10
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_objectives_are_values(objective):
+    fields = objective.to_fields()
+    assert json.loads(json.dumps(fields)) == fields
+    _ = objective.minimum  # kept in the pickle, like the fields and unlike the rest
+    copy = pickle.loads(pickle.dumps(objective))
+    theta = points(objective, 3)
+    assert copy == objective
+    assert hash(copy) == hash(objective)
+    assert repr(copy) == repr(objective)
+    assert len(repr(objective)) < 200
+    assert copy.to_fields() == fields
+    assert np.array_equal(copy.value(theta), objective.value(theta))
+    assert "_training" not in objective.__getstate__()
+    with pytest.raises(AttributeError, match="cannot assign"):
+        objective.dim = 3 if isinstance(objective, Rosenbrock) else None
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_points_of_another_dimension_are_refused(objective):
+    theta = np.zeros((2, objective.dim + 1))
+    for call in (objective.value, objective.gradient, lambda t: objective.hessian_product(t, t)):
+        with pytest.raises(StudyError, match=rf"theta: expected shape \(\.\.\., {objective.dim}\)"):
+            call(theta)
+
+
+@pytest.mark.parametrize("objective", PLAIN)
+def test_objectives_without_data_have_no_batches(objective):
+    assert not hasattr(objective, "examples")
+    with pytest.raises(StudyError, match="no examples"):
+        objective.gradient(points(objective), batch=np.array([0]))
+
+
+# Losses
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_batches_average_to_the_whole_gradient(loss):
+    theta = points(loss, 5)
+    order = np.random.default_rng(3).permutation(loss.examples)
+    batches = [loss.gradient(theta, batch) for batch in order.reshape(3, -1)]
+    np.testing.assert_allclose(np.mean(batches, axis=0), loss.gradient(theta), rtol=1e-11, atol=1e-13)
+    assert np.std(batches, axis=0).max() > 1e-3
+    assert loss.gradient(np.asfortranarray(theta), order[:4]).flags.f_contiguous
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_batches_are_of_training_examples_in_order(loss):
+    theta = points(loss)
+    x, y = loss.training_examples
+    assert len(y) == loss.examples == (18 if loss.held_out else 24)
+    assert set(y) == set(loss.y.values[~held_out_mask(24, loss.held_out)])
+    fields = {"penalty": loss.penalty} if loss.penalty else {}
+    fields |= {"width": 4} if isinstance(loss, MLPLoss) else {}
+    for batch in (np.arange(9, 18), np.array([2, 2, 5, 1, 0, 3, 9, 11])):  # every class is in either
+        alone = type(loss)(x[batch], y[batch], **fields)
+        np.testing.assert_allclose(loss.gradient(theta, batch), alone.gradient(theta), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", SPLIT)
+def test_risk_is_the_loss_on_every_fourth_example_without_penalty(loss):
+    aside = np.arange(24) % 4 == 3
+    fields = {"width": 4} if isinstance(loss, MLPLoss) else {}
+    theta = points(loss, 2, 3)
+    other = type(loss)(loss.X.values[aside], loss.y.values[aside], **fields)
+    assert loss.has_held_out
+    np.testing.assert_allclose(loss.risk(theta), other.value(theta), rtol=1e-12)
+    training = type(loss)(*loss.training_examples, **fields)
+    penalty = loss.penalty / 2 * np.square(theta).sum(axis=-1)
+    np.testing.assert_allclose(loss.value(theta), training.value(theta) + penalty, rtol=1e-12)
+    assert not training.has_held_out
+    with pytest.raises(StudyError, match=r"give held_out=0\.25"):
+        training.risk(theta)
+
+
+def test_values_are_those_of_the_formulas():
+    theta = points(LogisticLoss(X, TWO))
+    z = X @ theta
+    assert LogisticLoss(X, TWO).value(theta) == pytest.approx(np.log1p(np.exp(np.where(TWO == "spam", -z, z))).mean())
+    weights = points(SoftmaxLoss(X, THREE))
+    shares = special.log_softmax(X @ weights.reshape(3, 3), axis=1)
+    assert SoftmaxLoss(X, THREE).value(weights) == pytest.approx(-shares[np.arange(24), THREE].mean())
+    net = MLPLoss(X, REAL, width=2)
+    parts = points(net)
+    outputs = np.tanh(X @ parts[:6].reshape(3, 2) + parts[6:8]) @ parts[8:10] + parts[10]
+    assert net.value(parts) == pytest.approx(np.square(outputs - REAL).mean() / 2)
+    soft = LogSumExp(ROWS, ROWS[:, 0])
+    assert soft.value(ROWS[0]) == pytest.approx(special.logsumexp(ROWS @ ROWS[0] + ROWS[:, 0]))
+    assert Rosenbrock(4).value(ROWS[0]) == pytest.approx(optimize.rosen(ROWS[0]))
+    np.testing.assert_allclose(Rosenbrock(4).gradient(ROWS[0]), optimize.rosen_der(ROWS[0]))
+    np.testing.assert_allclose(
+        Rosenbrock(4).hessian_product(ROWS[0], ROWS[1]), optimize.rosen_hess_prod(ROWS[0], ROWS[1])
+    )
+
+
+def test_softmax_of_two_classes_is_logistic():
+    theta = points(LogisticLoss(X, TWO), 4)
+    both = np.stack([-theta / 2, theta / 2], axis=-1).reshape(4, 6)
+    np.testing.assert_allclose(SoftmaxLoss(X, TWO).value(both), LogisticLoss(X, TWO).value(theta), rtol=1e-12)
+
+
+def test_least_squares_is_fitted_in_closed_form():
+    loss = LeastSquaresLoss(data="diabetes")
+    x, y = loss.training_examples
+    np.testing.assert_allclose(loss.minimizer, LinearRegression(fit_intercept=False).fit(x, y).coef_, rtol=1e-10)
+    wide = LeastSquaresLoss(X[:2], REAL[:2])  # more features than examples: the fit of least norm
+    np.testing.assert_allclose(wide.minimizer, np.linalg.pinv(X[:2]) @ REAL[:2], rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [LogisticLoss, SoftmaxLoss])
+@pytest.mark.parametrize("penalty", [0.0, 0.01])
+def test_classifiers_are_fitted_as_scikit_learn_fits_them(make, penalty):
+    loss = make(data="breast_cancer", penalty=penalty)
+    x, y = loss.training_examples
+    # A softmax of two classes with penalty on both is a logistic loss of their difference with half of it.
+    weight = penalty / 2 if make is SoftmaxLoss else penalty
+    inverse = 1 / (weight * len(y)) if penalty else np.inf
+    model = LogisticRegression(C=inverse, fit_intercept=False, tol=1e-10, solver="newton-cholesky", max_iter=200)
+    coefficients = model.fit(x, y).coef_[0]
+    theta = loss.minimizer if make is LogisticLoss else np.diff(loss.minimizer.reshape(30, 2), axis=1)[:, 0]
+    np.testing.assert_allclose(theta, coefficients, rtol=1e-5, atol=1e-6)
+
+
+def test_minimizers_have_least_norm():
+    doubled = LogisticLoss(np.hstack([X, X]), TWO)
+    np.testing.assert_allclose(doubled.minimizer, np.tile(LogisticLoss(X, TWO).minimizer, 2) / 2, rtol=1e-9)
+    assert doubled.minimum == pytest.approx(LogisticLoss(X, TWO).minimum, abs=1e-14)
+    classes = SoftmaxLoss(X, THREE).minimizer.reshape(3, 3)
+    np.testing.assert_allclose(classes.sum(axis=1), 0, atol=1e-12)
+    assert LogSumExp([[1, 1], [-1, -1]], [0, 1]).minimizer == pytest.approx([0.25, 0.25])
+
+
+# Unattained: classes apart, apart but for ties, one class only; a slope that never ends.
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(LogisticLoss([[1.0], [-2.0]], [1, 0]), id="separable"),
+        pytest.param(LogisticLoss([[1e6, 1], [-2e6, 1], [3e6, 1]], [1, 0, 1]), id="separable, large"),
+        pytest.param(LogisticLoss([[1, 0], [-1, 0], [0, 1], [0, 1]], [1, 0, 1, 0]), id="nearly separable"),
+        pytest.param(LogisticLoss(X[:4], ["a", "a", "a", "b"], held_out=0.25), id="one class in training"),
+        pytest.param(SoftmaxLoss(data="iris"), id="three classes apart"),
+        pytest.param(LogSumExp([[1], [2]], [0, 0]), id="slope"),
+        pytest.param(LogSumExp([[0], [1]], [0, 0]), id="slope that flattens"),
+        pytest.param(LogSumExp([[1, 0], [-1, 0], [0, 1]], [0, 0, 0]), id="slope in one direction"),
+    ],
+)
+def test_minima_that_are_not_attained_are_none(objective):
+    assert objective.minimizer is None
+    assert objective.minimum is None
+
+
+def test_a_penalty_brings_the_minimum_back():
+    loss = LogisticLoss([[1.0], [-2.0]], [1, 0], penalty=1e-6)
+    assert abs(loss.gradient(loss.minimizer)[0]) < 1e-12
+    assert loss.minimizer[0] > 5
+
+
+def test_far_out_losses_are_finite_and_precise():
+    far = np.array([[-1e4], [1e4]])
+    loss = LogisticLoss([[1.0]] * 3, [0, 1, 1])
+    np.testing.assert_allclose(loss.value(far), [2e4 / 3, 1e4 / 3], rtol=1e-14)
+    np.testing.assert_allclose(loss.gradient(far)[:, 0], [-2 / 3, 1 / 3], rtol=1e-14)
+    many = SoftmaxLoss([[1.0]] * 3, [0, 1, 2])
+    assert many.value(np.array([1e4, 0.0, 0.0])) == pytest.approx(2e4 / 3)
+    assert LogSumExp([[1], [-1]], [0, 0]).value(np.array([-1e5])) == 1e5
+    z = np.linspace(-60, 60, 241)
+    np.testing.assert_allclose(softplus_of_minus(z.copy()), np.logaddexp(0, -z), rtol=1e-15)
+    np.testing.assert_allclose(sigmoid_of_minus(z.copy()), special.expit(-z), rtol=1e-15)
+
+
+# Sets
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_sets_are_standardised_by_their_training_examples(name):
+    loss = LeastSquaresLoss(data=name, held_out=0.2)
+    x, y = loss.training_examples
+    raw, labels = load(name)
+    assert loss.examples == len(y) == len(labels) - len(labels) // 5
+    assert loss.to_fields() == {"held_out": 0.2, "data": name}
+    varying = raw[~held_out_mask(len(raw), 0.2)].std(axis=0) > 0
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-10)
+    np.testing.assert_allclose(x.std(axis=0), varying, atol=1e-10)
+    if NAMED[name] is None:
+        assert (y.mean(), y.std()) == pytest.approx((0, 1))
+    else:
+        assert set(labels) == set(range(NAMED[name]))
+        assert SoftmaxLoss(data=name).dim == raw.shape[1] * NAMED[name]
+    assert np.isfinite(loss.risk(np.zeros(loss.dim)))
+
+
+def test_reading_a_set_waits_until_it_is_needed():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from biasvar.errors import MissingDependencyError\n"
+        "from biasvar.optimization.losses import LogisticLoss\n"
+        "loss = LogisticLoss(data='breast_cancer')\n"
+        "try:\n    loss.dim\n"
+        "except MissingDependencyError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert str(MissingDependencyError("scikit-learn", "estimators")) == done.stdout.strip()
+
+
+@pytest.mark.parametrize(("examples", "fraction"), [(100, 0.25), (100, 0.29), (37, 0.1), (10, 0.5), (9, 0.75)])
+def test_held_out_examples_are_spread_evenly(examples, fraction):
+    where = np.flatnonzero(held_out_mask(examples, fraction))
+    assert len(where) == int(examples * fraction + 1e-9)
+    assert set(np.diff(where)) <= {int(1 / fraction), int(1 / fraction) + 1}
+
+
+@pytest.mark.parametrize("data", [(X, TWO), "breast_cancer", LogisticLoss(X, TWO, held_out=0.25)], ids=type)
+def test_repeated_sets_have_the_same_loss(data):
+    once = (
+        data
+        if isinstance(data, LogisticLoss)
+        else LogisticLoss(data=data)
+        if data == "breast_cancer"
+        else LogisticLoss(*data)
+    )
+    x, y = repeated(data, times=3)
+    loss = LogisticLoss(x, y)
+    theta = points(loss, 4)
+    assert loss.examples == 3 * once.examples
+    np.testing.assert_allclose(loss.value(theta), once.value(theta), rtol=1e-12)
+    batch = np.arange(5)
+    for lap in range(3):
+        again = loss.gradient(theta, batch + lap * once.examples)
+        assert np.array_equal(again, once.gradient(theta, batch))
+
+
+def test_repeated_is_ten_times_unless_told():
+    x, y = repeated("diabetes")
+    assert x.shape == (4420, 10)
+    once = LeastSquaresLoss(data="diabetes")
+    assert LeastSquaresLoss(x, y).minimum == pytest.approx(once.minimum, rel=1e-12)
+
+
+def test_arrays_are_copied_and_read_only():
+    x = X.copy()
+    loss = LeastSquaresLoss(x, REAL)
+    x[0] = 99
+    assert np.array_equal(np.asarray(loss.X), X)
+    for held in (loss.X, pickle.loads(pickle.dumps(loss)).X):
+        with pytest.raises(ValueError, match="read-only"):
+            held.values[0] = 1
+
+
+def test_equality_is_of_content():
+    assert LeastSquaresLoss(X, REAL) == LeastSquaresLoss(X.tolist(), REAL)
+    assert LeastSquaresLoss(X, REAL) != LeastSquaresLoss(X + 1e-12, REAL)
+    assert LogisticLoss(X, TWO) != LogisticLoss(X, TWO, penalty=1)
+    assert LogisticLoss(X, TWO) == LogisticLoss(X, TWO.astype(object))
+    assert Array(np.zeros((2, 3))) != Array(np.zeros((3, 2)))
+    assert LogisticLoss(X, TWO).to_fields()["X"] == {"shape": [24, 3], "sha256": Array(X).sha256}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Quadratic(), "expected eigenvalues or matrix, got neither"),
+        (lambda: Quadratic([1], [[1]]), "expected eigenvalues or matrix, got both"),
+        (lambda: Quadratic([1, -2]), "eigenvalues: expected none below 0, got -2"),
+        (lambda: Quadratic([1, np.nan]), "finite"),
+        (lambda: Quadratic(matrix=[[1, 2], [3, 1]]), "not symmetric"),
+        (lambda: Quadratic(matrix=[[1, 2, 3], [2, 1, 3]]), "not symmetric"),
+        (lambda: Quadratic(matrix=[[1, 2], [2]]), r"rows of matrix of one length, got lengths \[1, 2\]"),
+        (lambda: Quadratic(matrix=[[0, 1], [1, 0]]), "eigenvalue -1"),
+        (lambda: LogSumExp([[1, 2], [3]], [0, 0]), "expected rows of A of one length"),
+        (lambda: LogSumExp([[1], [2]], [0]), "1 numbers for 2 rows"),
+        (lambda: Rosenbrock(1), "greater than or equal to 2"),
+        (lambda: LeastSquaresLoss(), "got neither"),
+        (lambda: LeastSquaresLoss(X, REAL, data="iris"), "got both"),
+        (lambda: LeastSquaresLoss(X), "expected X and y together"),
+        (lambda: LeastSquaresLoss(REAL, REAL), r"expected X of shape \(examples, features\), got \(24,\)"),
+        (lambda: LeastSquaresLoss(X, X), r"expected y of shape \(examples,\)"),
+        (lambda: LeastSquaresLoss(X, REAL[:5]), "5 labels for 24 examples"),
+        (lambda: LeastSquaresLoss(X * np.nan, REAL), r"expected X to be finite, got nan at \(0, 0\)"),
+        (lambda: LeastSquaresLoss(X, REAL * np.nan), r"expected y to be finite, got nan at \(0,\)"),
+        (lambda: LeastSquaresLoss(X * 1j, REAL), "expected X to be numbers, got complex128"),
+        (lambda: LeastSquaresLoss([["a"]], [1]), "expected X to be numbers"),
+        (lambda: LeastSquaresLoss(X, TWO), "expected numbers, got text"),
+        (lambda: LeastSquaresLoss(data="titanic"), "unknown set 'titanic'; choose one of breast_cancer, diabetes, "),
+        (lambda: LeastSquaresLoss(X, REAL, held_out=1.0), "less than 1"),
+        (lambda: LeastSquaresLoss(X, REAL, held_out=-0.1), "greater than or equal to 0"),
+        (lambda: LeastSquaresLoss(X, REAL, held_out=0.01), "0.01 of 24 examples holds out none"),
+        (lambda: LeastSquaresLoss(X[:1], REAL[:1], held_out=0.5), "holds out none"),
+        (lambda: LogisticLoss(X, THREE), "expected two classes, got 3"),
+        (lambda: LogisticLoss(data="iris"), "expected two classes, got those of 'iris', 3"),
+        (lambda: LogisticLoss(X, TWO, penalty=-1), "greater than or equal to 0"),
+        (lambda: SoftmaxLoss(X, np.ones(24)), "two or more classes, got 1"),
+        (lambda: SoftmaxLoss(data="diabetes"), "'diabetes', which are real numbers"),
+        (lambda: MLPLoss(X, REAL, width=0), "width: input should be greater than 0"),
+        (lambda: repeated((X, REAL), times=0), "times: expected a number of repetitions"),
+        (lambda: repeated((X, REAL[:5])), "5 labels for 24 examples"),
+        (lambda: repeated(X), "data: expected a pair"),
+        (lambda: repeated((REAL, REAL)), "expected X of shape"),
+        (lambda: LeastSquaresLoss([[1.0], [2.0, 3.0]], [1, 2]), "rows of X of one length"),
+        (lambda: LogisticLoss(X[:2], [None, 1]), "expected y to be numbers or text, got object"),
+        (lambda: repeated("titanic"), "unknown set 'titanic'"),
+    ],
+)
+def test_impossible_objectives_are_refused_in_a_line(make, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
