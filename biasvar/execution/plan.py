@@ -89,7 +89,7 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.cells} cells, {self.replicates} training sets in {self.tasks} tasks, "
+            f"{self.name}: {self.cells} cells, {self.replicates} replicates in {self.tasks} tasks, "
             f"about {self.seconds:.2g} CPU seconds, {self.bytes / 1e6:.3g} MB of records"
         )
 

@@ -124,7 +124,8 @@ def run(
     target = Store(store)
     with exclusive(target.path):
         target.check(study)
-        study.rehearse()
+        with one_blas_thread:
+            study.rehearse()
         target.adopt(study)
         target.sweep()
         driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or _tell)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from biasvar.montecarlo.streams import Purpose, Stream
 
 Order = Literal["shuffled", "replacement", "fixed"]
+FULL = 0  # the batch size that stands for all examples
 DRAWN = 1 << 16  # indices drawn with replacement at a time
 
 
@@ -56,15 +57,29 @@ class Batches:
         count = max(1, DRAWN // self.size) * self.size  # whole batches, so that cuts do not depend on the examples
         return generator.integers(0, self.examples, size=count)
 
-    def gradient_evaluations(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many examples' gradients have been taken after so many steps.
 
-        Examples
-        --------
-        >>> Batches(Stream(0, "", 0), 5, 2).gradient_evaluations(np.array([1, 3, 4])).tolist()
-        [2, 5, 7]
-        """
-        if self.order == "replacement":
-            return steps * self.size
-        an_epoch = -(-self.examples // self.size)
-        return steps // an_epoch * self.examples + steps % an_epoch * self.size
+def gradient_evaluations(steps: NDArray[np.int64], examples: int, size: int, order: Order) -> NDArray[np.int64]:
+    """Return how many examples' gradients have been taken after so many steps.
+
+    Parameters
+    ----------
+    steps : ndarray of int
+        Numbers of steps.
+    examples : int
+        How many examples there are; 1 for an objective without data.
+    size : int
+        Examples in a batch; 0 for all.
+    order : {"shuffled", "replacement", "fixed"}
+        As of :class:`Batches`.
+
+    Examples
+    --------
+    >>> gradient_evaluations(np.array([1, 3, 4]), examples=5, size=2, order="shuffled").tolist()
+    [2, 5, 7]
+    """
+    if size == FULL:
+        return steps * examples
+    if order == "replacement":
+        return steps * size
+    an_epoch = -(-examples // size)
+    return steps // an_epoch * examples + steps % an_epoch * size

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 
-TILE_NUMBERS = 1 << 15  # parameters in a tile, so that a rule's state stays in the cache
+TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
 DIVERGED = 1e12  # times the size of the objective at the start, and more
 QUANTITIES = ("objective", "gradient_norm", "distance", "risk")
@@ -123,7 +123,7 @@ class Descent:
         if not elementwise:
             width = min(width, PADDED_WIDTH)
         for start in range(0, count, width):
-            stop = min(start + width, count) if elementwise else start + width
+            stop = max(min(start + width, count), start + LEAST_WIDTH) if elementwise else start + width
             yield np.minimum(np.arange(start, stop), count - 1)
 
 

@@ -5,6 +5,7 @@ held out, training examples are numbered as they follow one another without thos
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ Fraction = Annotated[Real, Field(ge=0, lt=1)]
 #: Examples as a loss wants them: arrays whose first axis is the example.
 Prepared = tuple[NDArray[Any], ...]
 
-BLOCK = 64  # examples at a time, so that what is computed of each of a thousand columns stays in a cache
+BLOCK = 64  # numbers at a time of each column, so that those of a thousand columns stay in a cache
 
 
 class _Loss(Described, ABC):
@@ -91,7 +92,7 @@ class _Loss(Described, ABC):
     def value(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return J over all training examples, shape (...)."""
         columns = as_columns(theta, self.dim)
-        loss = _in_blocks(self._loss, self._training, columns)
+        loss = self._sum(self._loss, self._training, columns)
         if self.penalty:
             loss += self.penalty / 2 * np.square(columns).sum(axis=0)
         return loss.reshape(theta.shape[:-1])[()]
@@ -106,7 +107,7 @@ class _Loss(Described, ABC):
         """
         if not self.has_held_out:
             raise StudyError(f"{type(self).__name__} has no held-out examples to measure risk on; give held_out=0.25")
-        loss = _in_blocks(self._loss, self._tested, as_columns(theta, self.dim))
+        loss = self._sum(self._loss, self._tested, as_columns(theta, self.dim))
         return loss.reshape(theta.shape[:-1])[()]
 
     def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
@@ -115,7 +116,7 @@ class _Loss(Described, ABC):
         if batch is None:
             out = self._whole_slope(columns)
         else:
-            out = self._slope(tuple(part[batch] for part in self._training), len(batch), columns)
+            out = self._sum(self._slope, tuple(part[batch] for part in self._training), columns)
         if self.penalty:
             out += self.penalty * columns
         return from_columns(out, theta.shape)
@@ -123,7 +124,7 @@ class _Loss(Described, ABC):
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the Hessian at theta (of the shape of v, or one point) times v, shape (..., D)."""
         directions = as_columns(v, self.dim)
-        out = _in_blocks(self._curvature, self._training, as_columns(theta, self.dim), directions)
+        out = self._sum(self._curvature, self._training, as_columns(theta, self.dim), directions)
         if self.penalty:
             out += self.penalty * directions
         return from_columns(out, v.shape)
@@ -152,7 +153,24 @@ class _Loss(Described, ABC):
 
     def _whole_slope(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient over all training examples; a loss may know a quicker way."""
-        return _in_blocks(self._slope, self._training, theta)
+        return self._sum(self._slope, self._training, theta)
+
+    def _sum(
+        self, part: Callable[..., NDArray[np.float64]], examples: Prepared, *columns: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Add up a part of the mean over blocks of examples."""
+        count, block = len(examples[0]), max(1, BLOCK // self._each)
+        if count <= block:
+            return part(examples, count, *columns)
+        total = part(tuple(each[:block] for each in examples), count, *columns)
+        for start in range(block, count, block):
+            total += part(tuple(each[start : start + block] for each in examples), count, *columns)
+        return total
+
+    @property
+    @abstractmethod
+    def _each(self) -> int:
+        """How many numbers are computed of an example, a column: one prediction, say."""
 
     def _classes(self) -> int | None:
         return classes_of(self.y, self.data)
@@ -193,6 +211,11 @@ class _Regression(_Loss):
 
 class _Classification(_Loss):
     """Mean log-loss of classes; the minimum is found by Newton's method."""
+
+    @cached_property
+    def labels(self) -> NDArray[Any]:
+        """The classes: sorted labels of all examples, held out or not."""
+        return np.arange(float(self._classes() or 0)) if self.y is None else np.asarray(np.unique(self.y.values))
 
     @cached_property
     def minimizer(self) -> NDArray[np.float64] | None:
@@ -239,6 +262,7 @@ class LeastSquaresLoss(_Regression):
     data: str | None = None
 
     __repr__ = Described.__repr__
+    _each = 1
     penalty = 0.0
 
     @property
@@ -265,7 +289,9 @@ class LeastSquaresLoss(_Regression):
         slope: NDArray[np.float64] = examples[0].T @ residuals
         return slope
 
-    def _curvature(self, theta: NDArray[np.float64], v: NDArray[np.float64], examples: Prepared) -> NDArray[np.float64]:
+    def _curvature(
+        self, examples: Prepared, count: int, theta: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         x = examples[0]
         curvature: NDArray[np.float64] = x.T @ (x @ v) / count
         return curvature
@@ -320,6 +346,7 @@ class LogisticLoss(_Classification):
     data: str | None = None
 
     __repr__ = Described.__repr__
+    _each = 1
 
     @property
     def dim(self) -> int:
@@ -332,7 +359,7 @@ class LogisticLoss(_Classification):
 
     def _prepare(self, x: NDArray[np.float64], y: NDArray[Any]) -> Prepared:
         # With signs in the rows, labels drop out of all that follows.
-        return (np.where((y == _names(self)[1])[:, None], x, -x),)
+        return (np.where((y == self.labels[1])[:, None], x, -x),)
 
     def _basis(self) -> NDArray[np.float64]:
         return whitened(self._training[0])
@@ -346,7 +373,9 @@ class LogisticLoss(_Classification):
         slope: NDArray[np.float64] = rows.T @ sigmoid_of_minus(rows @ theta, -1 / count)
         return slope
 
-    def _curvature(self, theta: NDArray[np.float64], v: NDArray[np.float64], examples: Prepared) -> NDArray[np.float64]:
+    def _curvature(
+        self, examples: Prepared, count: int, theta: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         (rows,) = examples
         wrong = sigmoid_of_minus(rows @ theta)
         wrong -= wrong * wrong
@@ -394,18 +423,22 @@ class SoftmaxLoss(_Classification):
     @property
     def dim(self) -> int:
         """Number of parameters: features times classes."""
-        return self.features * len(_names(self))
+        return self.features * len(self.labels)
+
+    @property
+    def _each(self) -> int:
+        return len(self.labels)
 
     def _check_labels(self) -> None:
         if (self._classes() or 0) < 2:
             raise StudyError(f"y: expected two or more classes, got {_told(self)}")
 
     def _prepare(self, x: NDArray[np.float64], y: NDArray[Any]) -> Prepared:
-        return np.ascontiguousarray(x), np.searchsorted(_names(self), y)
+        return np.ascontiguousarray(x), np.searchsorted(self.labels, y)
 
     def _basis(self) -> NDArray[np.float64]:
-        contrasts = helmert(len(_names(self))).T  # adding the same to all classes changes nothing
-        return np.kron(whitened(self._training[0]), contrasts)
+        contrasts = helmert(len(self.labels)).T  # adding the same to all classes changes nothing
+        return np.asarray(np.kron(whitened(self._training[0]), contrasts), dtype=float)
 
     def _loss(self, examples: Prepared, count: int, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         z, own = self._scores(theta, examples[0]), self._own(examples)
@@ -421,7 +454,9 @@ class SoftmaxLoss(_Classification):
         slope: NDArray[np.float64] = x.T @ p.reshape(len(x), -1)
         return slope.reshape(theta.shape)
 
-    def _curvature(self, theta: NDArray[np.float64], v: NDArray[np.float64], examples: Prepared) -> NDArray[np.float64]:
+    def _curvature(
+        self, examples: Prepared, count: int, theta: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         x = examples[0]
         p, slopes = softmax(self._scores(theta, x), axis=1), self._scores(v, x)
         slopes -= (p * slopes).sum(axis=1, keepdims=True)
@@ -487,6 +522,10 @@ class MLPLoss(_Regression):
         """Number of parameters: those of both layers, with biases."""
         return (self.features + 2) * self.width + 1
 
+    @property
+    def _each(self) -> int:
+        return self.width
+
     def _residuals(self, theta: NDArray[np.float64], examples: Prepared) -> NDArray[np.float64]:
         x, y = examples
         return self._output(self._hidden(theta, x), theta) - y
@@ -495,11 +534,16 @@ class MLPLoss(_Regression):
         x, y = examples
         hidden = self._hidden(theta, x)
         errors = (self._output(hidden, theta) - y) / count
-        back = errors[:, None] * self._layers(theta)[2]
-        back *= 1 - hidden * hidden
-        return _stacked(x, back, np.einsum("mhk,mk->hk", hidden, errors), errors)
+        output = np.einsum("mhk,mk->hk", hidden, errors)
+        hidden *= hidden
+        back = np.subtract(1, hidden, out=hidden)
+        back *= self._layers(theta)[2]
+        back *= errors[:, None]
+        return _stacked(x, back, output, errors)
 
-    def _curvature(self, theta: NDArray[np.float64], v: NDArray[np.float64], examples: Prepared) -> NDArray[np.float64]:
+    def _curvature(
+        self, examples: Prepared, count: int, theta: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Differentiate every step of the gradient in the direction v."""
         x, y = examples
         w2, dw2 = self._layers(theta)[2], self._layers(v)[2]
@@ -573,26 +617,10 @@ def softplus_of_minus(z: NDArray[np.float64]) -> NDArray[np.float64]:
     above = 1 + small
     small -= above - 1  # what rounding took from 1 + small
     small /= above
-    out = np.log(above, out=above)
+    out: NDArray[np.float64] = np.log(above, out=above)
     out += small
     out -= np.minimum(z, 0)
     return out
-
-
-def _in_blocks(part: Any, examples: Prepared, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add up a part of the mean over blocks of examples."""
-    count = len(examples[0])
-    total: NDArray[np.float64] = part(tuple(each[:BLOCK] for each in examples), count, *columns)
-    for start in range(BLOCK, count, BLOCK):
-        total += part(tuple(each[start : start + BLOCK] for each in examples), count, *columns)
-    return total
-
-
-def _names(loss: _Loss) -> NDArray[Any]:
-    """Return the sorted labels of all examples, held out or not."""
-    if loss.y is None:
-        return np.arange(float(loss._classes() or 0))
-    return np.unique(loss.y.values)
 
 
 def _told(loss: _Loss) -> str:

@@ -96,6 +96,11 @@ class Quadratic(Described):
     __repr__ = Described.__repr__
     minimum = 0.0
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken."""
+        return self.matrix is None
+
     def __post_init__(self) -> None:
         if (self.eigenvalues is None) == (self.matrix is None):
             got = "neither" if self.matrix is None else "both"
@@ -237,6 +242,7 @@ class Rosenbrock(Described):
     dim: Annotated[PositiveInt, Field(ge=2)] = 2
 
     minimum = 0.0
+    elementwise = True  # no matrix product is taken
 
     @cached_property
     def minimizer(self) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def optimizer_table(tree: xr.DataTree) -> str:
         last = found.isel(step=-1)
         axes = [str(name) for name in found.hyperparameter.values if found.sizes[str(name)] > 1]
         settings = ", ".join(f"{name}={float(last[f'best_{name}']):.3g}" for name in axes) or "the only one"
-        value = with_error(float(last.best_objective), float(last.best_objective_se))
+        value = with_error(float(last.best_objective), float(last.best_objective_se), powers=True)
         costs = (
             [f"{cost:g}" if np.isfinite(cost) else "-" for cost in found.best_cost_to_target.values] if targets else []
         )

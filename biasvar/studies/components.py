@@ -158,7 +158,7 @@ def describe(component: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(component, hypotheses.Estimator):
         return {name: {"estimator": component.spec}}
     if known.get(name) is type(component):
-        return {name: _plain(_fields(component))}
+        return {name: component.to_fields() if hasattr(component, "to_fields") else _plain(_fields(component))}
     if isinstance(component, types.FunctionType):
         return {"function": component.__qualname__, "fingerprint": fingerprint(component)}
     if isinstance(component, types.BuiltinFunctionType | np.ufunc):

@@ -1,9 +1,9 @@
 """Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, product
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,16 +22,16 @@ from biasvar.learning.fields import (
 from biasvar.learning.inputs import Inputs, Normal
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.optimization import descent
-from biasvar.optimization.batches import Batches, Order
+from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
 from biasvar.optimization.optimizers import logspace
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group, Summary
-from biasvar.studies.optimizer_summary import OptimizerGrid
+from biasvar.studies.grids import Grid, hyperparameters
+from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
 RECORDS = 40  # log-spaced steps, unless they are given
-FULL = 0  # the batch size that stands for all examples
 
 Quantity = Literal["objective", "gradient_norm", "distance", "excess_risk", "parameters"]
 DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance", "excess_risk")
@@ -233,7 +233,7 @@ class OptimizerStudy(BaseModel):
         return errors
 
     def _axes(self, label: str) -> Collection[str]:
-        return grid_axes(self.optimizers[label]) if label in self.optimizers else ()
+        return hyperparameters(self.optimizers[label]) if label in self.optimizers else ()
 
     @cached_property
     def looks(self) -> tuple[int, ...]:
@@ -242,12 +242,9 @@ class OptimizerStudy(BaseModel):
         return tuple(sorted({*given, self.steps}))
 
     @cached_property
-    def grids(self) -> dict[str, dict[str, "Configuration"]]:
-        """The configurations of each optimizer, by key."""
-        return {
-            label: {each.key: each for each in configurations(rule, self.batch_size)}
-            for label, rule in self.optimizers.items()
-        }
+    def grids(self) -> dict[str, Grid]:
+        """The configurations of each optimizer."""
+        return {label: Grid(hyperparameters(rule), self.batch_size) for label, rule in self.optimizers.items()}
 
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has."""
@@ -297,6 +294,7 @@ class OptimizerStudy(BaseModel):
         """Call every objective and update rule once, as a descent will."""
         for label, objective in self.objectives.items():
             point = self.initial_point(label, 0)
+            _ = getattr(objective, "minimizer", None)  # found once, and carried to the tasks
             descent.rehearse(objective, label, point, self.check)
             try:
                 self._check_batches(label, getattr(objective, "examples", None))
@@ -340,7 +338,7 @@ class OptimizerStudy(BaseModel):
     def _problems(self) -> Iterator["_Problem"]:
         for objective in self.objectives:
             for optimizer, grid in self.grids.items():
-                yield _Problem((objective, optimizer), tuple(grid))
+                yield _Problem((objective, optimizer), tuple(grid.configurations))
 
     def planned_blocks(self, summary: Any = None) -> dict[str, int]:
         """Return how many replicates each problem needs: all the same."""
@@ -356,7 +354,7 @@ class OptimizerStudy(BaseModel):
 
     def _simulate(self, group: Group, block: int, way: Descent) -> BlockRecords:
         objective, optimizer = labels_of(group)
-        chosen = [self.grids[optimizer][key] for key in group.cells]
+        chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
         records = np.full((len(chosen), way.statistics), np.nan)
         by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
@@ -371,12 +369,6 @@ class OptimizerStudy(BaseModel):
             return None
         examples = int(self.objectives[objective].examples)
         return Batches(self._stream(objective, replicate), examples, size, self.order)
-
-    def evaluations(self, steps: NDArray[np.int64], size: int, examples: int) -> NDArray[np.int64]:
-        """Return how many examples' gradients are taken in so many steps of a batch size."""
-        if size == FULL:
-            return steps * examples
-        return Batches(Stream(self.seed, "", 0), examples, size, self.order).gradient_evaluations(steps)
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the last recorded objective, where it is finite."""
@@ -399,7 +391,8 @@ class OptimizerStudy(BaseModel):
     @cached_property
     def grid(self) -> OptimizerGrid:
         """What is made of the records."""
-        return OptimizerGrid(self)
+        ways = {problem.labels: self.descent(*problem.labels) for problem in self._problems()}
+        return OptimizerGrid(ways, self.grids, self.replicates, self.record, self.order)
 
     def layout(self) -> Summary:
         """Return the empty labelled summary."""
@@ -411,20 +404,6 @@ class OptimizerStudy(BaseModel):
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """One point of a grid."""
-
-    hyper: dict[str, float]
-    batch_size: int
-
-    @property
-    def key(self) -> str:
-        """Name of the configuration, the same whatever else is in the grid."""
-        parts = [f"{name}={value!r}" for name, value in self.hyper.items()]
-        return ",".join([*parts, f"batch_size={self.batch_size}"])
-
-
-@dataclass(frozen=True)
 class _Problem:
     """One objective descended by one optimizer."""
 
@@ -433,34 +412,13 @@ class _Problem:
 
     @property
     def name(self) -> str:
-        return "~".join(self.labels)
+        return problem_name(*self.labels)
 
 
 def labels_of(group: Group) -> tuple[str, str]:
     """Return a group's objective and optimizer."""
     objective, _, optimizer = group.problem.partition("~")
     return objective, optimizer
-
-
-def configurations(rule: Any, batch_sizes: Sequence[int]) -> Iterator[Configuration]:
-    """Yield the points of a rule's grid, the last axis fastest."""
-    axes = grid_axes(rule)
-    for *values, size in product(*axes.values(), batch_sizes):
-        yield Configuration(dict(zip(axes, values, strict=True)), int(size))
-
-
-def grid_axes(rule: Any) -> dict[str, tuple[float, ...]]:
-    """Return the values of each hyperparameter: what the rule says, else its fields that are numbers."""
-    said = getattr(rule, "hyperparameters", None)
-    if said is not None:
-        return dict(said)
-    named = {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else vars(rule)
-    found = {}
-    for name, value in named.items():
-        values = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value,)
-        if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
-            found[name] = tuple(float(v) for v in values)
-    return found
 
 
 def _check_labels(field: str, named: Mapping[str, Any]) -> None:
@@ -478,12 +436,12 @@ def _check_rule(label: str, rule: Any) -> None:
         raise ValueError(
             f"optimizers.{label}: {rule!r} has no init(theta) and update(theta, gradient, state, step, ...)"
         )
-    for name, values in grid_axes(rule).items():
+    for name, values in hyperparameters(rule).items():
         if not values:
             raise ValueError(f"optimizers.{label}.{name}: the grid is empty; give at least one value")
         if len(set(values)) < len(values):
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
-    if not grid_axes(rule):
+    if not hyperparameters(rule):
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")
 
 

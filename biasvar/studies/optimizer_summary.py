@@ -3,19 +3,19 @@
 Arrays in :mod:`biasvar.optimization.tuning` do the arithmetic; here they get their names.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.optimization import tuning
-from biasvar.optimization.descent import QUANTITIES, Outcome
+from biasvar.optimization.batches import Order, gradient_evaluations
+from biasvar.optimization.descent import QUANTITIES, Descent, Outcome
 from biasvar.studies.base import BlockSource, Summary, summary_of
-
-if TYPE_CHECKING:
-    from biasvar.studies.optimizer import OptimizerStudy
+from biasvar.studies.grids import Grid
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RATIOS = tuple(float(ratio) for ratio in 2.0 ** np.arange(0, 10.5, 0.5))
@@ -28,33 +28,50 @@ LABELS = {
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
 
 
+@dataclass(frozen=True)
 class OptimizerGrid:
-    """The tree of an optimizer study: where numbers go, and what is made of them."""
+    """The tree of an optimizer study: where numbers go, and what is made of them.
 
-    def __init__(self, study: "OptimizerStudy") -> None:
-        self.study = study
+    Parameters
+    ----------
+    ways : dict of (str, str) to Descent
+        How each optimizer descends each objective, by their labels.
+    grids : dict of str to Grid
+        The configurations of each optimizer.
+    replicates : int
+        Replicates of each configuration.
+    record : tuple of str
+        What is summarised.
+    order : str
+        How minibatches are drawn.
+    """
+
+    ways: Mapping[tuple[str, str], Descent]
+    grids: Mapping[str, Grid]
+    replicates: int
+    record: tuple[str, ...]
+    order: Order
 
     def layout(self) -> Summary:
-        """Return the empty labelled summary."""
-        return self._tree(dict.fromkeys(self._pairs()))
+        """Return the labelled summary with placeholders for numbers."""
+        return self._tree(
+            {
+                pair: np.zeros((len(self.grids[pair[1]].configurations), self.replicates, way.statistics))
+                for pair, way in self.ways.items()
+            }
+        )
 
     def summarise(self, source: BlockSource) -> Summary:
         """Turn records into the labelled summary."""
-        return self._tree({pair: self._records(source, *pair) for pair in self._pairs()})
-
-    def _pairs(self) -> Iterator[tuple[str, str]]:
-        for objective in self.study.objectives:
-            for optimizer in self.study.optimizers:
-                yield objective, optimizer
+        return self._tree({pair: self._records(source, *pair) for pair in self.ways})
 
     def _records(self, source: BlockSource, objective: str, optimizer: str) -> NDArray[np.float64]:
         """Return the records of all configurations in the order of the grid, shape (C, R, statistics)."""
-        place = {key: i for i, key in enumerate(self.study.grids[optimizer])}
-        size = self.study.descent(objective, optimizer).statistics
-        out = np.full((len(place), self.study.replicates, size), np.nan)
+        place = {key: i for i, key in enumerate(self.grids[optimizer].configurations)}
+        out = np.full((len(place), self.replicates, self.ways[objective, optimizer].statistics), np.nan)
         for group in source.groups():
             rows = [(i, place[key]) for i, key in enumerate(group.cells) if key in place]
-            if group.problem != f"{objective}~{optimizer}" or not rows:
+            if group.problem != problem_name(objective, optimizer) or not rows:
                 continue
             mine, there = (np.array(part) for part in zip(*rows, strict=True))
             start = 0
@@ -64,21 +81,24 @@ class OptimizerGrid:
                 start = stop
         return out
 
-    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64] | None]) -> Summary:
-        nodes = {f"{pair[0]}/{pair[1]}": _Node(self.study, *pair).dataset(found) for pair, found in records.items()}
-        parents = {objective: xr.Dataset() for objective in self.study.objectives}
-        return summary_of({"": self._root(nodes), **parents, **nodes})
+    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64]]) -> Summary:
+        nodes = {
+            pair: _Node(self.ways[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
+            for pair, found in records.items()
+        }
+        parents = {objective: xr.Dataset() for objective, _ in nodes}
+        return summary_of({"": self._root(nodes), **parents, **{"/".join(pair): node for pair, node in nodes.items()}})
 
-    def _root(self, nodes: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    def _root(self, nodes: Mapping[tuple[str, str], xr.Dataset]) -> xr.Dataset:
         """Compare optimizers over all objectives and targets."""
-        if not self.study.targets:
+        if not all(way.targets for way in self.ways.values()):
             return xr.Dataset()
+        objectives = list(dict.fromkeys(objective for objective, _ in nodes))
         costs = [
-            [np.asarray(nodes[f"{objective}/{optimizer}"].best_cost_to_target) for optimizer in self.study.optimizers]
-            for objective in self.study.objectives
+            np.stack([nodes[objective, optimizer].best_cost_to_target.values for optimizer in self.grids], axis=-1)
+            for objective in objectives
         ]
-        problems = np.moveaxis(np.array(costs), 1, -1).reshape(-1, len(self.study.optimizers))
-        profile = tuning.performance_profile(problems, np.array(RATIOS))
+        profile = tuning.performance_profile(np.concatenate(costs), np.array(RATIOS))
         variable = (
             ("optimizer", "ratio"),
             profile,
@@ -87,46 +107,45 @@ class OptimizerGrid:
         return xr.Dataset(
             {"performance_profile": variable},
             {
-                "optimizer": (
-                    "optimizer",
-                    _text(self.study.optimizers),
-                    {"long_name": "update rule, best of its grid"},
-                ),
+                "optimizer": ("optimizer", _text(self.grids), {"long_name": "update rule, best of its grid"}),
                 "ratio": ("ratio", np.array(RATIOS), {"long_name": "cost relative to the cheapest optimizer"}),
             },
         )
 
 
+def problem_name(objective: str, optimizer: str) -> str:
+    """Return what the engine calls the descents of one objective by one optimizer."""
+    return f"{objective}~{optimizer}"
+
+
+@dataclass(frozen=True)
 class _Node:
     """The dataset of one objective and optimizer."""
 
-    def __init__(self, study: "OptimizerStudy", objective: str, optimizer: str) -> None:
-        from biasvar.studies.optimizer import grid_axes
+    way: Descent
+    grid: Grid
+    record: tuple[str, ...]
+    order: Order
 
-        self.study, self.objective = study, study.objectives[objective]
-        self.way = study.descent(objective, optimizer)
-        self.axes = grid_axes(study.optimizers[optimizer])
-        self.dims = (*self.axes, "batch_size")
-        self.shape = (*(len(values) for values in self.axes.values()), len(study.batch_size))
-        self.count = int(np.prod(self.shape))
-        self.draws = tuple(sorted({k for k in (2 ** np.arange(0, 20)).tolist() if k < self.count} | {self.count}))
-        self.goals = study.targets.get(objective, ())
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """Numbers of configurations tried: powers of two, and all."""
+        count = len(self.grid.configurations)
+        return (*(2**power for power in range((count - 1).bit_length())), count)
 
-    def dataset(self, records: NDArray[np.float64] | None) -> xr.Dataset:
-        """Return the labelled numbers; placeholders where there are no records."""
-        if records is None:
-            records = np.zeros((self.count, self.study.replicates, self.way.statistics))
+    def dataset(self, records: NDArray[np.float64]) -> xr.Dataset:
+        """Return the labelled numbers of records (C, R, statistics)."""
         with np.errstate(invalid="ignore"):  # what diverged is infinite
             looks, outcomes, stops = self.way.unpack(records)
             variables = self._quantities(looks) | self._outcomes(outcomes, stops)
-            if self.goals:
+            if self.way.targets:
                 variables |= self._targets(looks[..., 0])
             variables |= self._tuning(looks[..., 0])
-        return xr.Dataset(variables, self._coordinates())
+        return xr.Dataset(variables, self._coordinates(records.shape[1]))
 
     def _quantities(self, looks: NDArray[np.float64]) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for name in (name for name in LABELS if name in self.study.record and self._has(name)):
+        for name in (name for name in LABELS if name in self.record and self._has(name)):
             values = looks[..., QUANTITIES.index("risk" if name == "excess_risk" else name)]
             if name == "excess_risk":
                 values = values - self._least_risk()
@@ -142,18 +161,18 @@ class _Node:
         return out
 
     def _has(self, name: str) -> bool:
-        known = getattr(self.objective, "minimizer", None) is not None
-        held_out = bool(getattr(self.objective, "has_held_out", False))
+        known = getattr(self.way.objective, "minimizer", None) is not None
+        held_out = bool(getattr(self.way.objective, "has_held_out", False))
         return {"distance": known, "excess_risk": known and held_out}.get(name, True)
 
     def _least_risk(self) -> float:
-        return float(np.asarray(self.objective.risk(self.objective.minimizer[None]))[0])
+        return float(np.asarray(self.way.objective.risk(self.way.objective.minimizer[None]))[0])
 
     def _outcomes(self, outcomes: NDArray[np.int64], stops: NDArray[np.int64]) -> dict[str, Any]:
         names = _text(OUTCOMES)[outcomes]
         diverged = (outcomes == Outcome.DIVERGED).sum(axis=1)
         status = np.where(diverged > 0, "infinite", "ok").astype(object)
-        many = f"of {self.study.replicates} replicates diverged"
+        many = f"of {outcomes.shape[1]} replicates diverged"
         reason = np.array([f"{number} {many}" if number else "" for number in diverged], dtype=object)
         share, error = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
         return {
@@ -167,7 +186,7 @@ class _Node:
 
     def _targets(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Say at which look each target was first reached; infinite (censored) where it was not."""
-        steps, goals = np.array(self.way.record_steps, dtype=float), np.array(self.goals)
+        steps, goals = np.array(self.way.record_steps, dtype=float), np.array(self.way.targets)
         hit = values[..., None] <= goals  # (C, R, looks, targets)
         first = np.where(hit.any(axis=2), steps[hit.argmax(axis=2)], np.inf)
         cost = np.where(np.isfinite(first), self._cost(first), np.inf)
@@ -194,10 +213,9 @@ class _Node:
         )
         index, index_error = (
             np.stack(part, axis=-1)
-            for part in zip(*(tuning.sensitivity(values[..., i], self.shape) for i in looks), strict=True)
+            for part in zip(*(tuning.sensitivity(values[..., i], self.grid.shape) for i in looks), strict=True)
         )
-        places = np.unravel_index(np.array(chosen), self.shape)
-        axes = [*self.axes.values(), self.study.batch_size]
+        places = np.unravel_index(np.array(chosen), self.grid.shape)
         judged = "judged on replicates that did not choose it"
         out: dict[str, Any] = {
             "best_objective": (
@@ -210,7 +228,7 @@ class _Node:
             "expected_best": (("draws", "step"), expected, {"long_name": f"best of random configurations, {judged}"}),
             "expected_best_se": (("draws", "step"), error, {"long_name": "standard error of expected_best"}),
         }
-        for name, place, axis in zip(self.dims, places, axes, strict=True):
+        for (name, axis), place in zip(self.grid.axes.items(), places, strict=True):
             out[f"best_{name}"] = (("step",), np.array(axis)[place], {"long_name": f"{name} of the best configuration"})
         for row, name, what in ((0, "sensitivity", "alone"), (1, "total_sensitivity", "with all its interactions")):
             label = f"share of the variance of ranks that a hyperparameter explains {what}"
@@ -224,39 +242,46 @@ class _Node:
 
     def _along(self, values: NDArray[Any], dims: tuple[str, ...], label: str) -> Any:
         """Give values (C, ...) the axes of the grid."""
-        return (*self.dims, *dims), values.reshape(*self.shape, *values.shape[1:]), {"long_name": label}
+        return (*self.grid.axes, *dims), values.reshape(*self.grid.shape, *values.shape[1:]), {"long_name": label}
 
     def _cost(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return gradient evaluations after steps of shape (C, ...): examples, or calls where there are no data."""
-        examples = getattr(self.objective, "examples", 1)
-        sizes = np.broadcast_to(np.array(self.study.batch_size), self.shape).reshape(-1)
+        """Return gradient evaluations after steps of shape (C, ...): of one example each, or calls without data."""
+        sizes = np.array([each.batch_size for each in self.grid.configurations.values()])
         out = np.empty_like(steps)
         finite = np.where(np.isfinite(steps), steps, 0).astype(np.int64)
-        for size in self.study.batch_size:
-            out[sizes == size] = self.study.evaluations(finite[sizes == size], size, examples)
+        for size in self.grid.batch_sizes:
+            out[sizes == size] = self._evaluations(finite[sizes == size], size)
         return out
 
-    def _coordinates(self) -> dict[str, Any]:
+    def _evaluations(self, steps: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        return gradient_evaluations(steps, getattr(self.way.objective, "examples", 1), size, self.order)
+
+    def _coordinates(self, replicates: int) -> dict[str, Any]:
         steps = np.array(self.way.record_steps)
-        examples = getattr(self.objective, "examples", 1)
-        evaluations = np.stack([self.study.evaluations(steps, size, examples) for size in self.study.batch_size])
+        evaluations = np.stack([self._evaluations(steps, size) for size in self.grid.batch_sizes])
+        data = hasattr(self.way.objective, "examples")
         coordinates: dict[str, Any] = {
-            name: (name, np.array(values), {"long_name": name.replace("_", " ")}) for name, values in self.axes.items()
+            name: (name, np.array(values), {"long_name": name.replace("_", " ")})
+            for name, values in self.grid.axes.items()
         }
         coordinates |= {
-            "batch_size": ("batch_size", np.array(self.study.batch_size), {"long_name": "examples a step; 0 for all"}),
+            "batch_size": (
+                "batch_size",
+                np.array(self.grid.batch_sizes),
+                {"long_name": "examples a step; 0 for all"},
+            ),
             "step": ("step", steps, {"long_name": "steps taken"}),
             "gradient_evaluations": (
                 ("batch_size", "step"),
                 evaluations,
-                {"long_name": "gradients taken, each of one example" if examples > 1 else "gradients taken"},
+                {"long_name": "gradients taken, each of one example" if data else "gradients taken"},
             ),
-            "replicate": ("replicate", np.arange(self.study.replicates), {"long_name": "random start and order"}),
+            "replicate": ("replicate", np.arange(replicates), {"long_name": "random start and order"}),
             "kind": ("kind", _text(OUTCOMES), {"long_name": "outcome"}),
             "draws": ("draws", np.array(self.draws), {"long_name": "configurations tried"}),
-            "hyperparameter": ("hyperparameter", _text(self.dims), {"long_name": "axis of the grid"}),
+            "hyperparameter": ("hyperparameter", _text(self.grid.axes), {"long_name": "axis of the grid"}),
         }
-        if "objective" in self.study.record:
+        if "objective" in self.record:
             coordinates["quantile"] = ("quantile", np.array(QUANTILES), {"long_name": "share of replicates below"})
         return coordinates
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import isfinite
+from sys import float_info
 from typing import Annotated, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class _Axis:
 
     @staticmethod
     def _is_number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
 #: A grid axis of numbers above zero, such as learning rates.
@@ -105,11 +106,13 @@ def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike,
     theta = np.array(start, dtype=float)
     theta = theta[:, None] if theta.ndim == 1 else theta
     axes = {name: np.broadcast_to(values, theta.shape[1:]).copy() for name, values in rule.hyperparameters.items()}
-    lookahead = getattr(rule, "lookahead", None)
+    lookahead, schedule = (getattr(rule, name, None) for name in ("lookahead", "schedule"))
     state = rule.init(theta)
     path = [theta]
     for step in range(1, steps + 1):
-        hyper = axes | {"learning_rate": axes["learning_rate"] * (rule.schedule(step, steps) if rule.schedule else 1.0)}
+        hyper = dict(axes)
+        if schedule is not None:
+            hyper["learning_rate"] = axes["learning_rate"] * schedule(step, steps)
         at = theta if lookahead is None else lookahead(theta, state, **hyper)
         theta, state = rule.update(theta, np.asarray(gradient(at), dtype=float), state, step, **hyper)
         path.append(theta)

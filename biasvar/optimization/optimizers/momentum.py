@@ -112,8 +112,7 @@ class Nesterov(Optimizer):
 
     def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: Any) -> Array:
         """Return theta + a v, where the gradient is taken."""
-        ahead: Array = theta + momentum * state[0]
-        return ahead
+        return ahead(theta, state[0], momentum)
 
     def update(
         self, theta: Array, gradient: Array, state: State, step: int, *, learning_rate: Array, momentum: Array
@@ -172,6 +171,12 @@ class Lion(Optimizer):
         return theta, (mean,)
 
 
+def ahead(theta: Array, velocity: Array, momentum: Array) -> Array:
+    """Return theta + a v, where Nesterov's gradient is taken."""
+    there: Array = _ahead(theta, velocity, momentum)
+    return there
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sgd(theta, gradient, learning_rate):  # type: ignore[no-untyped-def]
     after = np.empty_like(theta)
@@ -179,6 +184,15 @@ def _sgd(theta, gradient, learning_rate):  # type: ignore[no-untyped-def]
         for k in range(theta.shape[1]):
             after[d, k] = theta[d, k] - learning_rate[k] * gradient[d, k]
     return after
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ahead(theta, velocity, momentum):  # type: ignore[no-untyped-def]
+    there = np.empty_like(theta)
+    for d in range(theta.shape[0]):
+        for k in range(theta.shape[1]):
+            there[d, k] = theta[d, k] + momentum[k] * velocity[d, k]
+    return there
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,0 +1,392 @@
+"""Optimizer studies: against closed forms and plain loops, the same bits everywhere, errors in one line."""
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import command
+
+import biasvar as bv
+from biasvar.errors import StudyChangedError, StudyError
+from biasvar.montecarlo.streams import Stream
+from biasvar.optimization.batches import Batches
+from biasvar.optimization.descent import Descent, log_spaced
+
+X = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.3], [2.0, 1.0], [-0.2, -0.7], [0.9, 0.1], [1.1, -2.0]])
+Y = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+
+
+def small(**changes):
+    fields = {
+        "name": "small",
+        "objectives": {"ravine": bv.Quadratic(eigenvalues=[1, 100]), "curve": bv.Rosenbrock(2)},
+        "optimizers": {
+            "sgd": bv.SGD(learning_rate=[1e-4, 1e-3, 1e-2]),
+            "adam": bv.Adam(learning_rate=[0.01, 0.1], beta2=[0.9, 0.999]),
+        },
+        "steps": 60,
+        "replicates": 5,
+        "targets": {"ravine": [10.0, 1.0], "curve": [10.0, 1.0]},
+    }
+    return bv.OptimizerStudy(**{**fields, **changes})
+
+
+def logistic(**changes):
+    fields = {
+        "name": "logistic",
+        "objectives": {"loss": bv.LogisticLoss(X=X, y=Y, penalty=0.1)},
+        "optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3]), "momentum": bv.Momentum(learning_rate=0.1)},
+        "batch_size": [None, 3, 1],
+        "steps": 20,
+        "replicates": 3,
+    }
+    return bv.OptimizerStudy(**{**fields, **changes})
+
+
+# What it computes
+
+
+def test_gradient_descent_on_a_quadratic_is_the_closed_form(store):
+    study = small(objectives={"ravine": bv.Quadratic(eigenvalues=[1, 100])}, initial={"ravine": [1.0, 2.0]}, targets={})
+    tree = bv.run(study, store)
+    found = tree["ravine/sgd"].to_dataset().squeeze("batch_size")
+    for rate in (1e-4, 1e-3, 1e-2):
+        steps = found.step.values
+        theta = np.array([1.0, 2.0]) * (1 - rate * np.array([1.0, 100.0])) ** steps[:, None]
+        cell = found.sel(learning_rate=rate)
+        np.testing.assert_allclose(cell.objective, theta**2 @ [0.5, 50], rtol=1e-10, atol=1e-28)
+        np.testing.assert_allclose(cell.distance, np.sqrt((theta**2).sum(axis=1)), rtol=1e-10)
+        np.testing.assert_allclose(cell.gradient_norm, np.sqrt((theta**2) @ [1, 1e4]), rtol=1e-9, atol=1e-13)
+        assert (cell.objective_se == 0).all()  # nothing is random
+    assert found.best_learning_rate[-1] == 1e-2
+
+
+@pytest.mark.parametrize("order", ["shuffled", "replacement", "fixed"])
+def test_a_study_is_the_plain_loop(order, store):
+    study = logistic(order=order, record=["parameters", "objective"], record_steps=[1, 5, 20])
+    tree = bv.run(study, store)
+    loss = study.objectives["loss"]
+    for size in (0, 3, 1):
+        for replicate in range(3):
+            start = study.initial_point("loss", replicate)
+            batches = iter(Batches(Stream(0, "objective=loss", replicate), 7, size or 7, order))
+            theta, velocity, path = start.copy(), np.zeros(2), {}
+            for step in range(1, 21):
+                gradient = loss.gradient(theta) if size == 0 else loss.gradient(theta, next(batches))
+                velocity = 0.9 * velocity - 0.1 * gradient
+                theta = theta + velocity
+                path[step] = theta
+            found = tree["loss/momentum"].parameters.sel(batch_size=size, replicate=replicate).squeeze()
+            np.testing.assert_allclose(found, [path[step] for step in (1, 5, 20)], rtol=1e-12)
+
+
+def test_everything_has_a_label_and_the_tree_opens_with_plain_xarray(store):
+    tree = bv.run(small(), store)
+    for node in tree.leaves:
+        for name, variable in node.data_vars.items():
+            assert variable.attrs["long_name"], name
+        assert {"objective_se", "outcome", "status", "best_objective_se", "sensitivity_se"} <= set(node.data_vars)
+    plain = xr.open_datatree(store, engine="zarr", consolidated=False)
+    np.testing.assert_array_equal(plain["ravine/adam/objective"], tree["ravine/adam/objective"])
+    opened = bv.open(store)
+    assert isinstance(opened, xr.DataTree)
+    xr.testing.assert_identical(
+        opened["curve/sgd"].to_dataset().load(), tree["curve/sgd"].to_dataset().assign_attrs(opened["curve/sgd"].attrs)
+    )
+
+
+def test_costs_count_examples(store):
+    found = bv.run(logistic(), store)["loss/sgd"].to_dataset()
+    evaluations = found.gradient_evaluations.sel(step=20)
+    assert evaluations.sel(batch_size=0) == 20 * 7
+    assert evaluations.sel(batch_size=1) == 20
+    assert evaluations.sel(batch_size=3) == 6 * 7 + 2 * 3  # epochs of 3 + 3 + 1
+
+
+def test_a_diverged_configuration_disturbs_no_other_and_is_flagged(store, tmp_path):
+    rates = [1e-3, 1e-2, 0.5]
+    both = small(optimizers={"sgd": bv.SGD(learning_rate=rates)}, targets={}, steps=400)
+    alone = small(optimizers={"sgd": bv.SGD(learning_rate=rates[:2])}, targets={}, steps=400)
+    found = bv.run(both, store)["ravine/sgd"].to_dataset()
+    sound = bv.run(alone, tmp_path / "alone.zarr")["ravine/sgd"].to_dataset()
+    bad = found.sel(learning_rate=0.5).squeeze()
+    assert (bad.outcome == "diverged").all()
+    assert bad.status == "infinite"
+    assert bad.status_reason == "5 of 5 replicates diverged"
+    assert np.isinf(bad.objective[-1])
+    assert np.isnan(bad.objective_se[-1])
+    assert (bad.stop_step < 400).all()
+    for name in ("objective", "gradient_norm", "objective_se"):
+        np.testing.assert_array_equal(found[name].sel(learning_rate=rates[:2]), sound[name])
+
+
+def test_trajectories_stop_where_they_should(store):
+    study = small(
+        objectives={"bowl": bv.Quadratic(eigenvalues=[1.0, 1.0])},
+        optimizers={"sgd": bv.SGD(learning_rate=[0.5, 0.1, 1e-6])},
+        initial={"bowl": [3.0, 4.0]},
+        targets={"bowl": [1.0, 1e-3]},
+        tolerance=1e-4,
+        steps=100,
+        record_steps=range(101),
+    )
+    found = bv.run(study, store)["bowl/sgd"].to_dataset().squeeze("batch_size").isel(replicate=0)
+    # J = 12.5 (1 - rate)^(2 t): 1e-3 is reached at the first t that makes it so small.
+    assert found.outcome.values.tolist() == ["reached", "reached", "running"]
+    expected = [int(np.ceil(np.log(goal / 12.5) / (2 * np.log(1 - 0.1)))) for goal in (1.0, 1e-3)]
+    assert found.steps_to_target.sel(learning_rate=0.1).values.tolist() == expected
+    assert found.stop_step.sel(learning_rate=0.1) == expected[1]
+    assert np.isinf(found.steps_to_target.sel(learning_rate=1e-6)).all()
+    loose = bv.run(study.model_copy(update={"targets": {}, "tolerance": 0.1}), store.with_name("loose.zarr"))
+    assert (loose["bowl/sgd"].outcome.sel(learning_rate=0.5) == "converged").all()
+
+
+def test_the_profile_compares_the_best_of_each(store):
+    tree = bv.run(small(steps=300), store)
+    profile = tree.performance_profile
+    costs = np.array(
+        [
+            [tree[f"{objective}/{rule}"].best_cost_to_target for rule in ("sgd", "adam")]
+            for objective in ("ravine", "curve")
+        ]
+    )
+    problems = np.moveaxis(costs, 1, -1).reshape(-1, 2)
+    np.testing.assert_allclose(profile.sel(ratio=1.0), (problems <= problems.min(axis=1, keepdims=True)).mean(axis=0))
+    assert (profile.diff("ratio") >= 0).all()
+
+
+def test_all_configurations_of_a_replicate_start_alike(store):
+    study = small(record=["parameters"], record_steps=[0, 60])
+    tree = bv.run(study, store)
+    for rule in ("sgd", "adam"):
+        start = tree[f"curve/{rule}"].parameters.sel(step=0)
+        expected = np.stack([study.initial_point("curve", replicate) for replicate in range(5)])
+        np.testing.assert_array_equal(
+            start.transpose("replicate", "parameter", ...).values.reshape(5, 2, -1)[..., 0], expected
+        )
+        assert (start == start.isel(learning_rate=0)).all()
+    assert len(np.unique(expected)) == 10
+
+
+def test_quantiles_are_numpys(store):
+    rules = {"sgd": bv.SGD(learning_rate=[1e-5, 1e-4])}
+    study = small(optimizers=rules, targets={}, record=["objective", "parameters"])
+    found = bv.run(study, store)["curve/sgd"].to_dataset().squeeze("batch_size").isel(step=-1)
+    values = study.objectives["curve"].value(
+        found.parameters.transpose("replicate", "learning_rate", "parameter").values
+    )
+    expected = np.quantile(values, found["quantile"].values, axis=0, method="inverted_cdf")
+    np.testing.assert_allclose(found.objective_quantile.transpose("quantile", "learning_rate"), expected)
+    np.testing.assert_allclose(found.objective_se, values.std(axis=0, ddof=1) / np.sqrt(5))
+
+
+class Bowl:
+    """A user's own objective."""
+
+    dim = 3
+
+    def value(self, theta):
+        return (theta**2).sum(axis=-1)
+
+    def gradient(self, theta, batch=None):
+        return 2 * theta
+
+
+class Halve:
+    """A user's own rule: go a share of the way to the origin."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def init(self, theta):
+        return ()
+
+    def update(self, theta, gradient, state, step, *, share):
+        return theta * (1 - share), state
+
+
+def test_users_own_objectives_and_rules(store):
+    study = bv.OptimizerStudy(
+        name="own",
+        objectives={"bowl": Bowl()},
+        optimizers={"halve": Halve([0.5, 0.25])},
+        steps=4,
+        record_steps=[0, 4],
+        check=True,
+    )
+    found = bv.run(study, store)["bowl/halve"].to_dataset().squeeze("batch_size")
+    np.testing.assert_allclose(found.objective[:, 1], found.objective[:, 0] * np.array([0.5, 0.75]) ** 8)
+
+
+# The same bits
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reference") / "store.zarr"
+    bv.run(logistic(), path, scheduler="synchronous")
+    return bv.digest(path)
+
+
+@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), ("processes", 2), ("synchronous", 2)])
+def test_same_bits_everywhere(scheduler, chunk, store, reference):
+    bv.run(logistic(), store, scheduler=scheduler, blocks_per_chunk=chunk)
+    assert bv.digest(store) == reference
+    assert bv.verify(store).ok
+
+
+def test_lazy_has_the_same_bits_and_computes_nothing_before(store, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bv.OptimizerStudy, "_simulate", lambda *a: calls.append(a))
+    lazy = bv.lazy(logistic())
+    assert calls == []
+    monkeypatch.undo()
+    assert all(dask.is_dask_collection(v.data) for node in lazy.leaves for v in node.data_vars.values())
+    computed, ran = lazy.compute(), bv.run(logistic(), store)
+    for path in ("loss/sgd", "loss/momentum"):
+        xr.testing.assert_equal(computed[path].to_dataset(), ran[path].to_dataset())
+
+
+@pytest.mark.parametrize("dim", [2, 30])
+def test_bits_of_a_trajectory_do_not_depend_on_its_neighbours(dim):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, dim)), rng.integers(0, 2, 40).astype(float)
+    for objective in (bv.LogisticLoss(X=x, y=y), bv.Quadratic(eigenvalues=range(1, dim + 1)), bv.Rosenbrock(dim)):
+        way = Descent(objective, bv.SGD(learning_rate=1e-3), dim, 20, (1, 20))
+        rates = rng.uniform(1e-4, 1e-2, 2000)
+        many = way.run(np.ones(dim), {"learning_rate": rates}, None)
+        for some in (slice(0, 1), slice(3, 10), slice(1000, 1999)):
+            np.testing.assert_array_equal(way.run(np.ones(dim), {"learning_rate": rates[some]}, None), many[some])
+
+
+def test_an_extension_computes_only_what_is_new(store, monkeypatch):
+    first = bv.run(logistic(), store)
+    seen = []
+    simulate = bv.OptimizerStudy.simulate
+    monkeypatch.setattr(
+        bv.OptimizerStudy,
+        "simulate",
+        lambda self, group, block: seen.append((group, block)) or simulate(self, group, block),
+    )
+    more = logistic(
+        optimizers={"sgd": bv.SGD(learning_rate=[0.03, 0.1, 0.3]), "momentum": bv.Momentum(learning_rate=0.1)},
+        replicates=4,
+    )
+    grown = bv.run(more, store, scheduler="synchronous")
+    fresh = {(key, block) for group, block in seen for key in group.cells if "0.1," in key and group.label == "sgd"}
+    assert {block for _, block in fresh} == {0, 1, 2, 3}
+    old = [
+        (group, block) for group, block in seen if not all(key.startswith("learning_rate=0.1,") for key in group.cells)
+    ]
+    assert {block for _, block in old} == {3}
+    kept = grown["loss/sgd"].outcome.sel(learning_rate=[0.03, 0.3], replicate=[0, 1, 2])
+    xr.testing.assert_equal(kept, first["loss/sgd"].outcome)
+    assert bv.run(more, store)["loss/sgd"].to_dataset().equals(grown["loss/sgd"].to_dataset())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 21}, "steps"),
+        ({"seed": 1}, "seed"),
+        ({"order": "fixed"}, "order"),
+        ({"batch_size": [3, 1]}, "batch_size"),
+        ({"objectives": {"loss": bv.LogisticLoss(X=X, y=Y, penalty=0.2)}}, "objectives.loss"),
+        ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03]), "momentum": bv.Momentum(learning_rate=0.1)}}, "0.3"),
+        ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3])}}, "lacks"),
+        ({"replicates": 2}, "replicates"),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(changes, message, store):
+    bv.run(logistic(), store)
+    with pytest.raises(StudyChangedError, match=message):
+        bv.run(logistic(**changes), store)
+
+
+# Bad input
+
+
+class WrongShape(Bowl):
+    def gradient(self, theta, batch=None):
+        return theta.sum(axis=-1)
+
+
+class WrongGradient(Bowl):
+    def gradient(self, theta, batch=None):
+        return 2.1 * theta
+
+
+class Raises(Halve):
+    def update(self, theta, gradient, state, step, *, share):
+        raise ZeroDivisionError("by design")
+
+
+BAD = {
+    "no objectives": ({"objectives": {}}, "objectives: is empty"),
+    "no optimizers": ({"optimizers": {}}, "optimizers: is empty"),
+    "steps": ({"steps": 0}, "steps"),
+    "unknown field": ({"stepz": 3}, "stepz: unknown field"),
+    "label": ({"objectives": {"a/b": Bowl()}, "targets": {}}, "cannot be a label"),
+    "no gradient": ({"objectives": {"a": 3}, "targets": {}}, "no value"),
+    "class": ({"optimizers": {"a": bv.SGD}}, "no init"),
+    "batch without data": ({"batch_size": [2]}, "needs data"),
+    "record step": ({"record_steps": [61]}, "after the last step"),
+    "target": ({"targets": {"other": [1.0]}}, "no objective"),
+    "quantity": ({"record": ["loss"]}, "record"),
+    "order": ({"order": "sorted"}, "order"),
+    "start": ({"initial": {"ravine": "abc"}}, "initial.ravine"),
+    "start not finite": ({"initial": {"ravine": [np.nan, 1]}}, "finite"),
+    "momentum": ({"optimizers": {"m": {"Momentum": {"momentum": 1.5}}}}, "momentum"),
+    "hyperparameter": ({"optimizers": {"m": {"Momentum": {"mass": 1.5}}}}, "mass"),
+    "empty grid": ({"optimizers": {"m": {"SGD": {"learning_rate": []}}}}, "learning_rate"),
+    "rule": ({"optimizers": {"m": {"SDG": {}}}}, "unknown name 'SDG'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_clear_line(name):
+    changes, message = BAD[name]
+    with pytest.raises(StudyError, match=message) as caught:
+        small(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(StudyError, match="8 is more than the 7 examples of 'loss'; use None"):
+        logistic(batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": {"own": WrongShape()}}, r"gradient: returned shape \(3,\) for theta of shape \(3, 3\)"),
+        ({"objectives": {"own": WrongGradient()}, "check": True}, "finite differences of value give"),
+        ({"optimizers": {"own": Raises([0.5])}, "objectives": {"own": Bowl()}}, "ZeroDivisionError: by design"),
+        ({"initial": {"ravine": [1.0, 2.0, 3.0]}}, "ravine"),
+    ],
+)
+def test_what_cannot_run_is_told_before_anything_does(changes, message, store):
+    with pytest.raises(StudyError, match=message):
+        bv.run(small(targets={}, **changes), store)
+    assert not store.exists()
+
+
+def test_the_command_line_runs_optimizer_studies(tmp_path):
+    done = command("run", "ravine", "--set", "steps=50", "--set", "replicates=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best configuration" in done.stdout
+    shown = command("show", "ravine.zarr", cwd=tmp_path)
+    assert shown.stdout.splitlines()[2].split()[:2] == ["ravine", "sgd"]
+    assert command("verify", "ravine.zarr", cwd=tmp_path).returncode == 0
+    bad = command("run", "ravine", "--set", "optimizers.sgd.SGD.learning_rate=-1", "--store", "b.zarr", cwd=tmp_path)
+    assert bad.returncode == 2
+    assert "learning_rate" in bad.stderr
+    assert len(bad.stderr.splitlines()) == 1
+
+
+def test_log_spaced_steps_end_where_they_should():
+    for steps in (1, 2, 37, 100_000):
+        found = log_spaced(steps, 40)
+        assert found[0] == 1
+        assert found[-1] == steps
+        assert len(set(found)) == len(found) <= 40
