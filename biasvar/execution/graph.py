@@ -31,10 +31,10 @@ class Parcel:
         If the study has to leave the process and cannot be pickled.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study[Any]) -> None:
         self._study = study
 
-    def open(self) -> Study:
+    def open(self) -> Study[Any]:
         """Return the study."""
         return self._study
 
@@ -59,7 +59,7 @@ class _Sealed:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def open(self) -> Study:
+    def open(self) -> Study[Any]:
         return _unpack(self._content)
 
     def __reduce__(self) -> Any:
@@ -67,8 +67,8 @@ class _Sealed:
 
 
 @lru_cache(maxsize=4)
-def _unpack(content: bytes) -> Study:
-    study: Study = pickle.loads(content)
+def _unpack(content: bytes) -> Study[Any]:
+    study: Study[Any] = pickle.loads(content)
     return study
 
 

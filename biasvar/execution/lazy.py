@@ -1,7 +1,7 @@
 """A study as a Dataset of Dask arrays: the same tasks without a store."""
 
 from operator import getitem
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import dask.array as da
 import numpy as np
@@ -16,8 +16,10 @@ from biasvar.execution.store import study_attributes
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study, Summary, nodes_of, summary_of
 
+S = TypeVar("S", bound=Summary)
 
-def lazy(study: Study) -> Summary:
+
+def lazy(study: Study[S]) -> S:
     """Lay a study out as a Dataset (or DataTree) of Dask arrays; nothing is computed until it is asked for.
 
     Parameters
@@ -62,7 +64,7 @@ def lazy(study: Study) -> Summary:
         for path, layout in nodes_of(study.layout()).items()
     }
     nodes[""] = nodes[""].assign_attrs(attributes)
-    return summary_of(nodes)
+    return cast(S, summary_of(nodes))
 
 
 def _delayed_copy(variable: xr.DataArray, summary: Any, path: str) -> xr.DataArray:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Group, Study
@@ -94,7 +95,7 @@ class Plan:
         )
 
 
-def plan(study: Study, groups: list[Group] | None = None, blocks: Mapping[str, int] | None = None) -> Plan:
+def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[str, int] | None = None) -> Plan:
     """Find out what a study will cost, by simulating a few replicates of each group.
 
     Parameters
@@ -123,7 +124,7 @@ def plan(study: Study, groups: list[Group] | None = None, blocks: Mapping[str, i
     return Plan(study.name, study.block_size, tuple(plans))
 
 
-def seconds_a_block(study: Study, group: Group) -> float:
+def seconds_a_block(study: Study[Any], group: Group) -> float:
     """Time ever larger trials until one takes long enough to say what a whole block costs.
 
     The last two tell what a unit of work costs apart from what a block costs however small it is.
@@ -141,7 +142,7 @@ def seconds_a_block(study: Study, group: Group) -> float:
     return seconds[-1] + each * (study.block_work - sizes[-1])
 
 
-def _trial_seconds(study: Study, group: Group, work: int) -> float:
+def _trial_seconds(study: Study[Any], group: Group, work: int) -> float:
     start = time.perf_counter()
     study.trial(group, work)
     return time.perf_counter() - start

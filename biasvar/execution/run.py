@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,16 +68,17 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+S = TypeVar("S", bound=Summary)
 
 
 def run(
-    study: Study,
+    study: Study[S],
     store: str | PathLike[str],
     *,
     scheduler: Any = None,
     blocks_per_chunk: int | None = None,
     progress: Report | None = None,
-) -> Summary:
+) -> S:
     """Run a study into a Zarr store, or finish, extend or repair what is there.
 
     Parameters
@@ -139,7 +140,7 @@ def run(
             blocks = following
         for message in study.shortfalls(summary):
             driver.say(message)
-        return target.write_summary(study, summary)
+        return cast(S, target.write_summary(study, summary))
 
 
 def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
@@ -205,7 +206,7 @@ class StoredBlocks:
 class _Driver:
     """One run's way between the store and a scheduler."""
 
-    study: Study
+    study: Study[Any]
     store: Store
     scheduler: Any
     blocks_per_chunk: int | None
@@ -247,7 +248,8 @@ class _Driver:
         for _ in range(MAX_REPAIRS):
             try:
                 with one_blas_thread:
-                    return self.study.summarise(StoredBlocks(self.store, blocks))
+                    summary: Summary = self.study.summarise(StoredBlocks(self.store, blocks))
+                    return summary
             except DamagedChunkError:
                 for records, damage in damaged_chunks(self.store):
                     self.say(f"{damage}; simulating it again")

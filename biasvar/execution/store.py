@@ -74,7 +74,7 @@ class Store:
             )
         return found
 
-    def adopt(self, study: Study) -> None:
+    def adopt(self, study: Study[Any]) -> None:
         """Make the store a store of ``study``: create it, or extend it.
 
         Whatever metadata above the groups was lost is written anew.
@@ -86,7 +86,7 @@ class Store:
             for problem in {group.problem for group in study.groups()}:
                 self._write_group(f"blocks/{problem}", {})
 
-    def check(self, study: Study) -> None:
+    def check(self, study: Study[Any]) -> None:
         """Refuse a study that the store cannot be extended to.
 
         Raises
@@ -160,7 +160,7 @@ class Store:
 
     # The summary
 
-    def write_summary(self, study: Study, summary: Summary) -> Summary:
+    def write_summary(self, study: Study[Any], summary: Summary) -> Summary:
         """Replace the labelled summary at the root; return it with the root's attributes."""
         nodes = nodes_of(summary)
         with writing(self.path):
@@ -252,7 +252,7 @@ def summary_digest(summary: Summary) -> str:
     return total.hexdigest()
 
 
-def study_attributes(study: Study) -> dict[str, Any]:
+def study_attributes(study: Study[Any]) -> dict[str, Any]:
     """Return what is to be known of a study beside its results."""
     from importlib.metadata import version
 
@@ -267,6 +267,6 @@ def study_attributes(study: Study) -> dict[str, Any]:
     }
 
 
-def _root_attributes(study: Study, complete: bool) -> dict[str, Any]:
+def _root_attributes(study: Study[Any], complete: bool) -> dict[str, Any]:
     cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
     return study_attributes(study) | {"cells": cells, "evidence": study.evidence(), "complete": complete}

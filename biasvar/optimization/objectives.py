@@ -26,6 +26,7 @@ from functools import cached_property
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
@@ -131,7 +132,7 @@ class Quadratic(Described):
         """Return A theta."""
         refuse_batch(self, batch)
         columns = as_columns(theta, self.dim)
-        product = self._a * columns if self.matrix is None else self._a @ columns
+        product = _scaled(self._a, columns) if self.matrix is None else self._a @ columns
         return from_columns(product, theta.shape)
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,7 +141,16 @@ class Quadratic(Described):
 
     @cached_property
     def _a(self) -> NDArray[np.float64]:
-        return np.array(self.eigenvalues)[:, None] if self.matrix is None else np.array(self.matrix)
+        return np.array(self.eigenvalues if self.matrix is None else self.matrix)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scaled(factors, columns):  # type: ignore[no-untyped-def]
+    out = np.empty_like(columns)
+    for d in range(columns.shape[0]):
+        for k in range(columns.shape[1]):
+            out[d, k] = factors[d] * columns[d, k]
+    return out
 
 
 @component

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -99,6 +99,7 @@ class BlockSource(Protocol):
 
 
 Summary = xr.Dataset | xr.DataTree
+S_co = TypeVar("S_co", bound=Summary, covariant=True)
 
 
 def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
@@ -115,7 +116,7 @@ def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
     return xr.DataTree.from_dict({f"/{path}": dataset for path, dataset in nodes.items()})
 
 
-class Study(Protocol):
+class Study(Protocol[S_co]):
     """A study is what can say which cells it has, simulate a block of them, and summarise all blocks."""
 
     @property
@@ -170,10 +171,10 @@ class Study(Protocol):
     def shortfalls(self, summary: Any) -> list[str]:
         """Say what of its goals the finished study did not reach, a line each."""
 
-    def layout(self) -> Summary:
+    def layout(self) -> S_co:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
 
-    def summarise(self, source: BlockSource) -> Summary:
+    def summarise(self, source: BlockSource) -> S_co:
         """Turn blocks into labelled results with standard errors."""
 
     def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,7 +27,7 @@ from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
 from biasvar.optimization.optimizers import logspace
 from biasvar.studies import components
-from biasvar.studies.base import BlockRecords, BlockSource, Group, Summary
+from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid, hyperparameters
 from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name
 
@@ -394,11 +395,11 @@ class OptimizerStudy(BaseModel):
         ways = {problem.labels: self.descent(*problem.labels) for problem in self._problems()}
         return OptimizerGrid(ways, self.grids, self.replicates, self.record, self.order)
 
-    def layout(self) -> Summary:
+    def layout(self) -> xr.DataTree:
         """Return the empty labelled summary."""
         return self.grid.layout()
 
-    def summarise(self, source: BlockSource) -> Summary:
+    def summarise(self, source: BlockSource) -> xr.DataTree:
         """Turn records into means, quantiles, outcomes, best configurations and sensitivities."""
         return self.grid.summarise(source)
 

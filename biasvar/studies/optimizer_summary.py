@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from biasvar.optimization import tuning
 from biasvar.optimization.batches import Order, gradient_evaluations
 from biasvar.optimization.descent import QUANTITIES, Descent, Outcome
-from biasvar.studies.base import BlockSource, Summary, summary_of
+from biasvar.studies.base import BlockSource
 from biasvar.studies.grids import Grid
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -52,7 +52,7 @@ class OptimizerGrid:
     record: tuple[str, ...]
     order: Order
 
-    def layout(self) -> Summary:
+    def layout(self) -> xr.DataTree:
         """Return the labelled summary with placeholders for numbers."""
         return self._tree(
             {
@@ -61,7 +61,7 @@ class OptimizerGrid:
             }
         )
 
-    def summarise(self, source: BlockSource) -> Summary:
+    def summarise(self, source: BlockSource) -> xr.DataTree:
         """Turn records into the labelled summary."""
         return self._tree({pair: self._records(source, *pair) for pair in self.ways})
 
@@ -81,13 +81,14 @@ class OptimizerGrid:
                 start = stop
         return out
 
-    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64]]) -> Summary:
+    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64]]) -> xr.DataTree:
         nodes = {
             pair: _Node(self.ways[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
             for pair, found in records.items()
         }
         parents = {objective: xr.Dataset() for objective, _ in nodes}
-        return summary_of({"": self._root(nodes), **parents, **{"/".join(pair): node for pair, node in nodes.items()}})
+        paths = {"/".join(pair): node for pair, node in nodes.items()}
+        return xr.DataTree.from_dict({"/": self._root(nodes), **parents, **paths})
 
     def _root(self, nodes: Mapping[tuple[str, str], xr.Dataset]) -> xr.Dataset:
         """Compare optimizers over all objectives and targets."""

@@ -1,5 +1,4 @@
 """Adam and its kin: running means of gradient and square, both corrected for their start at zero."""
-# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
 
 import numpy as np
 from numba import njit

@@ -1,5 +1,4 @@
 """Rules that divide by the root of a mean square of the gradient: AdaGrad, RMSProp, AdaDelta."""
-# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
 
 from typing import Any
 

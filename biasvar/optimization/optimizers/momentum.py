@@ -1,5 +1,4 @@
 """Rules that follow the gradient, or a running mean of it: plain descent, heavy ball, Nesterov, Lion."""
-# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
 
 from typing import Any
 

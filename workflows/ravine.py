@@ -1,0 +1,130 @@
+"""A ravine, a hundred times as steep across as along: plain descent jitters, momentum and adaptive steps need not.
+
+Jitter is the share of steps, of the first forty on the way to the target, at which the steep coordinate changes sign.
+Half of the random starts choose a configuration, the other half judge it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import biasvar as bv
+from biasvar.report import descent_figures, figures
+from biasvar.report.numbers import with_error
+
+LOOKS = [*range(41), *range(45, 200, 5), *range(200, 600, 20), *range(600, 1501, 100)]  # each step to begin with
+TARGET = 1e-9
+LESSON = """
+What to see
+- Plain descent is quick along the ravine only if it crosses at every step: at its best rate, a share of {sgd[0]} of its
+  steps change sides. Below a rate of 1/100 it stays on one side, and takes twice as long.
+- Momentum averages out what changes sign. In plain descent's time it gets by with a share of {momentum[1]}, Nesterov's
+  with {nesterov[1]}; with some jitter, {momentum[0]} and {nesterov[0]}, they are several times as quick.
+- Adaptive rules scale each coordinate by its own gradients: to them the ravine, lying along the axes, is round. Given a
+  rate as long as the way to go, AdaGrad and RMSProp arrive in a few leaps from side to side."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All configurations of an update rule, in one row."""
+
+    data: xr.Dataset  # jitter, steps: (configuration, replicate)
+
+    @classmethod
+    def of(cls, node: xr.Dataset) -> "Cells":
+        """Measure jitter on the way to the target."""
+        steep, step = node.parameters.isel(parameter=1), node.step.values
+        steps = node.steps_to_target.isel(target=0)
+        after, before = steep.isel(step=slice(1, None)), steep.isel(step=slice(0, -1)).values
+        counted = (after.step <= steps) & xr.DataArray(np.diff(step) == 1, dims="step")
+        jitter = (np.sign(after) * np.sign(before) < 0).where(counted).mean("step")
+        data = node[["parameters"]].assign(jitter=jitter, steps=steps)
+        return cls(data.stack(configuration=list(node.hyperparameter.values)))
+
+    @property
+    def choosers(self) -> xr.Dataset:
+        """What the replicates that choose know of each configuration."""
+        data = self.data[["jitter", "steps"]].isel(replicate=slice(0, None, 2))
+        return xr.Dataset({"jitter": data.jitter.mean("replicate"), "steps": data.steps.median("replicate")})
+
+    def fastest(self) -> int:
+        """Choose the configuration that is first at the target."""
+        return int(self.choosers.steps.argmin("configuration"))
+
+    def calmest(self, steps: float) -> int:
+        """Choose, of those at the target after so many steps, the one with the least jitter, then the fastest."""
+        known = self.choosers
+        rank = np.lexsort((known.steps.values, known.jitter.values, known.steps.values > steps))
+        return int(rank[0])
+
+    def row(self, label: str, choice: int) -> tuple[str, str, str, str]:
+        """Write a configuration with the steps and the jitter of the replicates that had no say in its choice."""
+        judged = self.data.isel(configuration=choice, replicate=slice(1, None, 2))
+        error = judged.jitter.std("replicate", ddof=1) / np.sqrt(judged.sizes["replicate"])
+        jitter = with_error(round(float(judged.jitter.mean("replicate")), 3), float(error))
+        return label, self.settings(choice), f"{float(judged.steps.median('replicate')):g}", jitter
+
+    def settings(self, choice: int) -> str:
+        """Write the hyperparameters of a configuration that differ over the grid."""
+        index = self.data.indexes["configuration"]
+        names = [name for name in index.names if len(index.unique(name)) > 1]
+        return ", ".join(f"{name.replace('_', ' ')} {self.data[name].values[choice]:.3g}" for name in names)
+
+    def path(self, choice: int, replicate: int) -> np.ndarray:
+        """Return the parameters on the way to the target, shape (steps, 2)."""
+        cell = self.data.isel(configuration=choice, replicate=replicate)
+        return cell.parameters.transpose("step", "parameter").values[cell.step.values <= cell.steps.item()]
+
+
+def table(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """Lay out configurations with steps and jitter."""
+    heading = ("optimizer", "configuration", "median steps", "jitter")
+    return "\n".join(f"{label:10}{what:36}{steps:>16}{jitter:>14}" for label, what, steps, jitter in (heading, *rows))
+
+
+def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int]) -> Any:
+    """Draw the calmest paths from one start, the fastest descents, and what calm costs."""
+    start = np.abs(cells["sgd"].data.parameters.isel(step=0, configuration=0))
+    shallow, steep = (start.isel(parameter=i).values for i in (0, 1))
+    replicate = int(np.argmax(shallow - np.abs(5 * steep - shallow)))  # one that shows both
+    paths = {label: (each.settings(chosen[label]), each.path(chosen[label], replicate)) for label, each in cells.items()}
+    curves, tradeoff = {}, {}
+    for label, each in cells.items():
+        path = each.data.parameters.isel(configuration=each.fastest()).transpose("replicate", "step", "parameter")
+        evaluations = {"gradient_evaluations": ("step", path.step.values)}  # one a step
+        curves[label] = xr.DataArray(objective.value(path.values), evaluations, ("replicate", "step"))
+        known = each.choosers.sortby("steps")
+        tradeoff[label] = known.steps.values, np.minimum.accumulate(known.jitter.values)
+    return descent_figures.ravine(objective, paths, curves, tradeoff, TARGET)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the study, print its tables and save its figure."""
+    parser = argparse.ArgumentParser(description=" ".join(__doc__.split()))
+    parser.add_argument("--store", default="ravine.zarr", help="Zarr store to fill [%(default)s]")
+    parser.add_argument("--figure", default="figures/ravine.png", help="picture to save [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=32, help="random starts [%(default)s]")
+    args = parser.parse_args(argv)
+
+    looks = [f"steps={LOOKS[-1]}", f"record_steps={LOOKS}", "record=[objective, parameters]"]
+    study = bv.load("ravine", [f"replicates={args.replicates}", *looks, f"targets.ravine=[{TARGET}]"])
+    tree = bv.run(study, args.store)
+    cells = {label: Cells.of(tree[f"ravine/{label}"].to_dataset().load()) for label in study.optimizers}
+
+    fastest = {label: each.row(label, each.fastest()) for label, each in cells.items()}
+    limit = float(cells["sgd"].choosers.steps.min())
+    chosen = {label: each.calmest(limit) for label, each in cells.items()}
+    calmest = {label: each.row(label, chosen[label]) for label, each in cells.items()}
+    print(f"fastest configurations to J = {TARGET:g}", table(list(fastest.values())), "", sep="\n")
+    print(f"calmest of those that are as quick as plain descent's, {limit:g} steps", table(list(calmest.values())), sep="\n")
+    print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}))
+
+    print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen), args.figure))
+
+
+if __name__ == "__main__":
+    main()
