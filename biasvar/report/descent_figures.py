@@ -63,6 +63,39 @@ def descents(panels: Mapping[str, Curves], *, x: str, title: str) -> "Figure":
     return figure
 
 
+def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
+    """Draw how far above its minimum an objective is, against gradient evaluations; a second axis counts epochs.
+
+    Parameters
+    ----------
+    curves : mapping of str to DataArray
+        By label, dimensions ``step`` and ``replicate``, with the coordinate ``gradient_evaluations``. Every second one
+        is dashed: it may lie upon the one before.
+    examples : int
+        Gradient evaluations in an epoch.
+    title : str
+        What stands above.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    figure, axes = _panels(1, 1)
+    figure.set_size_inches(8.5, 5)
+    panel = axes[0, 0]
+    for place, (label, curve) in enumerate(curves.items()):
+        color, style = ((VERMILION, "-"), (BLACK, "--"), (SKY, "-"), (BLUE, "--"))[place % 4]
+        width = 4 if style == "-" else 1.5
+        panel.plot(curve.gradient_evaluations, curve.values[0], style, color=color, linewidth=width, label=label)
+    panel.set(xscale="log", yscale="log", xlabel=AXES["gradient_evaluations"], ylabel=AXES["excess"])
+    epochs = panel.secondary_xaxis("top", functions=(lambda x: x / examples, lambda x: x * examples))
+    epochs.set_xlabel("epochs over one copy")
+    _set_legend(panel)
+    figure.suptitle(title)
+    return figure
+
+
 def ravine(
     objective: Any, paths: Mapping[str, tuple[str, Any]], curves: Curves, tradeoff: Mapping[str, Any], target: float
 ) -> "Figure":
@@ -101,7 +134,7 @@ def ravine(
     left.set(ylabel="objective J", title="the fastest configuration of each", ylim=(target, None))
     for label, (steps, jitter) in tradeoff.items():
         right.step(steps, jitter, where="post", color=COLORS[label], label=label)
-    right.set(xscale="log", xlabel=f"steps to J = {target:g}", ylabel="least jitter of those so quick")
+    right.set(xscale="log", xlabel=f"steps to J = {target:.0e}", ylabel="least jitter of those so quick")
     right.set(title="jitter: share of steps that change sides", ylim=(-0.03, 1.05))
     for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)

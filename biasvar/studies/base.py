@@ -6,7 +6,7 @@ whether it is done.
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -141,10 +141,10 @@ class Study(Protocol[S_co]):
     def rehearse(self) -> None:
         """Call everything of a user's that a run will call outside of its tasks; errors are StudyErrors."""
 
-    def evidence(self) -> list[float]:
-        """Return numbers that a changed user's function is likely to change, though its name is the same."""
+    def evidence(self) -> Any:
+        """Return numbers (JSON) that a changed user's function is likely to change, though its name is the same."""
 
-    def evidence_errors(self, stored: Sequence[float]) -> str:
+    def evidence_errors(self, stored: Any) -> str:
         """Say how the evidence differs from that of a stored study; nothing if it does not."""
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
