@@ -48,6 +48,6 @@ from .optimization.schedules import InverseSqrt as InverseSqrt
 from .optimization.schedules import StepDecay as StepDecay
 from .studies.catalog import bundled as bundled
 from .studies.catalog import load as load
+from .studies.confidence import confidence_interval as confidence_interval
 from .studies.optimizer import OptimizerStudy as OptimizerStudy
 from .studies.risk import RiskStudy as RiskStudy
-from .studies.risk_summary import confidence_interval as confidence_interval

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import command
+from scipy import stats
 
 import biasvar as bv
 from biasvar.errors import StudyChangedError, StudyError
@@ -166,6 +167,13 @@ def test_all_configurations_of_a_replicate_start_alike(store):
         )
         assert (start == start.isel(learning_rate=0)).all()
     assert len(np.unique(expected)) == 10
+
+
+def test_intervals_are_students(store):
+    node = bv.run(small(targets={}), store)["curve/adam"]
+    bounds = bv.confidence_interval(node, "objective")
+    half = stats.t.ppf(0.975, 4) * node.objective_se
+    np.testing.assert_allclose(bounds.high - node.objective, half, rtol=1e-12)
 
 
 def test_quantiles_are_numpys(store):

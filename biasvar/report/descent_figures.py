@@ -82,16 +82,17 @@ def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
         If matplotlib is not installed.
     """
     figure, axes = _panels(1, 1)
-    figure.set_size_inches(8.5, 5)
+    figure.set_size_inches(8, 5)
     panel = axes[0, 0]
     for place, (label, curve) in enumerate(curves.items()):
         color, style = ((VERMILION, "-"), (BLACK, "--"), (SKY, "-"), (BLUE, "--"))[place % 4]
         width = 4 if style == "-" else 1.5
-        panel.plot(curve.gradient_evaluations, curve.values[0], style, color=color, linewidth=width, label=label)
+        seen = curve.isel(step=slice(1, None))  # logarithmic axes have no zero
+        panel.plot(seen.gradient_evaluations, seen.values[0], style, color=color, linewidth=width, label=label)
     panel.set(xscale="log", yscale="log", xlabel=AXES["gradient_evaluations"], ylabel=AXES["excess"])
     epochs = panel.secondary_xaxis("top", functions=(lambda x: x / examples, lambda x: x * examples))
     epochs.set_xlabel("epochs over one copy")
-    _set_legend(panel)
+    panel.legend(loc="lower left", frameon=False)
     figure.suptitle(title)
     return figure
 
@@ -230,7 +231,10 @@ def _draw_expected_best(panel: "Axes", last: xr.Dataset) -> None:
 def _draw_sensitivity(panel: "Axes", last: xr.Dataset) -> None:
     names = [str(name) for name in last.hyperparameter.values]
     places = np.arange(len(names))[::-1]
-    for shift, name, label, color in ((0.2, "sensitivity", "alone", BLUE), (-0.2, "total_sensitivity", "with interactions", ORANGE)):
+    for shift, name, label, color in (
+        (0.2, "sensitivity", "alone", BLUE),
+        (-0.2, "total_sensitivity", "with interactions", ORANGE),
+    ):
         error = np.nan_to_num(last[f"{name}_se"].values)
         bars = {"height": 0.38, "color": color, "label": label, "capsize": 3}
         panel.barh(places + shift, last[name].values, xerr=error, **bars)

@@ -12,13 +12,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from biasvar.errors import StudyError
 from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Cell, Problem
 from biasvar.learning.hypotheses import TailIndex
-from biasvar.learning.inputs import TEST_REPLICATES
 from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
-from biasvar.montecarlo import intervals
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies.base import BlockSource, Group
 
@@ -301,51 +298,3 @@ def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, colu
 def problem_name(n_train: int) -> str:
     """Return what the engine calls the draws of one training-set size."""
     return f"n{n_train}"
-
-
-def confidence_interval(summary: xr.Dataset, variable: str, level: float = 0.95) -> xr.Dataset:
-    """Return the confidence interval of a variable of a summary, as variables ``low`` and ``high``.
-
-    Student's, with one degree of freedom less than there are blocks, or independent sets of test points if those are
-    fewer; for squared biases it leans to the right, as their estimates do. NaN where there is no standard error.
-
-    Parameters
-    ----------
-    summary : xarray.Dataset
-        What :func:`~biasvar.run` returned.
-    variable : str
-        A variable along hypothesis, n_train and noise, for example ``"expected_risk"``.
-    level : float
-        Coverage.
-
-    Examples
-    --------
-    >>> import biasvar as bv
-    >>> study = bv.RiskStudy(
-    ...     name="interval", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
-    ...     n_train=[10], replicates=2**14, block_size=2**10,
-    ... )
-    >>> bounds = confidence_interval(bv.lazy(study).compute(), "variance").squeeze()
-    >>> bool(bounds.low < 0.05 < bounds.high)
-    True
-    """
-    if f"{variable}_se" not in summary:
-        raise StudyError(f"variable: {variable!r} has no standard error in this summary")
-    if not 0 < level < 1:
-        raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
-    blocks = summary["block_count"]
-    if "point" in summary.dims:
-        blocks = blocks.clip(max=TEST_REPLICATES)
-    given = [summary[variable], summary[f"{variable}_se"]]
-    if variable in ("bias2", "bias2_x"):
-        given.append(summary["bias2_lean"] if variable == "bias2" else summary["mean_prediction_se"] ** 2)
-    low, high = xr.apply_ufunc(
-        intervals.interval if len(given) == 2 else intervals.square_interval,
-        *given,
-        blocks,
-        kwargs={"level": level},
-        output_core_dims=[[], []],
-        dask="parallelized",
-        output_dtypes=[float, float],
-    )
-    return xr.Dataset({"low": low, "high": high}, attrs={"variable": variable, "level": level})

@@ -1,0 +1,57 @@
+"""Confidence intervals of whatever a study found, from its summary alone."""
+
+import xarray as xr
+
+from biasvar.errors import StudyError
+from biasvar.learning.inputs import TEST_REPLICATES
+from biasvar.montecarlo import intervals
+
+
+def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level: float = 0.95) -> xr.Dataset:
+    """Return the confidence interval of a variable of a summary, as variables ``low`` and ``high``.
+
+    Student's, with one degree of freedom less than there are blocks (of an optimizer study: replicates), or independent
+    sets of test points if those are fewer; for squared biases it leans to the right, as their estimates do. NaN where
+    there is no standard error.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset or xarray.DataTree
+        What :func:`~biasvar.run` returned; of an optimizer study one node, such as ``tree["ravine/adam"]``.
+    variable : str
+        A variable with a standard error, for example ``"expected_risk"``.
+    level : float
+        Coverage.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="interval", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
+    ...     n_train=[10], replicates=2**14, block_size=2**10,
+    ... )
+    >>> bounds = confidence_interval(bv.lazy(study).compute(), "variance").squeeze()
+    >>> bool(bounds.low < 0.05 < bounds.high)
+    True
+    """
+    summary = summary.to_dataset() if isinstance(summary, xr.DataTree) else summary
+    if f"{variable}_se" not in summary:
+        raise StudyError(f"variable: {variable!r} has no standard error in this summary")
+    if not 0 < level < 1:
+        raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
+    blocks = summary["block_count"] if "block_count" in summary else xr.DataArray(summary.sizes["replicate"])
+    if "point" in summary.dims:
+        blocks = blocks.clip(max=TEST_REPLICATES)
+    given = [summary[variable], summary[f"{variable}_se"]]
+    if variable in ("bias2", "bias2_x"):
+        given.append(summary["bias2_lean"] if variable == "bias2" else summary["mean_prediction_se"] ** 2)
+    low, high = xr.apply_ufunc(
+        intervals.interval if len(given) == 2 else intervals.square_interval,
+        *given,
+        blocks,
+        kwargs={"level": level},
+        output_core_dims=[[], []],
+        dask="parallelized",
+        output_dtypes=[float, float],
+    )
+    return xr.Dataset({"low": low, "high": high}, attrs={"variable": variable, "level": level})
