@@ -343,6 +343,7 @@ BAD = {
     "quantity": ({"record": ["loss"]}, "record"),
     "order": ({"order": "sorted"}, "order"),
     "start": ({"initial": {"ravine": "abc"}}, "initial.ravine"),
+    "start of two": ({"initial": {"ravine": bv.Normal(dim=2)}}, "law of one coordinate"),
     "start not finite": ({"initial": {"ravine": [np.nan, 1]}}, "finite"),
     "momentum": ({"optimizers": {"m": {"Momentum": {"momentum": 1.5}}}}, "momentum"),
     "hyperparameter": ({"optimizers": {"m": {"Momentum": {"mass": 1.5}}}}, "mass"),

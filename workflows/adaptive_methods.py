@@ -17,11 +17,11 @@ SHOWN = (0, 10, 100, 800, 2000)
 LESSON = """
 What to see
 - The walls of the valley have gradients of thousands, its floor of less than one. AdaGrad divides by the root of the
-  sum of all squares: quick on the walls, where it may be given a rate as long as the way to go, it is left with an
-  effective rate that can only fall, and creeps along the floor.
-- RMSProp and Adam divide by running means: on the floor their effective rates rise a thousandfold and more. They come
-  down the walls more slowly, with steps no longer than the learning rate, and end below AdaGrad: RMSProp from {rmsprop}
-  of the starts, Adam from {adam}.
+  sum of all squares: given a rate as long as the way to go it is quick on the walls, but the effective rate of
+  each coordinate can only fall, and it creeps along the floor.
+- RMSProp and Adam divide by running means: on the floor their effective rates rise, RMSProp's a thousandfold. They come
+  down the walls more slowly, in steps about as long as the learning rate, and end below AdaGrad: RMSProp from a share
+  of {rmsprop} of the starts, Adam of {adam}.
 - RMSProp's steps stay as long as its learning rate, so that it ends at a floor of its own; Adam's momentum averages
   the last jitter out."""
 
@@ -49,7 +49,9 @@ def table(measured: dict[str, xr.Dataset]) -> str:
     heading = f"{'optimizer':10}{'learning rate':>14}" + "".join(f"{f'step {step}':>12}" for step in SHOWN)
     lines = [f"{'':24}median objective J after", heading + f"{'quartiles':>22}{'below AdaGrad':>15}"]
     for label, found in measured.items():
-        medians = "".join(f"{value:12.2g}" for value in found.objective.sel(step=list(SHOWN)).median("replicate").values)
+        medians = "".join(
+            f"{value:12.2g}" for value in found.objective.sel(step=list(SHOWN)).median("replicate").values
+        )
         low, high = np.quantile(found.objective.isel(step=-1), (0.25, 0.75))
         lines.append(
             f"{label:10}{float(found.learning_rate):14.3g}{medians}{f'{low:.1g} to {high:.1g}':>22}"

@@ -1,4 +1,4 @@
-"""Eleven thousand configurations of Adam: which hyperparameters are worth a search, and how long a search."""
+"""Twelve thousand configurations of Adam: which hyperparameters are worth a search, and how long a search."""
 
 import argparse
 from collections.abc import Sequence

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split()))
     parser.add_argument("--store", type=Path, default=Path("online-vs-batch.zarr"), help="Zarr store [%(default)s]")
     parser.add_argument("--figure", type=Path, default=Path("figures/online-vs-batch.png"), help="[%(default)s]")
-    parser.add_argument("--steps", type=int, default=40, help="steps of batch descent [%(default)s]")
+    parser.add_argument("--steps", type=int, default=30, help="steps of batch descent [%(default)s]")
     args = parser.parse_args(argv)
 
     losses = objectives()

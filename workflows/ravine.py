@@ -91,7 +91,9 @@ def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int
     start = np.abs(cells["sgd"].data.parameters.isel(step=0, configuration=0))
     shallow, steep = (start.isel(parameter=i).values for i in (0, 1))
     replicate = int(np.argmax(shallow - np.abs(5 * steep - shallow)))  # one that shows both
-    paths = {label: (each.settings(chosen[label]), each.path(chosen[label], replicate)) for label, each in cells.items()}
+    paths = {
+        label: (each.settings(chosen[label]), each.path(chosen[label], replicate)) for label, each in cells.items()
+    }
     curves, tradeoff = {}, {}
     for label, each in cells.items():
         path = each.data.parameters.isel(configuration=each.fastest()).transpose("replicate", "step", "parameter")
@@ -120,7 +122,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = {label: each.calmest(limit) for label, each in cells.items()}
     calmest = {label: each.row(label, chosen[label]) for label, each in cells.items()}
     print(f"fastest configurations to J = {TARGET:.0e}", table(list(fastest.values())), "", sep="\n")
-    print(f"calmest of those that are as quick as plain descent's, {limit:g} steps", table(list(calmest.values())), sep="\n")
+    print(
+        f"calmest of those that are as quick as plain descent's, {limit:g} steps",
+        table(list(calmest.values())),
+        sep="\n",
+    )
     print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}))
 
     print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen), args.figure))

@@ -69,8 +69,8 @@ def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
     Parameters
     ----------
     curves : mapping of str to DataArray
-        By label, dimensions ``step`` and ``replicate``, with the coordinate ``gradient_evaluations``. Every second one
-        is dashed: it may lie upon the one before.
+        By label, dimensions ``step`` and ``replicate``, with the coordinate ``gradient_evaluations``. Of each two the
+        second takes the same steps: it is dashed, for it may lie upon the first.
     examples : int
         Gradient evaluations in an epoch.
     title : str
@@ -92,6 +92,8 @@ def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
     panel.set(xscale="log", yscale="log", xlabel=AXES["gradient_evaluations"], ylabel=AXES["excess"])
     epochs = panel.secondary_xaxis("top", functions=(lambda x: x / examples, lambda x: x * examples))
     epochs.set_xlabel("epochs over one copy")
+    for cheap, dear in zip(list(curves.values())[::2], list(curves.values())[1::2], strict=True):
+        _draw_ratio(panel, cheap, dear)
     panel.legend(loc="lower left", frameon=False)
     figure.suptitle(title)
     return figure
@@ -169,7 +171,7 @@ def hyperparameters(node: xr.Dataset, *, rows: str = "beta1", columns: str = "le
             raise BiasvarError(f"{name!r} is no axis of the grid; choose from {', '.join(node.hyperparameter.values)}")
     last = node.isel(step=-1).load()
     figure, axes = _panels(1, 3)
-    figure.set_size_inches(14, 4.4)
+    figure.set_size_inches(14, 4.8)
     _draw_heat(axes[0, 0], last, rows, columns)
     _draw_expected_best(axes[0, 1], last)
     _draw_sensitivity(axes[0, 2], last)
@@ -192,6 +194,15 @@ def draw_curves(panel: "Axes", curves: Curves, x: str) -> None:
     panel.set(xscale="log", yscale="log", xlabel=AXES.get(x, x))
 
 
+def _draw_ratio(panel: "Axes", cheap: xr.DataArray, dear: xr.DataArray) -> None:
+    """Say how many times as much the same steps cost, half way down, where it is more."""
+    half = cheap.sizes["step"] // 2
+    (low, high), value = (float(curve.gradient_evaluations[half]) for curve in (cheap, dear)), cheap.values[0, half]
+    if high > low:
+        panel.annotate("", (high, value), (low, value), arrowprops={"arrowstyle": "->", "color": BLACK})
+        panel.text((low * high) ** 0.5, 1.2 * value, f"× {high / low:g}", ha="center", va="bottom")
+
+
 def _draw_path(panel: "Axes", objective: Any, path: Any, color: str) -> None:
     reach = np.abs(path).max(axis=0)
     centre = np.sign(path[0]) * reach * (0.45, 0)
@@ -211,10 +222,13 @@ def _draw_heat(panel: "Axes", last: xr.Dataset, rows: str, columns: str) -> None
     best = last.objective.min(rest).transpose(rows, columns)
     finite = best.where(np.isfinite(best))
     image = panel.imshow(finite, norm=LogNorm(), cmap="viridis_r", aspect="auto", origin="lower")
+    row, column = np.unravel_index(np.argmin(best.values), best.shape)
+    panel.plot(column, row, color=VERMILION, marker="*", markersize=12, linestyle="none", label="best of all")
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, borderpad=0)
     panel.figure.colorbar(image, ax=panel, label="objective J, best over the rest")
     for axis, name in ((panel.xaxis, columns), (panel.yaxis, rows)):
         values = best[name].values
-        every = max(1, len(values) // 5)
+        every = 1 if len(values) <= 8 else (len(values) - 1) // 5
         axis.set_ticks(range(0, len(values), every), [f"{value:.3g}" for value in values[::every]])
     panel.set(xlabel=columns.replace("_", " "), ylabel=rows.replace("_", " "))
     panel.spines[["top", "right"]].set_visible(True)

@@ -482,6 +482,8 @@ def _start(spec: Any, where: str) -> Any:
     if isinstance(spec, str | Mapping):
         spec = components.build(spec, components.INPUTS, where)
     if isinstance(spec, Inputs):
+        if spec.dimension(1) != 1:
+            raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
         return spec
     try:
         point = np.asarray(spec, dtype=float)
