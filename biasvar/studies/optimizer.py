@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from biasvar.errors import BiasvarError, StudyError
 from biasvar.learning.fields import (
@@ -18,7 +18,6 @@ from biasvar.learning.fields import (
     PositiveInt,
     Real,
     one_or_more,
-    validation_text,
 )
 from biasvar.learning.inputs import Inputs, Normal
 from biasvar.montecarlo.streams import Purpose, Stream
@@ -29,12 +28,14 @@ from biasvar.optimization.optimizers import logspace
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid, hyperparameters
+from biasvar.studies.model import StudyModel
 from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
 RECORDS = 40  # log-spaced steps, unless they are given
 
 Quantity = Literal["objective", "gradient_norm", "distance", "excess_risk", "parameters"]
+Goals = Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance", "excess_risk")
 
 
@@ -43,7 +44,7 @@ def _sizes(value: Any) -> Any:
     return tuple(FULL if size is None else size for size in values)
 
 
-class OptimizerStudy(BaseModel):
+class OptimizerStudy(StudyModel):
     """Ask how update rules descend objectives, over grids of their hyperparameters.
 
     Every configuration of a replicate starts at the same point and sees the same minibatches.
@@ -102,29 +103,18 @@ class OptimizerStudy(BaseModel):
     [['ravine', 'sgd/sgd']]
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     objectives: dict[str, Any]
     optimizers: dict[str, Any]
     steps: PositiveInt
     batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1)] = (FULL,)
     order: Order = "shuffled"
     replicates: PositiveInt = 16
-    initial: dict[str, Any] = {}
+    initial: dict[str, Any] = Field(default_factory=dict)
     tolerance: NonNegativeReal = 0.0
-    targets: dict[str, Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]] = {}
+    targets: dict[str, Goals] = Field(default_factory=dict)
     record: Annotated[tuple[Quantity, ...], BeforeValidator(one_or_more), Field(min_length=1)] = DEFAULT_RECORD
     record_steps: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None = None
-    seed: NonNegativeInt = 0
     check: bool = False
-    description: str = ""
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise StudyError(validation_text(error).removeprefix(".").removeprefix(": ")) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -183,9 +173,6 @@ class OptimizerStudy(BaseModel):
                 raise ValueError(
                     f"batch_size: {size} is more than the {examples} examples of {label!r}; use None for all of them"
                 )
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (type(self), {name: getattr(self, name) for name in type(self).model_fields})
 
     # What it is
 
@@ -492,7 +479,3 @@ def _start(spec: Any, where: str) -> Any:
     if point.ndim != 1 or not np.isfinite(point).all():
         raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
     return tuple(point.tolist())
-
-
-def _rebuild(kind: type[OptimizerStudy], values: dict[str, Any]) -> OptimizerStudy:
-    return kind(**values)

@@ -7,24 +7,23 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from biasvar.errors import BiasvarError, StudyError
 from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Problem, Record
 from biasvar.learning.fields import (
-    NonNegativeInt,
     NonNegativeReal,
     PositiveInt,
     PositiveReal,
     one_or_more,
-    validation_text,
 )
 from biasvar.learning.inputs import Inputs
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.model import StudyModel
 from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
 
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
@@ -33,7 +32,7 @@ DEFAULT_REPLICATES = 2**17
 EVIDENCE = 32
 
 
-class RiskStudy(BaseModel):
+class RiskStudy(StudyModel):
     """Ask how the expected risk of hypothesis sets splits into noise, squared bias and variance.
 
     Parameters
@@ -90,9 +89,6 @@ class RiskStudy(BaseModel):
     ['n2/H0+H1', 'n10/H0+H1']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     target: Any
     inputs: Any
     hypotheses: dict[str, Any]
@@ -101,17 +97,9 @@ class RiskStudy(BaseModel):
     replicates: PositiveInt | None = None
     block_size: PositiveInt = 2**12
     sampler: Sampler = "sobol"
-    seed: NonNegativeInt = 0
     precision: dict[str, PositiveReal] | None = None
     max_replicates: PositiveInt | None = None
     test_points: PositiveInt | None = None
-    description: str = ""
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise StudyError(validation_text(error).removeprefix(".").removeprefix(": ")) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -186,9 +174,6 @@ class RiskStudy(BaseModel):
         for variable in self.precision or {}:
             if variable not in LABELS:
                 raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(LABELS)}")
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (type(self), {name: getattr(self, name) for name in type(self).model_fields})
 
     # What it is
 
@@ -380,10 +365,6 @@ def _replicate_errors(mine: Mapping[str, Any], stored: Mapping[str, Any]) -> lis
     if mine["max_replicates"] < stored["max_replicates"]:
         errors.append(f"max_replicates: the store has {stored['max_replicates']}, the study {mine['max_replicates']}")
     return errors
-
-
-def _rebuild(kind: type[RiskStudy], fields: dict[str, Any]) -> RiskStudy:
-    return kind(**fields)
 
 
 def _check_hypothesis(label: str, hypothesis: Any) -> None:
