@@ -82,7 +82,7 @@ def test_damage_makes_verify_fail(tmp_path):
 
 
 def test_plan_and_studies(tmp_path):
-    assert "4 cells, 262144 training sets" in command("plan", "two-point-sine", cwd=tmp_path).stdout
+    assert "4 cells, 262144 replicates" in command("plan", "two-point-sine", cwd=tmp_path).stdout
     listed = command("studies", cwd=tmp_path).stdout
     assert all(name in listed for name in bv.bundled())
     assert list(tmp_path.iterdir()) == []

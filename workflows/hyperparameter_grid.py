@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default="hyperparameter-grid.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/hyperparameter-grid.png", help="picture to save [%(default)s]")
-    parser.add_argument("--replicates", type=int, default=8, help="starts and orders a configuration [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=6, help="starts and orders a configuration [%(default)s]")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of the study")
     args = parser.parse_args(argv)
 

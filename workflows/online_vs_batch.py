@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     losses = objectives()
     examples = losses["one-copy"].examples
-    looks = [0, 1, 2, 5, 10, 20, 50, 100, 200, *range(examples, 10 * examples + 1, examples)]
+    looks = [0, 1, 3, 10, 30, 100, 300, *(epochs * examples for epochs in (1, 2, 3, 5, 7, 10))]
     study = descent_study("online", bv.logspace(1e-4, 1e-1, 13), 1, looks)
     online = bv.run(study, args.store)
     study = descent_study("batch", bv.logspace(1e-2, 10, 13), None, list(range(args.steps + 1)))

@@ -80,10 +80,10 @@ class Cells:
         return cell.parameters.transpose("step", "parameter").values[cell.step.values <= cell.steps.item()]
 
 
-def table(rows: Sequence[tuple[str, str, str, str]]) -> str:
+def table(rows: dict[str, tuple[str, str, str, str]]) -> str:
     """Lay out configurations with steps and jitter."""
-    heading = ("optimizer", "configuration", "median steps", "jitter")
-    return "\n".join(f"{label:10}{what:36}{steps:>16}{jitter:>14}" for label, what, steps, jitter in (heading, *rows))
+    lines = [("optimizer", "configuration", "median steps", "jitter"), *rows.values()]
+    return "\n".join(f"{label:10}{what:36}{steps:>16}{jitter:>14}" for label, what, steps, jitter in lines)
 
 
 def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int]) -> Any:
@@ -91,11 +91,9 @@ def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int
     start = np.abs(cells["sgd"].data.parameters.isel(step=0, configuration=0))
     shallow, steep = (start.isel(parameter=i).values for i in (0, 1))
     replicate = int(np.argmax(shallow - np.abs(5 * steep - shallow)))  # one that shows both
-    paths = {
-        label: (each.settings(chosen[label]), each.path(chosen[label], replicate)) for label, each in cells.items()
-    }
-    curves, tradeoff = {}, {}
+    paths, curves, tradeoff = {}, {}, {}
     for label, each in cells.items():
+        paths[label] = each.settings(chosen[label]), each.path(chosen[label], replicate)
         path = each.data.parameters.isel(configuration=each.fastest()).transpose("replicate", "step", "parameter")
         evaluations = {"gradient_evaluations": ("step", path.step.values)}  # one a step
         curves[label] = xr.DataArray(objective.value(path.values), evaluations, ("replicate", "step"))
@@ -121,12 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     limit = float(cells["sgd"].choosers.steps.min())
     chosen = {label: each.calmest(limit) for label, each in cells.items()}
     calmest = {label: each.row(label, chosen[label]) for label, each in cells.items()}
-    print(f"fastest configurations to J = {TARGET:.0e}", table(list(fastest.values())), "", sep="\n")
-    print(
-        f"calmest of those that are as quick as plain descent's, {limit:g} steps",
-        table(list(calmest.values())),
-        sep="\n",
-    )
+    print(f"fastest configurations to J = {TARGET:.0e}", table(fastest), "", sep="\n")
+    print(f"calmest of those that are as quick as plain descent's, {limit:g} steps", table(calmest), sep="\n")
     print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}))
 
     print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen), args.figure))

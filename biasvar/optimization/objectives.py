@@ -13,6 +13,8 @@ A user's own objective is any object with the first two of these; the rest is us
                                     attained nowhere
 ``examples``                        how many training examples there are; absent from objectives without data
 ``has_held_out``, ``risk(theta)``   whether examples were held out, and the mean loss on them, without penalty
+``elementwise``                     whether it takes no matrix product over parameters: then few configurations need not
+                                    be padded to as many as a tile holds, for the same bits
 ``to_fields()``                     what identifies the objective, as JSON
 ==================================  ===================================================================================
 

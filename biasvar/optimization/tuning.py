@@ -136,12 +136,13 @@ def sensitivity(losses: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     ----------
     I. M. Sobol, Global sensitivity indices for nonlinear mathematical models and their Monte Carlo estimates, 2001.
     """
-    found = _indices(losses.mean(axis=1), shape)
     count = losses.shape[1]
     if count == 1:
+        found = _indices(losses, shape)[..., 0]
         return found, np.full_like(found, np.nan)
-    left_out = np.stack([_indices(column, shape) for column in left_out_means(losses).T])
-    spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
+    every = _indices(np.column_stack([losses.mean(axis=1), left_out_means(losses)]), shape)
+    found, left_out = every[..., 0], every[..., 1:]
+    spread = ((left_out - left_out.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
     return found, np.sqrt((count - 1) / count * spread)
 
 
@@ -181,11 +182,17 @@ def _log_choose(n: NDArray[np.int64], k: int) -> Array:
 
 
 def _indices(means: Array, shape: tuple[int, ...]) -> Array:
-    z = rankdata(means).reshape(shape)
-    total = z.var()
+    """Return first-order and total indices of each column of means (C, columns), shape (2, axes, columns)."""
+    z = rankdata(means, axis=0).reshape(*shape, -1)
     axes = range(len(shape))
-    if total == 0:
-        return np.full((2, len(shape)), np.nan)
-    first = [z.mean(axis=tuple(other for other in axes if other != axis)).var() for axis in axes]
-    others = [z.mean(axis=axis).var() for axis in axes]
-    return np.stack([np.array(first) / total, 1 - np.array(others) / total])
+    total = z.var(axis=tuple(axes))
+    total = np.where(total > 0, total, np.nan)
+    first = [_variance(z.mean(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    others = [_variance(z.mean(axis=axis)) for axis in axes]
+    return np.stack([np.stack(first) / total, 1 - np.stack(others) / total])
+
+
+def _variance(values: Array) -> Array:
+    """Return the variance over all axes but the last."""
+    variance: Array = values.reshape(-1, values.shape[-1]).var(axis=0)
+    return variance

@@ -24,7 +24,7 @@ AXES = {
     "step": "steps",
     "gradient_evaluations": "gradient evaluations",
     "objective": "objective J",
-    "excess": "objective above its minimum, J − J*",
+    "excess": "objective above its minimum, J - J*",
 }
 
 SMALL: Any = {"fontsize": "small", "color": "#444444"}
@@ -200,7 +200,7 @@ def _draw_ratio(panel: "Axes", cheap: xr.DataArray, dear: xr.DataArray) -> None:
     (low, high), value = (float(curve.gradient_evaluations[half]) for curve in (cheap, dear)), cheap.values[0, half]
     if high > low:
         panel.annotate("", (high, value), (low, value), arrowprops={"arrowstyle": "->", "color": BLACK})
-        panel.text((low * high) ** 0.5, 1.2 * value, f"× {high / low:g}", ha="center", va="bottom")
+        panel.text((low * high) ** 0.5, 1.2 * value, rf"$\times$ {high / low:g}", ha="center", va="bottom")
 
 
 def _draw_path(panel: "Axes", objective: Any, path: Any, color: str) -> None:
@@ -250,7 +250,7 @@ def _draw_sensitivity(panel: "Axes", last: xr.Dataset) -> None:
         (-0.2, "total_sensitivity", "with interactions", ORANGE),
     ):
         error = np.nan_to_num(last[f"{name}_se"].values)
-        bars = {"height": 0.38, "color": color, "label": label, "capsize": 3}
+        bars: Any = {"height": 0.38, "color": color, "label": label, "capsize": 3}
         panel.barh(places + shift, last[name].values, xerr=error, **bars)
     panel.set_yticks(places, [name.replace("_", " ") for name in names])
     panel.set(xlabel="share of the variance of ranks explained", xlim=(0, 1))

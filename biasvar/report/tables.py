@@ -30,8 +30,9 @@ def results(summary: xr.Dataset | xr.DataTree) -> str:
 def optimizer_table(tree: xr.DataTree) -> str:
     """Lay out an optimizer study's summary: a row for each objective and optimizer, with its best configuration.
 
-    J is the objective of the best configuration at the last step, judged on replicates that did not choose it. Digits
-    in parentheses are standard errors in the last place. Costs are gradient evaluations, medians over replicates.
+    That is the one which reaches the last target at the least cost, or, where none does, that with the lowest objective
+    J at the last step. J is its objective there, with standard errors in the last digits in parentheses; costs are
+    gradient evaluations, medians over replicates, each of the configuration that is cheapest for that target.
 
     Parameters
     ----------
@@ -43,17 +44,27 @@ def optimizer_table(tree: xr.DataTree) -> str:
     rows = []
     for node in tree.leaves:
         found = node.to_dataset().load()
-        last = found.isel(step=-1)
-        axes = [str(name) for name in found.hyperparameter.values if found.sizes[str(name)] > 1]
-        settings = ", ".join(f"{name}={float(last[f'best_{name}']):.3g}" for name in axes) or "the only one"
-        value = with_error(float(last.best_objective), float(last.best_objective_se), powers=True)
-        costs = (
-            [f"{cost:g}" if np.isfinite(cost) else "-" for cost in found.best_cost_to_target.values] if targets else []
-        )
-        diverged = float((found.outcome == "diverged").mean())
+        costs = found.best_cost_to_target.values if targets else np.array([])
+        chosen, last = _best(found), found.isel(step=-1)
+        settings = ", ".join(f"{name}={value:.3g}" for name, value in chosen.items() if found.sizes[name] > 1)
+        if targets and np.isfinite(costs[-1]) and "objective" in found:
+            cell = last.sel(chosen)
+            value = with_error(float(cell.objective), float(cell.objective_se), powers=True)
+        else:
+            value = with_error(float(last.best_objective), float(last.best_objective_se), powers=True)
         _, objective, optimizer = node.path.split("/")
-        rows.append([objective, optimizer, settings, value, *costs, f"{diverged:.0%}"])
+        shown = [f"{cost:g}" if np.isfinite(cost) else "-" for cost in costs]
+        diverged = float((found.outcome == "diverged").mean())
+        rows.append([objective, optimizer, settings or "the only one", value, *shown, f"{diverged:.0%}"])
     return "\n".join(_align([header, *rows], left=(0, 1, 2)))
+
+
+def _best(found: xr.Dataset) -> dict[str, float]:
+    """Return the hyperparameters of the cheapest configuration to the last target, else of the lowest at the end."""
+    axes = [str(name) for name in found.hyperparameter.values]
+    if "target" in found.sizes and np.isfinite(found.best_cost_to_target.values[-1]):
+        return {name: found[f"cheapest_{name}"].values[-1] for name in axes}
+    return {name: found[f"best_{name}"].values[-1] for name in axes}
 
 
 def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:

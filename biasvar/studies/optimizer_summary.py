@@ -192,16 +192,22 @@ class _Node:
         first = np.where(hit.any(axis=2), steps[hit.argmax(axis=2)], np.inf)
         cost = np.where(np.isfinite(first), self._cost(first), np.inf)
         reached, error = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
-        best = np.median(cost, axis=1).min(axis=0)
+        median = np.median(cost, axis=1)
+        cheapest = np.unravel_index(median.argmin(axis=0), self.grid.shape)
+        cheapest_at = {
+            f"cheapest_{name}": (("target",), np.array(axis)[place], {"long_name": f"{name} at best_cost_to_target"})
+            for (name, axis), place in zip(self.grid.axes.items(), cheapest, strict=True)
+        }
         label = "at the first look at which the target was reached; infinite where it was not"
         return {
             "steps_to_target": self._along(first, ("replicate", "target"), f"steps {label}"),
             "cost_to_target": self._along(cost, ("replicate", "target"), f"gradient evaluations {label}"),
-            "median_cost_to_target": self._along(np.median(cost, axis=1), ("target",), "median over replicates"),
+            "median_cost_to_target": self._along(median, ("target",), "median over replicates"),
             "reached_share": self._along(reached, ("target",), "share of replicates that reached the target"),
             "reached_share_se": self._along(error, ("target",), "standard error of reached_share"),
-            "best_cost_to_target": (("target",), best, {"long_name": "least median_cost_to_target of the grid"}),
+            "best_cost_to_target": (("target",), median.min(axis=0), {"long_name": "least median_cost_to_target"}),
             "target_value": (("target",), goals, {"long_name": "value of the objective to be reached"}),
+            **cheapest_at,
         }
 
     def _tuning(self, values: NDArray[np.float64]) -> dict[str, Any]:
