@@ -38,13 +38,22 @@ class _Group(click.Group):
             message = str(error)
         except click.UsageError as error:
             message = f"{error.format_message()} See: biasvar --help"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemError) as error:
+            if not _is_interrupt(error):
+                raise
             click.echo("\nbiasvar: stopped; what is done is kept, and the same command goes on from there", err=True)
             sys.stderr.flush()
             # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
             os._exit(3)
         click.echo(f"biasvar: {' '.join(message.split())}", err=True)
         return ctx.exit(2)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error is, or came of, Ctrl-C: compiled code turns that into a SystemError."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__cause__) or _is_interrupt(error.__context__)
+    )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

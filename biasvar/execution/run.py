@@ -40,25 +40,21 @@ class Progress:
     total: int = 0
     seconds: float = 0.0
     messages: list[str] = field(default_factory=list)
-    _cells: dict[tuple[str, int], tuple[float, float, float]] = field(default_factory=dict)
+    _cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
 
     def add(self, group: Group, token: NDArray[np.float64]) -> None:
         """Take in the token of a finished task: count, mean and squared deviations of every cell."""
         self.done += 1
-        for cell, (count, mean, squares) in enumerate(token):
-            n, m, s = self._cells.get((group.path, cell), (0.0, 0.0, 0.0))
-            total, shift = n + count, mean - m
-            self._cells[group.path, cell] = (
-                total,
-                m + shift * count / total,
-                s + squares + shift**2 * n * count / total,
-            )
+        count, mean, squares = token.T
+        n, m, s = self._cells.get(group, np.zeros((3, len(token))))
+        total, shift = n + count, mean - m
+        self._cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
 
     @property
     def worst_error(self) -> float:
         """Largest standard error among the cells seen in this run; NaN while there is none."""
-        errors = [(s / (n * (n - 1))) ** 0.5 for n, _, s in self._cells.values() if n > 1]
-        known = [error for error in errors if not np.isnan(error)]
+        errors = [np.sqrt(s / (n * (n - 1))) for n, _, s in self._cells.values() if n[0] > 1]
+        known = [float(np.nanmax(error)) for error in errors if not np.isnan(error).all()]
         return max(known, default=np.nan)
 
     @property
@@ -124,6 +120,7 @@ def run(
     _check_arguments(study, scheduler, blocks_per_chunk)
     target = Store(store)
     with exclusive(target.path):
+        study.to_json()  # before anything of a user's runs, and may change
         target.check(study)
         with one_blas_thread:
             study.rehearse()

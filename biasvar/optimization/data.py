@@ -140,6 +140,10 @@ def split(x: Array | None, y: Array | None, name: str | None, held_out: float) -
     """
     inputs, labels = load(str(name)) if x is None or y is None else (x.values, y.values)
     aside = held_out_mask(len(labels), held_out)
+    if held_out and (aside.all() or not aside.any()):
+        raise StudyError(
+            f"held_out: {held_out} of {len(aside)} examples holds out {'all' if aside.all() else 'none'}; try 0.25"
+        )
     training, tested = (inputs[~aside], labels[~aside]), (inputs[aside], labels[aside])
     if name is None:
         return training, tested

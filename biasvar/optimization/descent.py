@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import StudyError
-
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
 DIVERGED = 1e12  # times the size of the objective at the start, and more
@@ -31,6 +29,7 @@ class Outcome(IntEnum):
     CONVERGED = 1  # the gradient norm fell below the tolerance
     REACHED = 2  # all target values were reached
     DIVERGED = 3
+    FAILED = 4  # objective or rule raised
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ class Descent:
     def unpack(self, records: Array) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         """Take records (..., statistics) apart: looks (..., looks, quantities), outcomes and their steps."""
         looks = records[..., :-2].reshape(*records.shape[:-1], len(self.record_steps), self.quantities)
-        outcomes, stops = (records[..., i].astype(np.int64) for i in (-2, -1))
+        outcomes = np.nan_to_num(records[..., -2], nan=Outcome.FAILED).astype(np.int64)
+        stops = np.nan_to_num(records[..., -1], nan=0).astype(np.int64)
         return looks, outcomes, stops
 
     def last_objective(self, records: Array) -> Array:
@@ -174,7 +174,7 @@ class _Tile:
             place = theta if lookahead is None else lookahead(theta, state, **hyper)
             batch = next(source)
             found = gradient(place.T) if batch is None else gradient(place.T, batch)
-            theta, state = rule.update(theta, found.T, state, step, **hyper)
+            theta, state = rule.update(theta, np.asarray(found).T, state, step, **hyper)
         self.theta, self.state = theta, state
 
     def _look(self, step: int) -> None:
@@ -210,61 +210,6 @@ class _Tile:
         if self.descent.parameters:
             found[:, len(QUANTITIES) :] = at
         return found
-
-
-def rehearse(objective: Any, label: str, initial: Array, check: bool) -> None:
-    """Call an objective as a descent will, and refuse what is wrong.
-
-    Parameters
-    ----------
-    objective : Objective
-        What is called.
-    label : str
-        Its name, for messages.
-    initial : ndarray of shape (D,)
-        Where it is called.
-    check : bool
-        Whether the gradient is compared with finite differences of the value.
-
-    Raises
-    ------
-    StudyError
-        On exceptions, wrong shapes, values that are not finite, and gradients that are not.
-    """
-    points = initial + 0.1 * np.arange(3)[:, None] * np.cos(np.arange(len(initial)))  # generic, and not random
-    value = _called(objective.value, f"objectives.{label}.value", points, (3,))
-    gradient = _called(objective.gradient, f"objectives.{label}.gradient", points, points.shape)
-    if not (np.isfinite(value).all() and np.isfinite(gradient).all()):
-        raise StudyError(f"objectives.{label}: value or gradient is not finite near the initial point {initial}")
-    if check:
-        _check_gradient(objective, label, points, gradient)
-
-
-def _called(function: Callable[[Array], Any], name: str, points: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        found = np.asarray(function(points), dtype=float)
-    except Exception as error:  # a user's objective may raise anything
-        raise StudyError(f"{name}: raised {type(error).__name__} on theta of shape {points.shape}: {error}") from error
-    if found.shape != shape:
-        raise StudyError(f"{name}: returned shape {found.shape} for theta of shape {points.shape}, expected {shape}")
-    return found
-
-
-def _check_gradient(objective: Any, label: str, points: Array, gradient: Array) -> None:
-    for i in range(points.shape[1]):
-        width = 1e-6 * np.maximum(1.0, np.abs(points[:, i]))
-        up, down = points.copy(), points.copy()
-        up[:, i] += width
-        down[:, i] -= width
-        slope = (np.asarray(objective.value(up)) - np.asarray(objective.value(down))) / (2 * width)
-        off = np.abs(slope - gradient[:, i])
-        allowed = 1e-4 * (np.abs(slope) + np.abs(gradient).max() + 1e-6)
-        if (off > allowed).any():
-            worst = int(np.argmax(off - allowed))
-            raise StudyError(
-                f"objectives.{label}.gradient: component {i} is {gradient[worst, i]:.6g} at theta={points[worst]}, "
-                f"but finite differences of value give {slope[worst]:.6g}"
-            )
 
 
 def log_spaced(steps: int, count: int) -> Sequence[int]:

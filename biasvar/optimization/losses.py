@@ -16,7 +16,7 @@ from scipy.linalg import helmert
 
 from biasvar.errors import StudyError
 from biasvar.learning.fields import NonNegativeReal, PositiveInt, Real, component
-from biasvar.optimization.data import Inputs, Labels, Pair, check, classes_of, held_out_mask, split
+from biasvar.optimization.data import Inputs, Labels, Pair, check, classes_of, split
 from biasvar.optimization.objectives import (
     Described,
     as_columns,
@@ -47,12 +47,8 @@ class _Loss(Described, ABC):
     def __post_init__(self) -> None:
         check(self.X, self.y, self.data)
         self._check_labels()
-        if self.X is not None and self.held_out:
-            aside = held_out_mask(len(self.y.values), self.held_out)
-            if aside.all() or not aside.any():
-                raise StudyError(
-                    f"held_out: {self.held_out} of {len(aside)} examples holds out {'all' if aside.all() else 'none'}"
-                )
+        if self.X is not None:
+            _ = self._split
 
     @property
     def examples(self) -> int:

@@ -25,10 +25,11 @@ def left_out_means(losses: Array) -> Array:
     count = losses.shape[1]
     if count == 1:
         return losses
-    finite = np.where(np.isfinite(losses), losses, 0.0)
-    means = (finite.sum(axis=1, keepdims=True) - finite) / (count - 1)
-    infinite = ~np.isfinite(losses)
-    others: Array = np.where(infinite.sum(axis=1, keepdims=True) - infinite > 0, np.inf, means)
+    # Sums of those before and after, for taking one off the sum of all may leave nothing but rounding.
+    none = np.zeros((len(losses), 1))
+    before = np.cumsum(np.hstack([none, losses[:, :-1]]), axis=1)
+    after = np.cumsum(np.hstack([none, losses[:, :0:-1]]), axis=1)[:, ::-1]
+    others: Array = (before + after) / (count - 1)
     return others
 
 
@@ -170,8 +171,9 @@ def performance_profile(costs: Array, ratios: Array) -> Array:
     [[1.0, 1.0], [0.0, 0.5]]
     """
     cheapest = costs.min(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        relative = np.where(np.isfinite(costs), costs / cheapest, np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):  # the cheapest may cost nothing
+        relative = np.where(costs == cheapest, 1.0, costs / cheapest)
+    relative[~np.isfinite(costs)] = np.inf
     share: Array = (relative[:, :, None] <= ratios).mean(axis=0)
     return share
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
-from biasvar.optimization import losses, objectives, optimizers
+from biasvar.optimization import losses, objectives, optimizers, schedules
 
 INPUTS: dict[str, Any] = {cls.__name__: cls for cls in (inputs.Uniform, inputs.Normal, inputs.FixedDesign)}
 TARGETS: dict[str, Any] = {
@@ -68,6 +68,9 @@ OPTIMIZERS: dict[str, Any] = {
         optimizers.NAdam,
         optimizers.Lion,
     )
+}
+SCHEDULES: dict[str, Any] = {
+    cls.__name__: cls for cls in (schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
 }
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
@@ -190,7 +193,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    return describe(value, SCHEDULES) if callable(value) else value
 
 
 def _essence(value: Any, seen: tuple[int, ...]) -> Any:
@@ -200,6 +203,8 @@ def _essence(value: Any, seen: tuple[int, ...]) -> Any:
     if id(value) in seen:
         return "..."
     seen = (*seen, id(value))
+    if isinstance(getattr(value, "py_func", None), types.FunctionType):
+        return _essence(value.py_func, seen)  # Numba's: what it was before it was compiled
     for kinds, reduce in _REDUCTIONS:
         if isinstance(value, kinds):
             return reduce(value, seen)

@@ -83,7 +83,7 @@ def hyperparameters(rule: Any) -> dict[str, tuple[float, ...]]:
     named = {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else vars(rule)
     found = {}
     for name, value in named.items():
-        values = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value,)
+        values = tuple(np.atleast_1d(value)) if isinstance(value, list | tuple | range | np.ndarray) else (value,)
         if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
             found[name] = tuple(float(v) for v in values)
     return found

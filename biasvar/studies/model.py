@@ -1,5 +1,7 @@
 """What the fields of all studies have in common: strict types, one-line complaints, pickles that are checked again."""
 
+from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,7 +10,7 @@ from biasvar.errors import StudyError
 from biasvar.learning.fields import NonNegativeInt, validation_text
 
 
-class StudyModel(BaseModel):
+class StudyModel(BaseModel, ABC):
     """A study as its fields.
 
     Parameters
@@ -37,6 +39,18 @@ class StudyModel(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise StudyError(validation_text(error).removeprefix(".").removeprefix(": ")) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the study in canonical form, as it was when first asked: a user's objects may change as they run."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> dict[str, Any]:
+        return self._canonical()
+
+    @abstractmethod
+    def _canonical(self) -> dict[str, Any]:
+        """Return the study as JSON; the same study gives the same."""
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), {name: getattr(self, name) for name in type(self).model_fields})

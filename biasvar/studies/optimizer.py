@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
-from biasvar.errors import BiasvarError, StudyError
+from biasvar.errors import MissingDependencyError, StudyError
 from biasvar.learning.fields import (
     NonNegativeInt,
     NonNegativeReal,
@@ -19,9 +19,9 @@ from biasvar.learning.fields import (
     Real,
     one_or_more,
 )
-from biasvar.learning.inputs import Inputs, Normal
+from biasvar.learning.inputs import FixedDesign, Inputs, Normal
 from biasvar.montecarlo.streams import Purpose, Stream
-from biasvar.optimization import descent
+from biasvar.optimization import descent, rehearsal
 from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
 from biasvar.optimization.optimizers import logspace
@@ -29,7 +29,7 @@ from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid, hyperparameters
 from biasvar.studies.model import StudyModel
-from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name
+from biasvar.studies.optimizer_summary import RESERVED, OptimizerGrid, problem_name
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
 RECORDS = 40  # log-spaced steps, unless they are given
@@ -40,8 +40,8 @@ DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance"
 
 
 def _sizes(value: Any) -> Any:
-    values = value if isinstance(value, list | tuple) else (value,)
-    return tuple(FULL if size is None else size for size in values)
+    values = one_or_more(value)
+    return tuple(FULL if size is None else size for size in (values if isinstance(values, tuple) else (values,)))
 
 
 class OptimizerStudy(StudyModel):
@@ -123,7 +123,7 @@ class OptimizerStudy(StudyModel):
         for name, known in (("objectives", components.OBJECTIVES), ("optimizers", components.OPTIMIZERS)):
             if isinstance(values.get(name), Mapping):
                 values[name] = {
-                    label: components.build(_spaced(spec), known, f"{name}.{label}")
+                    label: components.build(_with_schedule(_spaced(spec), f"{name}.{label}"), known, f"{name}.{label}")
                     for label, spec in values[name].items()
                 }
         if isinstance(values.get("initial"), Mapping):
@@ -176,8 +176,7 @@ class OptimizerStudy(StudyModel):
 
     # What it is
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the study in canonical form."""
+    def _canonical(self) -> dict[str, Any]:
         values: dict[str, Any] = self.model_dump(
             exclude={"objectives", "optimizers", "initial", "description", "check"}, mode="json"
         )
@@ -193,7 +192,7 @@ class OptimizerStudy(StudyModel):
             },
             "initial": {
                 label: list(start) if isinstance(start, tuple) else components.describe(start, components.INPUTS)
-                for label, start in self.initial.items()
+                for label, start in ({label: Normal() for label in self.objectives} | self.initial).items()
             },
         }
 
@@ -209,9 +208,10 @@ class OptimizerStudy(StudyModel):
         if ("parameters" in mine["record"]) != ("parameters" in stored.get("record", [])):
             errors.append("record: parameters must be recorded in both or neither")
         for name in ("objectives", "initial", "targets"):
-            for label, spec in stored.get(name, {}).items():
-                if label in stored["objectives"] and mine[name].get(label) != spec:
-                    errors.append(f"{name}.{label}: the store has {spec}, the study {mine[name].get(label)}")
+            for label in stored["objectives"]:
+                old, new = stored.get(name, {}).get(label), mine[name].get(label)
+                if old != new:
+                    errors.append(f"{name}.{label}: the store has {old}, the study {new}")
         for label, spec in stored.get("optimizers", {}).items():
             errors += _rule_errors(label, spec, mine["optimizers"].get(label), self._axes(label))
         if missing := [size for size in stored.get("batch_size", []) if size not in mine["batch_size"]]:
@@ -281,20 +281,16 @@ class OptimizerStudy(StudyModel):
     def rehearse(self) -> None:
         """Call every objective and update rule once, as a descent will."""
         for label, objective in self.objectives.items():
-            point = self.initial_point(label, 0)
-            _ = getattr(objective, "minimizer", None)  # found once, and carried to the tasks
-            descent.rehearse(objective, label, point, self.check)
             try:
                 self._check_batches(label, getattr(objective, "examples", None))
             except ValueError as error:
                 raise StudyError(str(error)) from error
-        for problem in self._problems():
-            try:
-                self._simulate(Group(problem.name, problem.keys[:1], 0), 0, self.descent(*problem.labels).cut(1))
-            except BiasvarError:
-                raise
-            except Exception as error:  # a user's rule may raise anything
-                raise StudyError(f"optimizers.{problem.labels[1]}: {type(error).__name__}: {error}") from error
+            start = self.initial_point(label, 0)
+            batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
+            rehearsal.rehearse_objective(objective, label, start, batch, self.check)
+            for name, rule in self.optimizers.items():
+                first = next(iter(self.grids[name].configurations.values()))
+                rehearsal.rehearse_rule(rule, name, objective.gradient, start, first.hyper, self.steps)
 
     def evidence(self) -> dict[str, list[float]]:
         """Return each objective's value and the size of its gradient where a few replicates start."""
@@ -346,13 +342,19 @@ class OptimizerStudy(StudyModel):
         objective, optimizer = labels_of(group)
         chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
-        records = np.full((len(chosen), way.statistics), np.nan)
+        records, failures = np.full((len(chosen), way.statistics), np.nan), [""] * len(chosen)
         by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
         for size, indices in groupby(by_size, key=lambda i: chosen[i].batch_size):
             some = list(indices)
             hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
-            records[some] = way.run(initial, hyper, self._batches(objective, block, size))
-        return BlockRecords(records, ("",) * len(chosen))
+            try:
+                records[some] = way.run(initial, hyper, self._batches(objective, block, size))
+            except (MissingDependencyError, MemoryError, OSError):
+                raise  # the machine's fault: nothing to remember
+            except Exception as error:  # a user's objective or rule may raise anything: these fail, and others go on
+                for i in some:
+                    failures[i] = " ".join(f"{type(error).__name__}: {error}".split())
+        return BlockRecords(records, tuple(failures))
 
     def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:
         if size == FULL:
@@ -431,6 +433,10 @@ def _check_rule(label: str, rule: Any) -> None:
             raise ValueError(f"optimizers.{label}.{name}: the grid is empty; give at least one value")
         if len(set(values)) < len(values):
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
+        if not np.isfinite(values).all():
+            raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value that is not finite")
+        if name in RESERVED or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
+            raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
     if not hyperparameters(rule):
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")
 
@@ -453,6 +459,17 @@ def _rule_errors(label: str, stored: Any, mine: Any, axes: Collection[str]) -> l
     return errors
 
 
+def _with_schedule(spec: Any, where: str) -> Any:
+    """Build the schedule of an update rule that is written ``{Name: {..., schedule: ...}}``."""
+    if not (isinstance(spec, Mapping) and len(spec) == 1):
+        return spec
+    ((name, fields),) = spec.items()
+    if not (isinstance(fields, Mapping) and fields.get("schedule") is not None):
+        return spec
+    schedule = components.build(fields["schedule"], components.SCHEDULES, f"{where}.{name}.schedule")
+    return {name: {**fields, "schedule": schedule}}
+
+
 def _spaced(spec: Any) -> Any:
     """Put numbers in the place of ``{logspace: [low, high, count]}``, as YAML has it."""
     if not isinstance(spec, Mapping):
@@ -468,9 +485,9 @@ def _spaced(spec: Any) -> Any:
 def _start(spec: Any, where: str) -> Any:
     if isinstance(spec, str | Mapping):
         spec = components.build(spec, components.INPUTS, where)
+    if isinstance(spec, FixedDesign) or (isinstance(spec, Inputs) and spec.dim != 1):
+        raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
     if isinstance(spec, Inputs):
-        if spec.dimension(1) != 1:
-            raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
         return spec
     try:
         point = np.asarray(spec, dtype=float)

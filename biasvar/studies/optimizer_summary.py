@@ -5,7 +5,7 @@ Arrays in :mod:`biasvar.optimization.tuning` do the arithmetic; here they get th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,15 @@ LABELS = {
     "excess_risk": "risk on held-out data less that of the minimiser",
 }
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
+#: Names of dims and variables, which no hyperparameter may have.
+RESERVED = frozenset(
+    """
+    objective gradient_norm distance excess_risk parameters objective_quantile outcome stop_step outcome_share status
+    status_reason steps_to_target cost_to_target median_cost_to_target reached_share target_value expected_best
+    sensitivity total_sensitivity batch_size step gradient_evaluations replicate kind draws hyperparameter quantile
+    target parameter optimizer ratio theta gradient state
+    """.split()  # noqa: SIM905  # a line a name would be thirty
+)
 
 
 @dataclass(frozen=True)
@@ -54,21 +63,19 @@ class OptimizerGrid:
 
     def layout(self) -> xr.DataTree:
         """Return the labelled summary with placeholders for numbers."""
+        sizes = {pair: len(self.grids[pair[1]].configurations) for pair in self.ways}
         return self._tree(
-            {
-                pair: np.zeros((len(self.grids[pair[1]].configurations), self.replicates, way.statistics))
-                for pair, way in self.ways.items()
-            }
+            {pair: _Records.empty(sizes[pair], self.replicates, way.statistics) for pair, way in self.ways.items()}
         )
 
     def summarise(self, source: BlockSource) -> xr.DataTree:
         """Turn records into the labelled summary."""
         return self._tree({pair: self._records(source, *pair) for pair in self.ways})
 
-    def _records(self, source: BlockSource, objective: str, optimizer: str) -> NDArray[np.float64]:
-        """Return the records of all configurations in the order of the grid, shape (C, R, statistics)."""
+    def _records(self, source: BlockSource, objective: str, optimizer: str) -> "_Records":
+        """Return the records of all configurations in the order of the grid."""
         place = {key: i for i, key in enumerate(self.grids[optimizer].configurations)}
-        out = np.full((len(place), self.replicates, self.ways[objective, optimizer].statistics), np.nan)
+        out = _Records.empty(len(place), self.replicates, self.ways[objective, optimizer].statistics)
         for group in source.groups():
             rows = [(i, place[key]) for i, key in enumerate(group.cells) if key in place]
             if group.problem != problem_name(objective, optimizer) or not rows:
@@ -77,11 +84,12 @@ class OptimizerGrid:
             start = 0
             for chunk in source.chunks(group):
                 stop = start + chunk.records.shape[1]
-                out[there, start:stop] = chunk.records[mine]
+                out.numbers[there, start:stop] = chunk.records[mine]
+                out.failures[there, start:stop] = chunk.failures[mine]
                 start = stop
         return out
 
-    def _tree(self, records: Mapping[tuple[str, str], NDArray[np.float64]]) -> xr.DataTree:
+    def _tree(self, records: Mapping[tuple[str, str], "_Records"]) -> xr.DataTree:
         nodes = {
             pair: _Node(self.ways[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
             for pair, found in records.items()
@@ -114,6 +122,20 @@ class OptimizerGrid:
         )
 
 
+class _Records(NamedTuple):
+    """What all configurations of a grid left behind: records (C, R, statistics), and why some are missing (C, R)."""
+
+    numbers: NDArray[np.float64]
+    failures: NDArray[np.object_]
+
+    @classmethod
+    def empty(cls, configurations: int, replicates: int, statistics: int) -> "_Records":
+        """Make room for records."""
+        return cls(
+            np.zeros((configurations, replicates, statistics)), np.full((configurations, replicates), "", object)
+        )
+
+
 def problem_name(objective: str, optimizer: str) -> str:
     """Return what the engine calls the descents of one objective by one optimizer."""
     return f"{objective}~{optimizer}"
@@ -134,15 +156,15 @@ class _Node:
         count = len(self.grid.configurations)
         return (*(2**power for power in range((count - 1).bit_length())), count)
 
-    def dataset(self, records: NDArray[np.float64]) -> xr.Dataset:
-        """Return the labelled numbers of records (C, R, statistics)."""
+    def dataset(self, records: _Records) -> xr.Dataset:
+        """Return the labelled numbers of records."""
         with np.errstate(invalid="ignore"):  # what diverged is infinite
-            looks, outcomes, stops = self.way.unpack(records)
-            variables = self._quantities(looks) | self._outcomes(outcomes, stops)
+            looks, outcomes, stops = self.way.unpack(records.numbers)
+            variables = self._quantities(looks) | self._outcomes(outcomes, stops, records.failures)
             if self.way.targets:
                 variables |= self._targets(looks[..., 0])
             variables |= self._tuning(looks[..., 0])
-        return xr.Dataset(variables, self._coordinates(records.shape[1]))
+        return xr.Dataset(variables, self._coordinates(records.numbers.shape[1]))
 
     def _quantities(self, looks: NDArray[np.float64]) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -169,12 +191,11 @@ class _Node:
     def _least_risk(self) -> float:
         return float(np.asarray(self.way.objective.risk(self.way.objective.minimizer[None]))[0])
 
-    def _outcomes(self, outcomes: NDArray[np.int64], stops: NDArray[np.int64]) -> dict[str, Any]:
+    def _outcomes(
+        self, outcomes: NDArray[np.int64], stops: NDArray[np.int64], failures: NDArray[np.object_]
+    ) -> dict[str, Any]:
         names = _text(OUTCOMES)[outcomes]
-        diverged = (outcomes == Outcome.DIVERGED).sum(axis=1)
-        status = np.where(diverged > 0, "infinite", "ok").astype(object)
-        many = f"of {outcomes.shape[1]} replicates diverged"
-        reason = np.array([f"{number} {many}" if number else "" for number in diverged], dtype=object)
+        status, reason = (_text(part) for part in zip(*map(_status, outcomes, failures), strict=True))
         share, error = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
         return {
             "outcome": self._along(names, ("replicate",), "what became of the trajectory"),
@@ -212,6 +233,7 @@ class _Node:
 
     def _tuning(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Say which configuration is best at each look, how good luck would find it, and what matters."""
+        values = np.where(np.isnan(values), np.inf, values)  # what failed is never the best
         looks = range(values.shape[-1])
         chosen, share = zip(*(tuning.best(values[..., i]) for i in looks), strict=True)
         expected, error = (
@@ -291,6 +313,18 @@ class _Node:
         if "objective" in self.record:
             coordinates["quantile"] = ("quantile", np.array(QUANTILES), {"long_name": "share of replicates below"})
         return coordinates
+
+
+def _status(outcomes: NDArray[np.int64], failures: NDArray[np.object_]) -> tuple[str, str]:
+    """Return what can be said of one configuration's numbers, and why."""
+    count = len(outcomes)
+    if failed := [reason for reason in failures if reason]:
+        return "failed", f"{len(failed)} of {count} replicates failed: {failed[0]}"
+    if diverged := int((outcomes == Outcome.DIVERGED).sum()):
+        return "infinite", f"{diverged} of {count} replicates diverged"
+    if count == 1:
+        return "se_unreliable", "one replicate has no spread; use two or more"
+    return "ok", ""
 
 
 def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:

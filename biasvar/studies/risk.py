@@ -182,8 +182,7 @@ class RiskStudy(StudyModel):
         """The law of data with its test points."""
         return Problem.of(self.target, self.inputs, self.test_points, self.seed)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the study in canonical form."""
+    def _canonical(self) -> dict[str, Any]:
         fields: dict[str, Any] = self.model_dump(exclude={"target", "inputs", "hypotheses", "description"}, mode="json")
         return fields | {
             "kind": "risk",
