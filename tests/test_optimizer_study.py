@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import command
+from numba import njit
 from scipy import stats
 
 import biasvar as bv
@@ -226,6 +227,116 @@ def test_users_own_objectives_and_rules(store):
     np.testing.assert_allclose(found.objective[:, 1], found.objective[:, 0] * np.array([0.5, 0.75]) ** 8)
 
 
+def third(step, steps):
+    return 1 / 3
+
+
+def scheduled(schedule):
+    rules = {"sgd": bv.SGD(learning_rate=[0.01], schedule=schedule)}
+    return small(optimizers=rules, targets={}, steps=10)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [bv.ConstantRate(), bv.InverseSqrt(3), bv.StepDecay(0.5, 4), bv.Cosine(0.1), third, lambda step, steps: 1 / step],
+    ids=["constant", "root", "steps", "cosine", "function", "lambda"],
+)
+def test_schedules_multiply_the_learning_rate(schedule, store):
+    study = scheduled(schedule)
+    found = bv.run(study, store)["ravine/sgd"].to_dataset().squeeze()
+    theta = np.stack([study.initial_point("ravine", replicate) for replicate in range(5)])
+    for step in range(1, 11):
+        theta = theta - 0.01 * schedule(step, 10) * theta * [1, 100]
+    np.testing.assert_allclose(found.objective[-1], (theta**2 @ [0.5, 50]).mean(), rtol=1e-10)
+    assert bv.run(scheduled(schedule), store)["ravine/sgd"].to_dataset().squeeze().equals(found)
+
+
+def test_a_changed_schedule_is_refused(store):
+    bv.run(scheduled(lambda step, steps: 1 / step), store)
+    with pytest.raises(StudyChangedError, match="schedule"):
+        bv.run(scheduled(lambda step, steps: 2 / step), store)
+
+
+def test_schedules_are_written_by_name():
+    written = small(optimizers={"sgd": {"SGD": {"schedule": {"StepDecay": {"factor": 0.5, "every": 4}}}}})
+    assert written.optimizers["sgd"].schedule == bv.StepDecay(0.5, 4)
+    with pytest.raises(StudyError, match="unknown name 'Cosinus'"):
+        small(optimizers={"sgd": {"SGD": {"schedule": "Cosinus"}}})
+
+
+class FailsLater(Halve):
+    """A user's rule that raises at the fifth step where its share is large."""
+
+    def update(self, theta, gradient, state, step, *, share):
+        if step == 5 and (share > 0.4).any():
+            raise ZeroDivisionError("by design")
+        return theta * (1 - share), state
+
+
+def test_what_fails_on_the_way_is_a_value_with_a_sentence(store):
+    study = bv.OptimizerStudy(
+        name="fails", objectives={"bowl": Bowl()}, steps=8, replicates=2, record_steps=[1, 8],
+        optimizers={"bad": FailsLater([0.5]), "good": FailsLater([0.25])},
+    )  # fmt: skip
+    tree = bv.run(study, store)
+    bad, good = (tree[f"bowl/{name}"].to_dataset().squeeze() for name in ("bad", "good"))
+    assert bad.status == "failed"
+    assert bad.status_reason == "2 of 2 replicates failed: ZeroDivisionError: by design"
+    assert bad.outcome.values.tolist() == ["failed", "failed"]
+    assert np.isnan(bad.objective).all()
+    assert good.status == "ok"
+    assert np.isfinite(good.objective).all()
+    assert bv.verify(store).ok
+
+
+def test_one_replicate_has_no_error_and_says_so(store):
+    found = bv.run(small(replicates=1, targets={}), store)["ravine/sgd"].to_dataset()
+    assert np.isnan(found.objective_se).all()
+    assert (found.status == "se_unreliable").all()
+    assert "two or more" in found.status_reason.values.ravel()[0]
+
+
+class Counts(Bowl):
+    """A user's objective that changes as it is used."""
+
+    calls = 0
+
+    def value(self, theta):
+        self.calls += 1
+        return super().value(theta)
+
+
+def test_an_objective_that_counts_its_calls_is_the_same_study(store):
+    study = bv.OptimizerStudy(name="own", objectives={"o": Counts()}, optimizers={"h": Halve([0.5])}, steps=2)
+    first = bv.run(study, store)
+    assert bv.run(study, store)["o/h"].to_dataset().equals(first["o/h"].to_dataset())
+
+
+@njit
+def shrink(theta, share):
+    return theta * (1 - share)
+
+
+class Compiled(Halve):
+    def update(self, theta, gradient, state, step, *, share):
+        return shrink(theta, share), state
+
+
+def test_rules_may_call_compiled_functions(store):
+    study = bv.OptimizerStudy(name="own", objectives={"o": Bowl()}, optimizers={"h": Compiled([0.5])}, steps=2)
+    assert np.isfinite(bv.run(study, store)["o/h"].objective).all()
+
+
+def test_defaults_written_out_are_the_same_study(store):
+    bv.run(small(), store)
+    bv.run(small(initial={"ravine": bv.Normal(), "curve": {"Normal": {}}}), store)
+
+
+@pytest.mark.parametrize("sizes", [np.array([1, 3]), range(1, 4, 2), (np.int64(1), 3)], ids=str)
+def test_batch_sizes_come_in_any_sequence(sizes):
+    assert logistic(batch_size=sizes).batch_size == (1, 3)
+
+
 # The same bits
 
 
@@ -303,6 +414,7 @@ def test_an_extension_computes_only_what_is_new(store, monkeypatch):
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03]), "momentum": bv.Momentum(learning_rate=0.1)}}, "0.3"),
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3])}}, "lacks"),
         ({"replicates": 2}, "replicates"),
+        ({"targets": {"loss": [0.5]}}, "targets.loss"),
     ],
 )
 def test_a_changed_study_is_refused_with_the_difference(changes, message, store):
@@ -322,6 +434,33 @@ class WrongShape(Bowl):
 class WrongGradient(Bowl):
     def gradient(self, theta, batch=None):
         return 2.1 * theta
+
+
+class Overwrites(Bowl):
+    def value(self, theta):
+        theta *= theta
+        return theta.sum(axis=-1)
+
+
+class Complex(Bowl):
+    def value(self, theta):
+        return super().value(theta) + 0j
+
+
+class Shortens(Halve):
+    def update(self, theta, gradient, state, step, *, share):
+        return theta[:1], state
+
+
+class Spoils(Halve):
+    def update(self, theta, gradient, state, step, *, share):
+        share *= 0.5
+        return theta * (1 - share), state
+
+
+class Draws(Halve):
+    def __init__(self, draws):
+        self.draws = draws
 
 
 class Raises(Halve):
@@ -348,6 +487,8 @@ BAD = {
     "momentum": ({"optimizers": {"m": {"Momentum": {"momentum": 1.5}}}}, "momentum"),
     "hyperparameter": ({"optimizers": {"m": {"Momentum": {"mass": 1.5}}}}, "mass"),
     "empty grid": ({"optimizers": {"m": {"SGD": {"learning_rate": []}}}}, "learning_rate"),
+    "taken name": ({"optimizers": {"m": Draws([0.1])}}, "the name is taken"),
+    "not finite": ({"optimizers": {"m": Halve([np.inf])}}, "not finite"),
     "rule": ({"optimizers": {"m": {"SDG": {}}}}, "unknown name 'SDG'"),
 }
 
@@ -370,6 +511,10 @@ def test_a_batch_larger_than_the_data_is_refused():
     [
         ({"objectives": {"own": WrongShape()}}, r"gradient: returned shape \(3,\) for theta of shape \(3, 3\)"),
         ({"objectives": {"own": WrongGradient()}, "check": True}, "finite differences of value give"),
+        ({"objectives": {"own": Overwrites()}}, "value: writes into its argument"),
+        ({"objectives": {"own": Complex()}}, "returned complex128 numbers"),
+        ({"optimizers": {"own": Shortens([0.5])}}, r"optimizers.own.update: expected theta .* of shape \(2, 2\)"),
+        ({"optimizers": {"own": Spoils([0.5])}}, "update: writes into its arguments"),
         ({"optimizers": {"own": Raises([0.5])}, "objectives": {"own": Bowl()}}, "ZeroDivisionError: by design"),
         ({"initial": {"ravine": [1.0, 2.0, 3.0]}}, "ravine"),
     ],

@@ -102,6 +102,15 @@ def test_sensitivity_errors_are_of_the_right_size():
     assert ((ratio > 0.5) & (ratio < 2)).all(), ratio
 
 
+def test_left_out_means_survive_one_huge_loss():
+    np.testing.assert_allclose(left_out_means(np.array([[1e11, 1e-9, 3e-9, 2e-9]]))[0, 0], 2e-9, rtol=1e-12)
+
+
+def test_profile_of_a_target_that_costs_nothing():
+    found = tuning.performance_profile(np.array([[0.0, 0.0, 3.0, np.inf]]), np.array([1.0, 1e6]))
+    assert found.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
+
+
 def test_profile_counts_failures_of_all():
     costs = np.array([[1.0, 4.0], [np.inf, 2.0], [np.inf, np.inf]])
     found = tuning.performance_profile(costs, np.array([1.0, 3.0, 4.0]))
