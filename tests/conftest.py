@@ -8,6 +8,8 @@ import pytest
 
 import biasvar as bv
 
+collect_ignore = ["data"]  # a script there needs torch, whose trajectories it stores
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

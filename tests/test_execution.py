@@ -97,7 +97,7 @@ def test_tasks_have_readable_names(study, store):
 
     Store(store).adopt(study)
     (group, *_) = study.groups()
-    records = Store(store).create(group, 16, 4, study.statistic_coordinates())
+    records = Store(store).create(group, 16, 4, study.statistic_coordinates(group))
     tasks = graph.Tasks.of(graph.Parcel(study), store, records, [1, 3])
     assert [key_split(key) for key in tasks.__dask_keys__()] == ["simulate:H0+H1:n2"] * 2
     optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
