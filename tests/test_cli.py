@@ -217,7 +217,7 @@ def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
 def test_a_second_run_on_the_command_line_is_refused(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "mine.py").write_text(SLOW)
-    how = ["run", "study.yaml", "--set", "replicates=8192", "--scheduler", "synchronous"]  # longer than two commands take
+    how = ["run", "study.yaml", "--set", "replicates=8192", "--scheduler", "synchronous"]  # long enough
     arguments = [sys.executable, "-m", "biasvar.cli", *how]
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
