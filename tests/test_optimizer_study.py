@@ -264,6 +264,43 @@ def test_schedules_are_written_by_name():
         small(optimizers={"sgd": {"SGD": {"schedule": "Cosinus"}}})
 
 
+OWN = """
+class Bowl:
+    dim = 2
+
+    def value(self, theta):
+        return (theta**2).sum(axis=-1)
+
+    def gradient(self, theta, batch=None):
+        return 2 * theta
+
+
+class Halve:
+    def __init__(self, share):
+        self.share = share
+
+    def init(self, theta):
+        return ()
+
+    def update(self, theta, gradient, state, step, *, share):
+        return theta * (1 - share), state
+"""
+
+
+def test_ones_own_objectives_and_rules_by_name(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "own.yaml").write_text(
+        "kind: optimizer\nname: own\nsteps: 4\nreplicates: 2\nobjectives: {bowl: 'mine:Bowl'}\n"
+        "optimizers: {halve: {'mine:Halve': {share: [0.25, 0.5]}}}\n"
+    )
+    done = command("run", "own.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "share=0.5" in done.stdout
+    bad = command("run", "own.yaml", "--set", "optimizers={x: 'mine:Bowl'}", "--store", "b.zarr", cwd=tmp_path)
+    assert (bad.returncode, len(bad.stderr.splitlines())) == (2, 1)
+    assert "optimizers.x" in bad.stderr
+
+
 class FailsLater(Halve):
     """A user's rule that raises at the fifth step where its share is large."""
 

@@ -120,6 +120,11 @@ class Imported:
         return self._object(*args)
 
 
+def resolved(component: Any) -> Any:
+    """Return a component itself: imported, if it is known by name only."""
+    return component._object if isinstance(component, Imported) else component
+
+
 def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
     """Turn a written component into the object; pass objects through.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from biasvar.optimization.batches import FULL
+from biasvar.studies.components import resolved
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def hyperparameters(rule: Any) -> dict[str, tuple[float, ...]]:
     >>> hyperparameters(Own())
     {'rate': (0.1, 0.2)}
     """
+    rule = resolved(rule)
     said = getattr(rule, "hyperparameters", None)
     if said is not None:
         return dict(said)

@@ -280,11 +280,14 @@ class OptimizerStudy(StudyModel):
 
     def rehearse(self) -> None:
         """Call every objective and update rule once, as a descent will."""
+        try:  # what was not imported yet is checked now
+            for label, objective in self.objectives.items():
+                self._check_objective(label, components.resolved(objective))
+            for label, rule in self.optimizers.items():
+                _check_rule(label, components.resolved(rule))
+        except ValueError as error:
+            raise StudyError(str(error)) from error
         for label, objective in self.objectives.items():
-            try:
-                self._check_batches(label, getattr(objective, "examples", None))
-            except ValueError as error:
-                raise StudyError(str(error)) from error
             start = self.initial_point(label, 0)
             batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
             rehearsal.rehearse_objective(objective, label, start, batch, self.check)
