@@ -1,5 +1,7 @@
 """Optimizer studies: against closed forms and plain loops, the same bits everywhere, errors in one line."""
 
+import inspect
+
 import dask
 import numpy as np
 import pytest
@@ -264,31 +266,8 @@ def test_schedules_are_written_by_name():
         small(optimizers={"sgd": {"SGD": {"schedule": "Cosinus"}}})
 
 
-OWN = """
-class Bowl:
-    dim = 2
-
-    def value(self, theta):
-        return (theta**2).sum(axis=-1)
-
-    def gradient(self, theta, batch=None):
-        return 2 * theta
-
-
-class Halve:
-    def __init__(self, share):
-        self.share = share
-
-    def init(self, theta):
-        return ()
-
-    def update(self, theta, gradient, state, step, *, share):
-        return theta * (1 - share), state
-"""
-
-
 def test_ones_own_objectives_and_rules_by_name(tmp_path):
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "mine.py").write_text(f"{inspect.getsource(Bowl)}\n\n{inspect.getsource(Halve)}")
     (tmp_path / "own.yaml").write_text(
         "kind: optimizer\nname: own\nsteps: 4\nreplicates: 2\nobjectives: {bowl: 'mine:Bowl'}\n"
         "optimizers: {halve: {'mine:Halve': {share: [0.25, 0.5]}}}\n"

@@ -13,7 +13,7 @@ from biasvar.montecarlo.streams import Purpose, Stream
 
 Sampler = Literal["sobol", "random"]
 
-__all__ = ["MAX_DIMENSION", "Block", "Purpose", "Sampler", "Stream"]
+__all__ = ["MAX_DIMENSION", "Block", "Purpose", "Sampler", "Stream", "open_uniforms"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ class Block:
     def _points(self, purpose: Purpose, dimension: int, skip: int) -> list[NDArray[np.float64]]:
         generator = self.stream.generator(purpose)
         if self.sampler == "random" or dimension == 0:
-            # random() may return an exact zero, whose normal quantile is infinite
-            return [np.maximum(generator.random((dimension, self.size)), 2.0**-54)]
+            return [open_uniforms(generator, (dimension, self.size))]
         log2_size = self.size.bit_length() - 1
         halves = int(calibration.applies(self.dimension, log2_size))
         return [scrambled_sobol(generator, dimension, log2_size - halves, skip) for _ in range(1 + halves)]
+
+
+def open_uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw from the open interval (0, 1): random() may return an exact zero, whose normal quantile is infinite."""
+    return np.maximum(generator.random(shape), 2.0**-54)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
-from biasvar.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, _panels
+from biasvar.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def descents(panels: Mapping[str, Curves], *, x: str, title: str) -> "Figure":
     MissingDependencyError
         If matplotlib is not installed.
     """
-    figure, axes = _panels(1, len(panels))
+    figure, axes = new_panels(1, len(panels))
     figure.set_size_inches(2 + 4.2 * len(panels), 4.2)
     for panel, (name, curves) in zip(axes[0], panels.items(), strict=True):
         draw_curves(panel, curves, x)
@@ -81,7 +81,7 @@ def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
     MissingDependencyError
         If matplotlib is not installed.
     """
-    figure, axes = _panels(1, 1)
+    figure, axes = new_panels(1, 1)
     figure.set_size_inches(8, 5)
     panel = axes[0, 0]
     for place, (label, curve) in enumerate(curves.items()):
@@ -122,7 +122,7 @@ def ravine(
     MissingDependencyError
         If matplotlib is not installed.
     """
-    figure, _ = _panels(1, 1)
+    figure, _ = new_panels(1, 1)
     figure.clear()
     figure.set_size_inches(12, 9)
     grid = figure.add_gridspec(3, 6, height_ratios=(1, 1, 1.5))
@@ -170,7 +170,7 @@ def hyperparameters(node: xr.Dataset, *, rows: str = "beta1", columns: str = "le
         if name not in node.hyperparameter.values:
             raise BiasvarError(f"{name!r} is no axis of the grid; choose from {', '.join(node.hyperparameter.values)}")
     last = node.isel(step=-1).load()
-    figure, axes = _panels(1, 3)
+    figure, axes = new_panels(1, 3)
     figure.set_size_inches(14, 4.8)
     _draw_heat(axes[0, 0], last, rows, columns)
     _draw_expected_best(axes[0, 1], last)

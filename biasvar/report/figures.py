@@ -64,7 +64,7 @@ def along_x(summary: xr.Dataset, *, n_train: int, noise: float) -> "Figure":
     if "x" not in summary.dims:
         raise BiasvarError(f"along_x: needs inputs of one coordinate, got {summary.sizes['coordinate']}")
     cells = _select(summary, n_train=n_train, noise=noise)
-    figure, axes = _panels(2, cells.sizes["hypothesis"], sharex=True, sharey="row")
+    figure, axes = new_panels(2, cells.sizes["hypothesis"], sharex=True, sharey="row")
     for (upper, lower), label in zip(axes.T, cells.hypothesis.values, strict=True):
         cell = cells.sel(hypothesis=label)
         _draw_fits(upper, cell)
@@ -110,7 +110,7 @@ def risk_by_hypothesis(
     """
     cells = _select(summary, noise=noise)
     top = top or _ceiling(cells)
-    figure, axes = _panels(1, cells.sizes["n_train"], sharey=True)
+    figure, axes = new_panels(1, cells.sizes["n_train"], sharey=True)
     places = np.arange(cells.sizes["hypothesis"])
     for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
         cell = cells.sel(n_train=n_train)
@@ -149,7 +149,7 @@ def learning_curves(summary: xr.Dataset, *, noise: float, top: float | None = No
     """
     cells = _select(summary, noise=noise).sortby("n_train")
     top = top or _ceiling(cells)
-    figure, axes = _panels(1, cells.sizes["hypothesis"], sharex=True, sharey=True)
+    figure, axes = new_panels(1, cells.sizes["hypothesis"], sharex=True, sharey=True)
     for panel, label in zip(axes[0], cells.hypothesis.values, strict=True):
         cell, n_train = cells.sel(hypothesis=label), cells.n_train.values
         _draw_line(panel, n_train, cell.best_in_class_risk, "best in class", color=VERMILION, linestyle="--")
@@ -178,7 +178,8 @@ def _select(summary: xr.Dataset, **labels: float) -> xr.Dataset:
     return summary.sel(labels).compute()
 
 
-def _panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
+def new_panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
+    """Make a figure with rows and columns of panels, or say which library is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -22,56 +22,47 @@ from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
 from biasvar.optimization import losses, objectives, optimizers, schedules
 
-INPUTS: dict[str, Any] = {cls.__name__: cls for cls in (inputs.Uniform, inputs.Normal, inputs.FixedDesign)}
-TARGETS: dict[str, Any] = {
-    cls.__name__: cls for cls in (targets.Sine, targets.PolynomialTarget, targets.Linear, targets.Step)
-}
-HYPOTHESES: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        hypotheses.Polynomial,
-        hypotheses.Ridge,
-        hypotheses.LeastSquares,
-        hypotheses.NearestNeighbors,
-        hypotheses.KernelSmoother,
-        hypotheses.Constant,
-        hypotheses.Interpolator,
-        hypotheses.Estimator,
-    )
-}
 
-OBJECTIVES: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        objectives.Quadratic,
-        objectives.LogSumExp,
-        objectives.Rosenbrock,
-        losses.LeastSquaresLoss,
-        losses.LogisticLoss,
-        losses.SoftmaxLoss,
-        losses.MLPLoss,
-    )
-}
-OPTIMIZERS: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        optimizers.SGD,
-        optimizers.Momentum,
-        optimizers.Nesterov,
-        optimizers.AdaGrad,
-        optimizers.RMSProp,
-        optimizers.RMSPropNesterov,
-        optimizers.AdaDelta,
-        optimizers.Adam,
-        optimizers.AMSGrad,
-        optimizers.AdamW,
-        optimizers.NAdam,
-        optimizers.Lion,
-    )
-}
-SCHEDULES: dict[str, Any] = {
-    cls.__name__: cls for cls in (schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
-}
+def _by_name(*classes: type) -> dict[str, Any]:
+    return {cls.__name__: cls for cls in classes}
+
+
+INPUTS = _by_name(inputs.Uniform, inputs.Normal, inputs.FixedDesign)
+TARGETS = _by_name(targets.Sine, targets.PolynomialTarget, targets.Linear, targets.Step)
+HYPOTHESES = _by_name(
+    hypotheses.Polynomial,
+    hypotheses.Ridge,
+    hypotheses.LeastSquares,
+    hypotheses.NearestNeighbors,
+    hypotheses.KernelSmoother,
+    hypotheses.Constant,
+    hypotheses.Interpolator,
+    hypotheses.Estimator,
+)
+OBJECTIVES = _by_name(
+    objectives.Quadratic,
+    objectives.LogSumExp,
+    objectives.Rosenbrock,
+    losses.LeastSquaresLoss,
+    losses.LogisticLoss,
+    losses.SoftmaxLoss,
+    losses.MLPLoss,
+)
+OPTIMIZERS = _by_name(
+    optimizers.SGD,
+    optimizers.Momentum,
+    optimizers.Nesterov,
+    optimizers.AdaGrad,
+    optimizers.RMSProp,
+    optimizers.RMSPropNesterov,
+    optimizers.AdaDelta,
+    optimizers.Adam,
+    optimizers.AMSGrad,
+    optimizers.AdamW,
+    optimizers.NAdam,
+    optimizers.Lion,
+)
+SCHEDULES = _by_name(schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
 

@@ -20,7 +20,7 @@ from biasvar.learning.fields import (
     one_or_more,
 )
 from biasvar.learning.inputs import FixedDesign, Inputs, Normal
-from biasvar.montecarlo.streams import Purpose, Stream
+from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import descent, rehearsal
 from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
@@ -259,8 +259,7 @@ class OptimizerStudy(StudyModel):
             return np.array(start)
         dim = self.dim(objective)
         generator = self._stream(objective, replicate).generator(Purpose.INITIAL_POINT)
-        uniforms = np.maximum(generator.random((dim, 1)), 2.0**-54)
-        point: NDArray[np.float64] = start.place(uniforms, dim)[:, 0]
+        point: NDArray[np.float64] = start.place(open_uniforms(generator, (dim, 1)), dim)[:, 0]
         return point
 
     def _stream(self, objective: str, replicate: int) -> Stream:

@@ -62,7 +62,7 @@ class OptimizerGrid:
     order: Order
 
     def layout(self) -> xr.DataTree:
-        """Return the labelled summary with placeholders for numbers."""
+        """Return the labelled summary, all numbers missing."""
         sizes = {pair: len(self.grids[pair[1]].configurations) for pair in self.ways}
         return self._tree(
             {pair: _Records.empty(sizes[pair], self.replicates, way.statistics) for pair, way in self.ways.items()}
@@ -130,10 +130,9 @@ class _Records(NamedTuple):
 
     @classmethod
     def empty(cls, configurations: int, replicates: int, statistics: int) -> "_Records":
-        """Make room for records."""
-        return cls(
-            np.zeros((configurations, replicates, statistics)), np.full((configurations, replicates), "", object)
-        )
+        """Make room for records; those that are never read stay missing."""
+        shape = (configurations, replicates)
+        return cls(np.full((*shape, statistics), np.nan), np.full(shape, "not simulated", object))
 
 
 def problem_name(objective: str, optimizer: str) -> str:
