@@ -1,9 +1,11 @@
-"""The command line: run, plan, show, status, verify and list studies.
+"""The command line: run, plan, show, watch, verify and list studies.
 
-Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stopped, and the same command goes on.
+Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stopped, or the cluster or the machine
+failed, and the same command goes on; 4 finished, but some cells failed.
 """
 
 import json
+import logging
 import math
 import os
 import signal
@@ -18,9 +20,10 @@ from typing import Any
 import click
 
 from biasvar import __version__
-from biasvar.errors import BiasvarError
+from biasvar.errors import BiasvarError, RunError, StudyError
 
 LOG_SECONDS = 5.0  # between lines of progress where there is no terminal
+WATCH_SECONDS = 2.0
 
 
 def _stop(*_: Any) -> None:
@@ -35,9 +38,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BiasvarError as error:
-            message = str(error)
+            message, code = str(error), 3 if isinstance(error, RunError) else 2
         except click.UsageError as error:
-            message = f"{error.format_message()} See: biasvar --help"
+            message, code = f"{error.format_message()} See: biasvar --help", 2
+        except OSError as error:
+            message, code = f"{error}; what is done is kept, and the same command goes on from there", 3
         except (KeyboardInterrupt, SystemError) as error:
             if not _is_interrupt(error):
                 raise
@@ -46,7 +51,7 @@ class _Group(click.Group):
             # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
             os._exit(3)
         click.echo(f"biasvar: {' '.join(message.split())}", err=True)
-        return ctx.exit(2)
+        return ctx.exit(code)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -56,46 +61,119 @@ def _is_interrupt(error: BaseException | None) -> bool:
     )
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("biasvar", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="biasvar")
 def main() -> None:
     """Run studies of why learning errs: bias, variance and noise, each with a true standard error.
 
-    Exit codes: 0 done; 1 verify found damage; 2 bad input; 3 stopped, the same command goes on.
+    Exit codes: 0 done; 1 verify found damage; 2 bad input; 3 stopped, or the cluster or the machine failed: the same
+    command goes on; 4 finished, but some cells failed.
     """
     sys.path.append(os.getcwd())  # where a study's own module:function is expected
+    _tell_what_is_imported()
     signal.signal(signal.SIGTERM, _stop)
+
+
+def _tell_what_is_imported() -> None:
+    """Print what of a user's code is imported, when it is: to run a study or try it out, never to open a store."""
+    log = logging.getLogger("biasvar")
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.INFO)
 
 
 _SET = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a field of the study (YAML value)."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_STORE = click.argument("store", type=click.Path(path_type=Path))
+_STORE = click.argument("store")
+_FILE = click.Path(path_type=Path)
 
 
 @main.command()
 @click.argument("study")
-@click.option("--store", type=click.Path(path_type=Path), help="Zarr store to fill [default: NAME.zarr].")
+@click.option("--store", metavar="PLACE", help="Zarr store: a path or s3://BUCKET/KEY [default: NAME.zarr].")
 @_SET
-@click.option("--scheduler", metavar="WHERE", help="threads, processes, synchronous or tcp://HOST:PORT.")
+@click.option("--retry-failed", is_flag=True, help="Simulate again what a function of yours failed at before.")
+@click.option(
+    "--scheduler", metavar="WHERE", help="threads, processes, synchronous, tcp://HOST:PORT or tls://HOST:PORT."
+)
+@click.option("--scheduler-file", type=_FILE, help="File that a dask scheduler wrote its address to.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes on this machine.")
+@click.option("--memory-limit", metavar="BYTES", help="Memory of each of them, such as 2GiB.")
+@click.option("--cluster", type=click.Choice(["slurm"]), help="Queue that gives workers, by dask-jobqueue.")
+@click.option("--jobs", type=click.IntRange(1), help="Jobs to ask the queue for, a worker each.")
+@click.option("--queue", help="Its partition.")
+@click.option("--walltime", metavar="HH:MM:SS", help="Time of a job.")
+@click.option("--memory", metavar="BYTES", help="Memory of a job, such as 4GB.")
+@click.option("--interface", help="Network interface between jobs, such as ib0.")
+@click.option("--tls-ca-file", type=_FILE, help="Certificate of the run's own authority.")
+@click.option("--tls-cert", type=_FILE, help="Certificate for this process.")
+@click.option("--tls-key", type=_FILE, help="Its key.")
 @_JSON
-def run(study: str, store: Path | None, changes: tuple[str, ...], scheduler: str | None, as_json: bool) -> None:
+def run(
+    study: str, store: str | None, changes: tuple[str, ...], retry_failed: bool, as_json: bool, **where: Any
+) -> None:
     """Run STUDY (a bundled name or a YAML file) into a Zarr store; resume it if it is there."""
     from biasvar.execution.run import run as run_study
     from biasvar.report import tables
     from biasvar.studies.catalog import load
 
     loaded = load(study, changes)
-    path = store or Path(f"{loaded.name}.zarr")
+    path = store or f"{loaded.name}.zarr"
     started = time.monotonic()
     with _progress() as report:
-        summary = run_study(loaded, path, scheduler=scheduler, progress=report)
+        summary = run_study(loaded, path, scheduler=_where(**where), retry_failed=retry_failed, progress=report)
     if as_json:
         click.echo(json.dumps(_as_json(summary, path)))
-        return
-    click.echo(tables.results(summary))
-    click.echo(f"{time.monotonic() - started:.1f} s; stored in {path}")
+    else:
+        click.echo(tables.results(summary))
+        click.echo(f"{time.monotonic() - started:.1f} s; stored in {path}")
+    if failed := tables.failures(summary):
+        click.echo(f"biasvar: {failed}; tracebacks: biasvar status --tracebacks {path}", err=True)
+        sys.exit(4)
+
+
+def _where(
+    scheduler: str | None,
+    scheduler_file: Path | None,
+    cluster: str | None,
+    tls_ca_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    **options: Any,
+) -> Any:
+    """Return what the options say of where to run; None if they say nothing."""
+    given = {name for name, value in options.items() if value is not None}
+    local, queued = {"workers", "memory_limit"}, {"jobs", "queue", "walltime", "memory", "interface"}
+    chosen = [
+        name
+        for name, said in (
+            ("--scheduler", scheduler),
+            ("--scheduler-file", scheduler_file),
+            ("--cluster", cluster),
+            ("--workers", given & local),
+        )
+        if said
+    ]
+    if len(chosen) > 1:
+        raise StudyError(f"{' and '.join(chosen)}: say one way to run only")
+    if given & queued and not cluster:
+        raise StudyError(f"--{min(given & queued)}: belongs to --cluster")
+    files = (tls_ca_file, tls_cert, tls_key)
+    if not chosen and not any(files):
+        return None
+    from biasvar.execution import clusters
+
+    secure = clusters.security(*files)
+    if secure and not (cluster or scheduler_file or str(scheduler).startswith("tls://")):
+        raise StudyError("--tls-ca-file: TLS is for --scheduler tls://HOST:PORT, --scheduler-file and --cluster")
+    if cluster:
+        return clusters.Slurm(**{name: options[name] for name in given & queued}, security=secure)
+    if scheduler_file:
+        return clusters.SchedulerFile(scheduler_file, secure)
+    if given & local:
+        return clusters.LocalWorkers(**{name: options[name] for name in given & local})
+    return clusters.Address(str(scheduler), secure) if secure else scheduler
 
 
 @main.command()
@@ -120,7 +198,7 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @_STORE
 @_JSON
-def show(store: Path, as_json: bool) -> None:
+def show(store: str, as_json: bool) -> None:
     """Print the results in STORE."""
     from biasvar.execution.run import open as open_store
     from biasvar.report import tables
@@ -134,19 +212,53 @@ def show(store: Path, as_json: bool) -> None:
 
 @main.command()
 @_STORE
+@click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback a group.")
 @_JSON
-def status(store: Path, as_json: bool) -> None:
+def status(store: str, tracebacks: bool, as_json: bool) -> None:
     """Say how far the run in STORE is, from the store alone."""
+    from biasvar.execution.verify import failures
     from biasvar.execution.verify import status as store_status
 
     found = store_status(store)
     click.echo(json.dumps(found.to_json()) if as_json else str(found))
+    for group, trace in failures(store).items() if tracebacks else ():
+        click.echo(f"\nblocks/{group.path}:\n{trace.rstrip()}", err=as_json)
+
+
+@main.command()
+@_STORE
+@click.option("--every", type=click.FloatRange(0.1), default=WATCH_SECONDS, help="Seconds between looks.")
+def watch(store: str, every: float) -> None:
+    """Show how far the run in STORE is until it is complete, from the store alone and from any machine."""
+    from biasvar.execution.verify import status as store_status
+
+    shown = ""
+    while True:
+        found = store_status(store)
+        if sys.stdout.isatty():
+            click.echo(f"\r\033[K{found}", nl=found.complete)
+        elif str(found) != shown:
+            click.echo(str(found))
+        sys.stdout.flush()
+        if found.complete:
+            return
+        shown = str(found)
+        time.sleep(every)
+
+
+@main.command()
+@_STORE
+def digest(store: str) -> None:
+    """Print the SHA-256 of STORE's results: equal digests mean equal bits, wherever and however it was run."""
+    from biasvar.execution.verify import digest as store_digest
+
+    click.echo(store_digest(store))
 
 
 @main.command()
 @_STORE
 @_JSON
-def verify(store: Path, as_json: bool) -> None:
+def verify(store: str, as_json: bool) -> None:
     """Check every chunk in STORE; exit code 1 if any is missing, torn or altered."""
     from biasvar.execution.verify import verify as verify_store
 
@@ -211,7 +323,7 @@ def _worst(state: Any) -> str:
     return "no standard error yet" if math.isnan(state.worst_error) else f"worst standard error {state.worst_error:.2g}"
 
 
-def _as_json(summary: Any, path: Path) -> dict[str, Any]:
+def _as_json(summary: Any, path: str) -> dict[str, Any]:
     """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
     import numpy as np
 
@@ -228,7 +340,7 @@ def _as_json(summary: Any, path: Path) -> dict[str, Any]:
             cell = last.isel(dict(zip(axes, index, strict=True)))
             labels = {str(axis): cell[axis].item() for axis in axes} | ({"path": place} if place else {})
             cells.append(labels | {name: _json_value(cell[name].item()) for name in names})
-    return {"store": str(path), "study": json.loads(summary.attrs["study"]), "cells": cells}
+    return {"store": path, "study": json.loads(summary.attrs["study"]), "cells": cells}
 
 
 def _json_value(value: Any) -> Any:

@@ -38,6 +38,18 @@ class DamagedChunkError(StoreError):
         return type(self), (self.group, self.chunk, self.why)
 
 
+class StoreUnreachableError(StoreError):
+    """Report a store that does not answer now, but may later: nothing is known to be missing."""
+
+
+class SchedulerError(BiasvarError):
+    """Report a Dask scheduler that does not answer, or refuses."""
+
+
+class RunError(BiasvarError):
+    """Report a run that could not go on though its study is sound: what is stored is kept, and the same run goes on."""
+
+
 class MissingDependencyError(BiasvarError, ImportError):
     """Report an optional library that is not installed, and the command that installs it."""
 

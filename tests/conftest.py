@@ -27,6 +27,20 @@ def small_study(**changes):
     return bv.RiskStudy(**{**fields, **changes})
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cluster", action="store_true", help="run the tests marked cluster; a missing piece is then a failure"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--cluster"):
+        skip = pytest.mark.skip(reason="needs --cluster: real schedulers, hosts and containers")
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(skip)
+
+
 @pytest.fixture
 def study():
     return small_study()

@@ -1,9 +1,11 @@
 """A study as Dask tasks: each simulates its chunk and writes it, and only a small token travels back."""
 
 import pickle
+import sys
+import traceback
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -13,10 +15,12 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.errors import StudyError
-from biasvar.execution.records import Records, writing
+from biasvar.errors import BiasvarError, MissingDependencyError, StudyError
+from biasvar.execution.location import Location, reading, writing
+from biasvar.execution.records import Records
+from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Chunk, Group, Study
+from biasvar.studies.base import BlockRecords, Chunk, Group, Study
 
 
 class Parcel:
@@ -79,15 +83,18 @@ class Tasks(DaskMethodsMixin):
     ----------
     parcel
         The study that the tasks carry.
+    group
+        What they simulate.
     graph, layer, keys
         The graph of all the group's chunks, its one layer, and the keys that are wanted.
     """
 
-    def __init__(self, parcel: Parcel, graph: Any, layer: str, keys: Iterable[Any]) -> None:
-        self.parcel, self._graph, self.layer, self._keys = parcel, graph, layer, list(keys)
+    def __init__(self, parcel: Parcel, group: Group, graph: Any, layer: str, keys: Iterable[Any]) -> None:
+        self.parcel, self.group = parcel, group
+        self._graph, self.layer, self._keys = graph, layer, list(keys)
 
     @classmethod
-    def of(cls, parcel: Parcel, store: Path, records: Records, chunks: Iterable[int]) -> "Tasks":
+    def of(cls, parcel: Parcel, store: Location, records: Records, chunks: Iterable[int]) -> "Tasks":
         """Lay out the tasks that simulate some chunks of a group of the study into ``store``."""
         group = records.group
         # A fresh token each time: a scheduler that still remembers a failed key would hand its error back.
@@ -102,7 +109,7 @@ class Tasks(DaskMethodsMixin):
             group=group,
             store=store,
         )
-        return cls(parcel, array.dask, layer, [(layer, chunk) for chunk in chunks])
+        return cls(parcel, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
 
     def __dask_graph__(self) -> Any:
         return self._graph
@@ -128,14 +135,14 @@ class Tasks(DaskMethodsMixin):
     def _rebuild(self, graph: Any, rename: Any = None) -> "Tasks":
         if not isinstance(graph, HighLevelGraph):
             graph = HighLevelGraph.from_collections(self.layer, graph, ())
-        return Tasks(self.parcel, graph, self.layer, self._keys)
+        return Tasks(self.parcel, self.group, graph, self.layer, self._keys)
 
 
 def simulate_chunk(
     block_id: tuple[int, ...] | None = None,
     parcel: Parcel | None = None,
     group: Group | None = None,
-    store: Path | None = None,
+    store: Location | None = None,
 ) -> NDArray[np.float64]:
     """Simulate and write one chunk: the task.
 
@@ -148,16 +155,53 @@ def simulate_chunk(
     if block_id is None or parcel is None or group is None or store is None:
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
     study, chunk = parcel.open(), block_id[0]
-    stored = Records(store, group, "r+")
-    first = chunk * stored.chunk_size
-    (records, failures), sound = stored.salvage(chunk)
-    with one_blas_thread:
+    with reading(store):
+        stored = Records(store, group, "r+")
+        (records, failures), sound = stored.salvage(chunk)
+    first, tracebacks = chunk * stored.chunk_size, np.full(len(sound), "", dtype=object)
+    with one_blas_thread, _metered("simulate"):
         for position in np.flatnonzero(~sound):
-            outcome = study.simulate(group, first + int(position))
+            outcome = _simulate_block(study, group, first + int(position))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
-    with writing(store):
-        stored.write(chunk, Chunk(records, failures), study.block_size)
+            tracebacks[position] = outcome.traceback
+    with writing(store), _metered("store"):
+        stored.write(chunk, Chunk(records, failures), study.block_size, tracebacks)
     headline = study.headline(group, records)
     mean = headline.mean(axis=1)
-    count = np.full(len(mean), float(headline.shape[1]))
-    return np.stack([count, mean, ((headline - mean[:, None]) ** 2).sum(axis=1)], axis=1)
+    blocks = np.full(len(mean), float(headline.shape[1]))
+    return np.stack([blocks, mean, ((headline - mean[:, None]) ** 2).sum(axis=1)], axis=1)
+
+
+def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords:
+    """Simulate a block; if a user's code raises, a few times, and then say so in its place."""
+    for _ in range(count("tries")):
+        try:
+            outcome = study.simulate(group, block)
+        except (MissingDependencyError, MemoryError, OSError):
+            raise  # the machine's fault, not the block's: nothing to remember
+        except Exception as error:  # whatever a user's function raises: the block fails, and the others go on
+            outcome = failed_block(group, _reason(error), "".join(traceback.format_exception(error)))
+        if not outcome.traceback:
+            break
+    return outcome
+
+
+def failed_block(group: Group, reason: str, trace: str) -> BlockRecords:
+    """Return what stands for a block that could not be simulated."""
+    cells = len(group.cells)
+    return BlockRecords(np.full((cells, group.statistics), np.nan), (reason,) * cells, trace)
+
+
+def _reason(error: Exception) -> str:
+    kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())
+
+
+def _metered(what: str) -> AbstractContextManager[Any]:
+    """Time a part of a task for the dashboard's fine performance metrics, where there is a dashboard."""
+    if "distributed" not in sys.modules:
+        return nullcontext()
+    from distributed.metrics import context_meter
+
+    meter: AbstractContextManager[Any] = context_meter.meter(what)
+    return meter

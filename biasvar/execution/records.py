@@ -1,59 +1,69 @@
-"""One group's records in a store: four arrays, chunked alike along ``block``.
+"""One group's records in a store: five arrays, chunked alike along ``block``.
 
 ::
 
     records   (cell, block, statistic)   moments of each block
     failure   (cell, block)              why there are none, where a set failed
-    checksum  (cell, block)              of each record and its place
+    checksum  (cell, block)              of each record, its failure and its place
+    traceback (block)                    of a block's first failure that was an exception
     count     (block)                    replicates in the block; written last
 
 A chunk is written by one task, its count last: what has a count is whole, and a run that is killed anywhere leaves
 chunks that are either done or absent. Checksums cover a record's place as well as its bytes, so that neither altered
-nor exchanged files go unnoticed.
+nor exchanged files go unnoticed. A traceback is no result (its lines may differ between machines): no checksum or
+digest covers it.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import sync
 
 from biasvar.errors import DamagedChunkError, StoreError
+from biasvar.execution.location import Location, reading, writing
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
-_NAMES = ("records", "failure", "checksum", "count")
-#: What opening missing or damaged metadata may raise. No other OSError: a disk that fails to answer has lost nothing.
+_NAMES = ("records", "failure", "checksum", "traceback", "count")
+#: What opening missing or damaged metadata may raise. No other OSError: a place that fails to answer has lost nothing.
 UNREADABLE = (FileNotFoundError, ValueError, KeyError, TypeError)
 
 
 class Records:
-    """Open a group's arrays beneath ``path``, the store.
+    """Open a group's arrays in a store.
 
     Raises
     ------
     FileNotFoundError, ValueError, KeyError, TypeError
         If they are not there, or their metadata is damaged.
+    StoreError
+        If the store refuses, or does not answer.
     """
 
-    def __init__(self, path: Path, group: Group, mode: Literal["r", "r+"] = "r") -> None:
-        self.group = group
-        base = zarr.open_group(path / "blocks" / group.path, mode=mode, use_consolidated=False)
-        # Chunks equal to the fill value would not be written, and look missing for ever.
-        self._arrays: dict[str, Any] = {
-            name: base[name].with_config({"write_empty_chunks": True})  # type: ignore[union-attr]
-            for name in _NAMES
-        }
+    def __init__(self, location: Location, group: Group, mode: Literal["r", "r+"] = "r") -> None:
+        self.location, self.group = location, group
+        with reading(location):
+            base = open_group(location, f"blocks/{group.path}", mode)
+            # Chunks equal to the fill value would not be written, and look missing for ever.
+            self._arrays: dict[str, Any] = {
+                name: base[name].with_config({"write_empty_chunks": True})  # type: ignore[union-attr]
+                for name in _NAMES
+            }
 
     @classmethod
-    def create(cls, path: Path, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> "Records":
+    def create(
+        cls, location: Location, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]
+    ) -> "Records":
         """Create the arrays of a group, ``chunk`` blocks a chunk; ``statistic`` says what a record's numbers are."""
-        root = zarr.open_group(path, mode="r+", use_consolidated=False)
+        with writing(location):
+            cls._create(open_group(location, "", "r+"), group, blocks, chunk, statistic)
+        return cls(location, group, "r+")
+
+    @staticmethod
+    def _create(root: zarr.Group, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> None:
         base = root.create_group(f"blocks/{group.path}", attributes=group.to_json(), overwrite=True)
         write_coordinates(base, group, statistic)
         cells, statistics = len(group.cells), group.statistics
@@ -72,10 +82,9 @@ class Records:
         )
         base.create_array("failure", dtype=str, fill_value="", **shared)
         base.create_array("checksum", dtype="u8", fill_value=0, **shared)
-        base.create_array(
-            "count", shape=(blocks,), chunks=(chunk,), dtype="i8", fill_value=NO_COUNT, dimension_names=("block",)
-        )
-        return cls(path, group, "r+")
+        shared = {"shape": (blocks,), "chunks": (chunk,), "dimension_names": ("block",)}
+        base.create_array("traceback", dtype=str, fill_value="", **shared)
+        base.create_array("count", dtype="i8", fill_value=NO_COUNT, **shared)
 
     @property
     def blocks(self) -> int:
@@ -98,34 +107,49 @@ class Records:
             return
         if self.blocks % self.chunk_size:
             self.forget(self.chunks - 1)  # it was the last chunk, and is not whole any more
-        for name in _NAMES:  # count last: it says how many blocks there are
-            array = self._arrays[name]
-            axis = 0 if name == "count" else 1
-            if array.shape[axis] < blocks:
-                array.resize(tuple(blocks if i == axis else length for i, length in enumerate(array.shape)))
+        with writing(self.location):
+            for name in _NAMES:  # count last: it says how many blocks there are
+                array = self._arrays[name]
+                axis = array.metadata.dimension_names.index("block")
+                if array.shape[axis] < blocks:
+                    array.resize(tuple(blocks if i == axis else length for i, length in enumerate(array.shape)))
 
     def missing(self) -> list[int]:
         """Return the chunks, in order, that have no count."""
-        count = self._arrays["count"]
+        present = self._stored("count")
+        return [chunk for chunk in range(self.chunks) if chunk not in present]
 
-        async def names() -> set[str]:
-            return {key async for key in count.store.list_prefix(f"{count.path}/c/")}
+    def failed(self) -> list[int]:
+        """Return the chunks, in order, that hold a failure: only those have a file of reasons."""
+        return sorted(self._stored("failure"))
 
-        present = sync(names())
-        return [chunk for chunk in range(self.chunks) if self._count_key(chunk) not in present]
+    def forget(self, chunk: int, entirely: bool = False) -> None:
+        """Take a chunk's count away, so that its missing or damaged blocks are simulated again.
 
-    def forget(self, chunk: int) -> None:
-        """Take a chunk's count away, so that its missing or damaged blocks are simulated again."""
-        sync(self._arrays["count"].store.delete(self._count_key(chunk)))
+        With ``entirely`` all its blocks are. Its failures go before its checksums, so that whatever a kill leaves is
+        either sound or simulated again.
+        """
+        for name in ("count", "traceback", "failure", "checksum") if entirely else ("count",):
+            self._delete(name, chunk)
 
-    def write(self, chunk: int, content: Chunk, count: int) -> None:
-        """Write one chunk, all its blocks, the count at the end."""
-        blocks = self._span(chunk)
-        self._arrays["records"][:, blocks] = content.records
-        if (content.failures != "").any():
-            self._arrays["failure"][:, blocks] = content.failures
-        self._arrays["checksum"][:, blocks] = checksums(self.group, blocks.start, content)
-        self._arrays["count"][blocks] = np.full(content.records.shape[1], count, np.int64)
+    def write(self, chunk: int, content: Chunk, count: int, tracebacks: Iterable[str] | None = None) -> None:
+        """Write one chunk, all its blocks, the count at the end; ``tracebacks`` are one text a block."""
+        blocks, traces = self._span(chunk), [] if tracebacks is None else list(tracebacks)
+        with writing(self.location):
+            self._arrays["records"][:, blocks] = content.records
+            if (content.failures != "").any():
+                self._arrays["failure"][:, blocks] = content.failures
+            else:
+                self._delete("failure", chunk)  # of an earlier try
+            self._arrays["checksum"][:, blocks] = checksums(self.group, blocks.start, content)
+            if any(traces):
+                self._arrays["traceback"][blocks] = np.array(traces, dtype=object)
+            self._arrays["count"][blocks] = np.full(content.records.shape[1], count, np.int64)
+
+    def tracebacks(self, chunk: int) -> list[str]:
+        """Return the traceback of each of a chunk's blocks, empty where nothing was raised."""
+        with reading(self.location):
+            return [str(text) for text in self._arrays["traceback"][self._span(chunk)]]
 
     def read(self, chunk: int, stop: int | None = None) -> Chunk:
         """Read one chunk's blocks, up to block number ``stop``, and check them.
@@ -137,8 +161,11 @@ class Records:
         """
         blocks = self._span(chunk, stop)
         try:
-            count = np.asarray(self._arrays["count"][blocks])
-            content, sound = self._read_sound(blocks)
+            with reading(self.location):
+                count = np.asarray(self._arrays["count"][blocks])
+                content, sound = self._read_sound(blocks)
+        except StoreError:
+            raise
         except Exception as error:  # whatever a codec makes of bytes that are not its own
             raise DamagedChunkError(self.group, chunk, f"{type(error).__name__}: {error}") from error
         if (count == NO_COUNT).any():
@@ -153,11 +180,16 @@ class Records:
         """Return what a chunk without a count holds all the same, and which of its blocks are sound."""
         blocks = self._span(chunk)
         try:
-            return self._read_sound(blocks)
+            with reading(self.location):
+                if np.asarray(self._arrays["checksum"][:, blocks]).any():  # else nothing was begun
+                    return self._read_sound(blocks)
+        except StoreError:
+            raise
         except Exception:  # torn: a codec may raise anything, and nothing can be kept
-            shape = (len(self.group.cells), blocks.stop - blocks.start)
-            empty = Chunk(np.full((*shape, self.group.statistics), np.nan), np.full(shape, "", dtype=object))
-            return empty, np.zeros(shape[1], bool)
+            pass
+        shape = (len(self.group.cells), blocks.stop - blocks.start)
+        empty = Chunk(np.full((*shape, self.group.statistics), np.nan), np.full(shape, "", dtype=object))
+        return empty, np.zeros(shape[1], bool)
 
     def _read_sound(self, blocks: slice) -> tuple[Chunk, NDArray[np.bool_]]:
         records = np.asarray(self._arrays["records"][:, blocks])
@@ -170,21 +202,23 @@ class Records:
         end = self.blocks if stop is None else min(self.blocks, stop)
         return slice(chunk * self.chunk_size, min((chunk + 1) * self.chunk_size, end))
 
-    def _count_key(self, chunk: int) -> str:
-        count = self._arrays["count"]
-        return f"{count.path}/{count.metadata.encode_chunk_key((chunk,))}"
+    def _stored(self, name: str) -> set[int]:
+        """Return the chunks of an array that are stored."""
+        folder = self._key(name, 0).rpartition("/")[0]
+        return {int(child) for child in self.location.children(folder) if child.isdecimal()}
+
+    def _delete(self, name: str, chunk: int) -> None:
+        self.location.delete(self._key(name, chunk))
+
+    def _key(self, name: str, chunk: int) -> str:
+        array = self._arrays[name]
+        place = tuple(chunk if dim == "block" else 0 for dim in array.metadata.dimension_names)
+        return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"store {path}: cannot be written: {error.strerror or error}; choose a path that can, or make room; "
-            "what is done is kept, and the same run goes on from there"
-        ) from error
+def open_group(location: Location, path: str, mode: Literal["r", "r+"]) -> zarr.Group:
+    """Open a Zarr group of a store; of format 3 only, since a store of format 2 may have a codec that runs code."""
+    return zarr.open_group(location.zarr, path=path, mode=mode, zarr_format=3, use_consolidated=False)
 
 
 def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, Any]) -> None:

@@ -1,13 +1,15 @@
 """The driver: fill the store, summarise, and go on until the study says that it is enough.
 
 What is stored is the only truth. The driver asks the store which chunks are missing, has them simulated on any Dask
-scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again.
+scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again. A scheduler that is
+lost on the way is found again, or replaced, and what it did is in the store.
 """
 
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -16,18 +18,20 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import DamagedChunkError, StoreError, StudyError
+from biasvar.errors import DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
-from biasvar.execution.graph import Parcel, Tasks
-from biasvar.execution.lock import exclusive
+from biasvar.execution.graph import Parcel, Tasks, failed_block
+from biasvar.execution.location import writing
+from biasvar.execution.lock import Hold, exclusive
 from biasvar.execution.records import Records
-from biasvar.execution.schedulers import Compute, check, choose
+from biasvar.execution.schedulers import BATCH, ClusterLost, Setback, Workforce, check
+from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
 from biasvar.studies.base import Chunk, Group, Study, Summary
 
-WAVE = 4096  # tasks that the scheduler is given at a time, so that it never holds millions
+TELL_SECONDS = 2.0  # between what is told to those who watch the store
 MAX_REPAIRS = 3
 KEEP_BYTES = 1 << 25  # of one group's records; larger groups are read once a pass, so that memory stays flat
 
@@ -49,6 +53,16 @@ class Progress:
         n, m, s = self._cells.get(group, np.zeros((3, len(token))))
         total, shift = n + count, mean - m
         self._cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
+
+    def behind(self, missing: int) -> None:
+        """Take in how many chunks the store still lacks: tokens may be lost, chunks are not."""
+        self.done = self.total - missing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what those who watch the store are told."""
+        numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
+        known = {name: None if np.isnan(value) else value for name, value in numbers.items()}
+        return {"done": self.done, "total": self.total, "seconds": self.seconds} | known
 
     @property
     def worst_error(self) -> float:
@@ -73,6 +87,7 @@ def run(
     *,
     scheduler: Any = None,
     blocks_per_chunk: int | None = None,
+    retry_failed: bool = False,
     progress: Report | None = None,
 ) -> S:
     """Run a study into a Zarr store, or finish, extend or repair what is there.
@@ -81,14 +96,17 @@ def run(
     ----------
     study : RiskStudy or OptimizerStudy
         What to run.
-    store : path-like
-        Where to. A new path is made; a store of the same study is resumed: what is stored is not simulated again.
+    store : path-like or str
+        Where to: a path, ``s3://bucket/key`` or ``memory://name``. A new one is made; a store of the same study is
+        resumed: what is stored is not simulated again.
     scheduler : str or distributed.Client, optional
         ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. By
         default the active Client, else Dask's configured scheduler, else this process for a small study and a
-        LocalCluster for a large one.
+        LocalCluster for a large one. A scheduler that is lost on the way is looked for again at the same address.
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about a second's worth unless given. Changes no result.
+    retry_failed : bool, optional
+        Simulate again what a user's function failed at before.
     progress : callable, optional
         Called with a :class:`Progress` when a task has finished; by default only its messages, such as the address
         of a dashboard, are printed.
@@ -104,7 +122,11 @@ def run(
     StoreError
         If the store is something else, cannot be written, is held by another run, or holds another study.
     StudyError
-        If the target fails, or the scheduler is unknown or does not answer.
+        If the study cannot be run as stated, or the scheduler is unknown.
+    SchedulerError
+        If the scheduler does not answer.
+    RunError
+        If the cluster is lost again and again, or the machine fails; what is done is kept.
 
     Examples
     --------
@@ -118,25 +140,34 @@ def run(
     0.25
     """
     _check_arguments(study, scheduler, blocks_per_chunk)
-    target = Store(store)
-    with exclusive(target.path):
+    target, voice = Store(store), _Voice(progress or _tell)
+    force = Workforce(scheduler, voice.say, {"study": study.name, "store": str(target.location)})
+    if force.remote and not target.location.shared:
+        raise StudyError(
+            f"store {target.location}: other processes cannot reach it; use scheduler='threads', or a path"
+        )
+    with exclusive(target.location, voice.say) as hold:
         study.to_json()  # before anything of a user's runs, and may change
         target.check(study)
         with one_blas_thread:
             study.rehearse()
-        target.adopt(study)
-        target.sweep()
-        driver = _Driver(study, target, scheduler, blocks_per_chunk, progress or _tell)
-        blocks = study.planned_blocks()
-        while True:
-            driver.fill(blocks)
-            summary = driver.summarise(blocks)
-            following = study.planned_blocks(summary)
-            if following == blocks:
-                break
-            blocks = following
+        with force:
+            target.adopt(study)
+            target.sweep()
+            driver = _Driver(study, target, force, hold, blocks_per_chunk, voice)
+            if retry_failed:
+                driver.forget_failures()
+            blocks = study.planned_blocks()
+            while True:
+                driver.fill(blocks)
+                summary = driver.summarise(blocks)
+                following = study.planned_blocks(summary)
+                if following == blocks:
+                    break
+                blocks = following
         for message in study.shortfalls(summary):
-            driver.say(message)
+            voice.say(message)
+        hold.check()
         return cast(S, target.write_summary(study, summary))
 
 
@@ -200,45 +231,64 @@ class StoredBlocks:
 
 
 @dataclass
+class _Voice:
+    """How a run speaks: to whoever called it."""
+
+    report: Report
+    progress: Progress = field(default_factory=Progress)
+
+    def say(self, message: str) -> None:
+        """Hand over a line."""
+        self.progress.messages.append(message)
+        self.report(self.progress)
+
+
+@dataclass
 class _Driver:
     """One run's way between the store and a scheduler."""
 
     study: Study[Any]
     store: Store
-    scheduler: Any
+    force: Workforce
+    hold: Hold
     blocks_per_chunk: int | None
-    report: Report
-    progress: Progress = field(default_factory=Progress)
+    voice: _Voice
+    _clock: float = 0.0
+    _told: float = 0.0
+    _kills: Counter[tuple[Group, int]] = field(default_factory=Counter)
 
     @cached_property
     def parcel(self) -> Parcel:
         """The study as tasks get it."""
         return Parcel(self.study)
 
+    def forget_failures(self) -> None:
+        """Have everything simulated again that failed."""
+        for records in self.store.groups().values():
+            for chunk in records.failed():
+                records.forget(chunk, entirely=True)
+
     def fill(self, blocks: Mapping[str, int]) -> None:
         """Have all chunks simulated that are missing for so many blocks."""
         stored = self.store.groups()
         new = self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
         plan = planning.plan(self.study, new, blocks)
-        seconds = plan.seconds
-        pending: list[tuple[Records, int]] = []
+        work, pending = plan.seconds, dict[Records, list[int]]()
         for records in stored.values():
             self.store.heal(records.group, self.study.statistic_coordinates(records.group))
             records.lengthen(blocks[records.group.problem])
-            missing = records.missing()
-            if missing:
-                pending += [(records, chunk) for chunk in missing]
-                cost = planning.seconds_a_block(self.study, records.group)
-                seconds += cost * len(missing) * records.chunk_size
+            if missing := records.missing():
+                pending[records] = missing
+                if not self.force.chosen:  # else it makes no difference, and takes its time
+                    cost = planning.seconds_a_block(self.study, records.group)
+                    work += cost * len(missing) * records.chunk_size
         for part in plan.groups:
             statistic = self.study.statistic_coordinates(part.group)
             records = self.store.create(part.group, part.blocks, self.blocks_per_chunk or part.chunk, statistic)
-            pending += [(records, chunk) for chunk in range(records.chunks)]
+            pending[records] = list(range(records.chunks))
         if pending:
-            self.progress.total += len(pending)
-            with choose(self.scheduler, seconds, self.say) as compute:
-                for first in range(0, len(pending), WAVE):
-                    self._simulate(pending[first : first + WAVE], compute)
+            self.voice.progress.total += sum(map(len, pending.values()))
+            self._simulate(pending, work)
 
     def summarise(self, blocks: Mapping[str, int]) -> Summary:
         """Summarise what is stored, with damaged chunks simulated again first."""
@@ -249,30 +299,83 @@ class _Driver:
                     return summary
             except DamagedChunkError:
                 for records, damage in damaged_chunks(self.store):
-                    self.say(f"{damage}; simulating it again")
+                    self.voice.say(f"{damage}; simulating it again")
                     records.forget(damage.chunk)
                 self.fill(blocks)
-        raise StoreError(f"store {self.store.path}: chunks are damaged again and again; is the disk sound?")
+        raise StoreError(f"store {self.store.location}: chunks are damaged again and again; is the disk sound?")
 
-    def _simulate(self, wave: list[tuple[Records, int]], compute: Compute) -> None:
-        chunks: dict[Group, list[int]] = {}
-        for records, chunk in wave:
-            chunks.setdefault(records.group, []).append(chunk)
-        opened = {records.group: records for records, _ in wave}
-        tasks = {
-            group: Tasks.of(self.parcel, self.store.path, opened[group], wanted) for group, wanted in chunks.items()
-        }
-        of_layer = {collection.layer: group for group, collection in tasks.items()}
-        start = time.monotonic() - self.progress.seconds
+    def _simulate(self, pending: dict[Records, list[int]], work: float) -> None:
+        """Have chunks simulated, on whatever is left of the cluster, until the store has them all."""
+        cluster = self.force.settle(work, here=not self.store.location.shared)
+        attempts, idle = count("attempts" if cluster else "tries"), 0
+        self._clock = time.monotonic() - self.voice.progress.seconds
+        while pending:
+            left = sum(map(len, pending.values()))
+            try:
+                setbacks = self.force.compute(self._batches(pending), self._done, work)
+                self._retry_killers(setbacks)
+                trouble = next((setback.words for setback in setbacks if not setback.killed), "")
+            except ClusterLost as error:
+                setbacks, trouble = [], str(error)
+            else:
+                if not setbacks:
+                    return
+            pending = {records: missing for records in pending if (missing := records.missing())}
+            missing_now = sum(map(len, pending.values()))
+            self.voice.progress.behind(missing_now)
+            idle = idle + 1 if missing_now == left else 0
+            if pending and trouble:
+                self._wait(trouble, missing_now, idle, attempts)
 
-        def done(layer: str, token: Any) -> None:
-            self.progress.add(of_layer[layer], np.asarray(token))
-            self.progress.seconds = time.monotonic() - start
-            self.report(self.progress)
+    def _wait(self, trouble: str, missing: int, idle: int, attempts: int) -> None:
+        """Give things time to mend, more each time."""
+        if idle >= attempts:
+            raise RunError(
+                f"store {self.store.location}: {trouble}; gave up after {attempts} attempts in a row without a new "
+                "chunk; what is done is kept, and the same run goes on from there"
+            )
+        pause = min(seconds("retry-wait") * 2**idle, LONGEST_WAIT)
+        self.voice.say(f"{trouble}; {missing} chunks are left, going on from the store in {pause:.0f} s")
+        time.sleep(pause)
 
-        compute(list(tasks.values()), done)
+    def _retry_killers(self, setbacks: Iterable[Setback]) -> None:
+        """Give chunks whose workers ended a scheduler of their own, one by one: then it is known whose fault it is."""
+        opened = {records.group: records for records in self.store.groups().values()}
+        for setback in setbacks:
+            again = [setback] if setback.killed else []
+            while again:
+                place = setback.group, setback.chunk
+                self._kills[place] += 1
+                if self._kills[place] >= count("tries"):
+                    self._record_killer(opened[setback.group], setback)
+                    break
+                tasks = Tasks.of(self.parcel, self.store.location, opened[setback.group], [setback.chunk])
+                again = [one for one in self.force.compute([tasks], self._done) if one.killed]
 
-    def say(self, message: str) -> None:
-        """Hand a line to whoever watches."""
-        self.progress.messages.append(message)
-        self.report(self.progress)
+    def _record_killer(self, records: Records, setback: Setback) -> None:
+        chunk = setback.chunk
+        reason = f"the worker process ended while it simulated chunk {chunk} of blocks/{records.group.path}, every time"
+        self.voice.say(f"{reason}; recorded as failed")
+        one = failed_block(records.group, reason, setback.words)
+        blocks = min(records.chunk_size, records.blocks - chunk * records.chunk_size)
+        content = Chunk(
+            np.repeat(one.records[:, None], blocks, axis=1),
+            np.full((len(records.group.cells), blocks), reason, dtype=object),
+        )
+        with writing(self.store.location):
+            records.write(chunk, content, self.study.block_size, np.full(blocks, one.traceback, dtype=object))
+
+    def _batches(self, pending: Mapping[Records, list[int]]) -> Iterator[Tasks]:
+        for records, chunks in pending.items():
+            for first in range(0, len(chunks), BATCH):
+                yield Tasks.of(self.parcel, self.store.location, records, chunks[first : first + BATCH])
+
+    def _done(self, group: Group, token: Any) -> None:
+        progress = self.voice.progress
+        progress.add(group, np.asarray(token))
+        progress.seconds = time.monotonic() - self._clock
+        self.hold.check()
+        if time.monotonic() - self._told > TELL_SECONDS:
+            self._told = time.monotonic()
+            self.hold.tell(progress.to_json())
+        self.voice.report(progress)

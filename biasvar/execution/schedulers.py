@@ -1,20 +1,27 @@
-"""Where tasks run: in this process, on a Dask scheduler that is already there, or on a cluster of our own."""
+"""Where tasks run: in this process, on a Dask scheduler that is already there, or on a cluster of our own.
 
-import logging
-import signal
+A scheduler is disposable. What is lost with one is told as :class:`ClusterLost`; the store knows what is left to do.
+"""
+
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple
 
-import dask
+from dask import config
+from dask.base import annotate
 from dask.base import compute as compute_all
 from dask.callbacks import Callback
 
-from biasvar.errors import StudyError
+from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
+from biasvar.execution.clusters import GUARD, Address, Borrowed, LocalWorkers, Way
 from biasvar.execution.graph import Tasks
+from biasvar.studies.base import Group
 
 LOCAL = ("synchronous", "threads", "processes")
 #: Dask's other names for local schedulers, and for the active Client.
@@ -26,45 +33,139 @@ _ALIASES = {
     "distributed": None,
     "dask.distributed": None,
 }
-GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
 CLUSTER_SECONDS = 10.0  # below, starting worker processes costs more than they save
-Done = Callable[[str, Any], None]  # told the layer and the result of each finished task
-Compute = Callable[[Sequence[Tasks], Done], None]
+WINDOW = 4096  # tasks that a scheduler is given at a time, so that it never holds millions
+BATCH = 1024  # tasks in one graph
+POLL_SECONDS = 1.0
+GATHER_SECONDS = 60.0
+#: The machine's faults, not the study's: the same chunk may well be simulated later.
+FAULTS = (OSError, MemoryError, StoreUnreachableError)
+Done = Callable[[Group, Any], None]  # told the group and the result of each finished task
 
 
-@contextmanager
-def choose(scheduler: Any, seconds: float, announce: Callable[[str], None]) -> Iterator[Compute]:
-    """Yield a function that computes tasks and hands each result to a callback.
+class ClusterLost(Exception):  # noqa: N818  # it is caught before any user sees it
+    """Tell that tasks cannot go on where they are; what is not in the store yet is to be computed anew."""
+
+
+class Setback(NamedTuple):
+    """A chunk that was not simulated through no fault of its study."""
+
+    group: Group
+    chunk: int
+    error: BaseException
+
+    @property
+    def words(self) -> str:
+        """What went wrong."""
+        return _words(self.error)
+
+    @property
+    def killed(self) -> bool:
+        """Tell whether its workers ended while they were on it, again and again."""
+        return type(self.error).__name__ == "KilledWorker"
+
+
+class Workforce:
+    """Where the tasks of one run are computed: found, found again when it is lost, and left at the end.
 
     Parameters
     ----------
-    scheduler : str, distributed.Client or None
+    scheduler : str, distributed.Client, Way or None
         ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. None: the
         active Client, else Dask's configured scheduler, else this process for small studies and a LocalCluster for
         large ones.
-    seconds : float
-        About how long the study takes on one core.
-    announce : callable
-        Told the dashboard's address where there is one.
+    say : callable
+        Told what the user should know, such as the dashboard's address.
+    about : mapping
+        What the tasks are for: annotations that the scheduler shows. ``study`` names their span.
+
+    Raises
+    ------
+    SchedulerError
+        From ``with``, if a scheduler that should be there does not answer.
     """
-    if scheduler is None:
-        scheduler = dask.config.get("scheduler", None)
-        scheduler = _ALIASES.get(scheduler, scheduler)
-    client = _active_client() if scheduler is None else scheduler if hasattr(scheduler, "persist") else None
-    if client is not None:
-        yield _on_client(client)
-    elif scheduler is None and seconds < CLUSTER_SECONDS:
-        yield _local("synchronous" if seconds < 1 else "threads")
-    elif scheduler is None:
-        with _own_cluster() as own:
-            announce(f"dashboard: {own.dashboard_link}")
-            yield _on_client(own)
-    elif scheduler in LOCAL:
-        yield _local(scheduler)
-    else:
-        with _connect(scheduler) as connected:
-            announce(f"dashboard: {connected.dashboard_link}")
-            yield _on_client(connected)
+
+    def __init__(self, scheduler: Any, say: Callable[[str], None], about: Mapping[str, str]) -> None:
+        check(scheduler)
+        self._where, self._say, self._about = _resolve(scheduler), say, dict(about)
+        self._client: Any = None
+        self._connection = ExitStack()
+        self._greeted = False
+
+    def __enter__(self) -> "Workforce":
+        if self._where is not None and not isinstance(self._where, str | LocalWorkers):
+            self._connect()  # before anything is written: the address may be wrong
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    @property
+    def remote(self) -> bool:
+        """Tell whether tasks run in other processes, which do not share this one's memory."""
+        return self._where not in (None, "synchronous", "threads")
+
+    @property
+    def chosen(self) -> bool:
+        """Tell whether it is known already where to compute, however much there is to do."""
+        return self._where is not None
+
+    def settle(self, seconds: float, *, here: bool) -> bool:
+        """Choose, if nothing was chosen yet, for so many seconds of work; tell whether it is a cluster.
+
+        Parameters
+        ----------
+        seconds : float
+            About how long the tasks take on one core.
+        here : bool
+            True if they have to stay in this process.
+        """
+        if self._where is None and (here or seconds < CLUSTER_SECONDS):
+            return False
+        self._where = self._where or LocalWorkers()
+        return not isinstance(self._where, str)
+
+    def compute(self, batches: Iterable[Tasks], done: Done, seconds: float = 0.0) -> list[Setback]:
+        """Compute tasks and hand each result to a callback; return the setbacks.
+
+        Raises
+        ------
+        ClusterLost
+            If the rest has to be computed elsewhere, or later.
+        BiasvarError
+            What a task says on purpose.
+        """
+        if self._where is None or isinstance(self._where, str):
+            _compute_here(self._where or ("synchronous" if seconds < 1 else "threads"), batches, done)
+            return []
+        try:
+            if self._client is None:
+                self._connect()
+            from distributed import span
+
+            # Annotations of a graph are lost when it is optimised; those around its submission are not.
+            with span(self._about["study"]), annotate(biasvar=self._about):
+                return _Window(self._client, done, self._where.patience, self._say).compute(batches)
+        except SchedulerError as error:
+            raise ClusterLost(str(error)) from error
+        finally:
+            if isinstance(sys.exc_info()[1], ClusterLost):
+                self._leave()
+
+    def _connect(self) -> None:
+        assert self._where is not None
+        assert not isinstance(self._where, str)
+        self._client = self._connection.enter_context(self._where.client())
+        if not isinstance(self._where, Borrowed) and not self._greeted:
+            self._greeted = True
+            self._say(f"dashboard: {self._client.dashboard_link}")
+
+    def _leave(self) -> None:
+        self._client = None
+        with suppress(OSError, TimeoutError):  # of a scheduler that is gone already
+            self._connection.close()
 
 
 def check(scheduler: Any) -> None:
@@ -75,7 +176,7 @@ def check(scheduler: Any) -> None:
     StudyError
         Naming what would be one.
     """
-    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist"):
+    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or hasattr(scheduler, "client"):
         return
     if not (isinstance(scheduler, str) and "://" in scheduler):
         raise StudyError(
@@ -83,21 +184,49 @@ def check(scheduler: Any) -> None:
         )
 
 
-def _local(name: str) -> Compute:
-    def compute(tasks: Sequence[Tasks], done: Done) -> None:
-        layers = {task.layer for task in tasks}
+def _resolve(scheduler: Any) -> str | Way | None:
+    """Return the name of a local scheduler, a way to another, or None where that depends on the work."""
+    if scheduler is None:
+        scheduler = config.get("scheduler", None)
+        scheduler = _ALIASES.get(scheduler, scheduler)
+        check(scheduler)
+    if scheduler is None:
+        scheduler = _active_client() or config.get("scheduler-address", None)
+    if scheduler is None or scheduler in LOCAL:
+        return scheduler  # type: ignore[no-any-return]
+    if isinstance(scheduler, str):
+        return Address(scheduler)
+    return Borrowed(scheduler) if hasattr(scheduler, "persist") else scheduler
 
-        def finished(key: Any, result: Any, *_: Any) -> None:
-            if isinstance(key, tuple) and key[0] in layers:
-                done(key[0], result)
+
+def _active_client() -> Any:
+    if "distributed" not in sys.modules:  # no one can have made a Client
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+# Local schedulers
+
+
+def _compute_here(name: str, batches: Iterable[Tasks], done: Done) -> None:
+    for tasks in batches:
+
+        def finished(key: Any, result: Any, *_: Any, tasks: Tasks = tasks) -> None:
+            if isinstance(key, tuple) and key[0] == tasks.layer:
+                done(tasks.group, result)
 
         try:
             with Callback(posttask=finished):
-                compute_all(*tasks, scheduler=_getter(name))
+                compute_all(tasks, scheduler=_getter(name))
         except BrokenProcessPool as error:
-            raise StudyError(f"scheduler: worker processes ended early; {GUARD}") from error
-
-    return compute
+            raise ClusterLost(f"worker processes ended early ({error}); {GUARD}") from error
+        except FAULTS as error:
+            raise ClusterLost(_words(error)) from error
 
 
 def _getter(name: str) -> Any:
@@ -115,69 +244,129 @@ def _getter(name: str) -> Any:
     return get_sync
 
 
-def _on_client(client: Any) -> Compute:
-    from distributed import as_completed, futures_of
+# A distributed scheduler
 
-    def compute(tasks: Sequence[Tasks], done: Done) -> None:
-        for task in tasks:
-            _ = task.parcel.content  # what cannot be pickled is told here in our words
-        futures = [future for task in tasks for future in futures_of(client.persist(task))]
+
+class _Window:
+    """Tasks on their way through a scheduler: at most WINDOW at a time, refilled as they finish."""
+
+    def __init__(self, client: Any, done: Done, patience: float, say: Callable[[str], None]) -> None:
+        self.client, self.done, self.patience, self.say = client, done, patience, say
+        self.waiting: dict[Any, tuple[Any, Group]] = {}
+        self.finished: SimpleQueue[Any] = SimpleQueue()
+        self.setbacks: list[Setback] = []
+
+    def compute(self, batches: Iterable[Tasks]) -> list[Setback]:
+        """Compute everything; return what met with a setback."""
         try:
-            for future in as_completed(futures):
-                done(future.key[0], future.result())
-                future.release()
-        except BaseException:
-            client.cancel(futures)
+            for tasks in batches:
+                _ = tasks.parcel.content  # what cannot be pickled is told here in our words
+                with _losses():
+                    self._submit(tasks)
+                while len(self.waiting) > WINDOW - BATCH:
+                    self._take()
+            while self.waiting:
+                self._take()
+        except ClusterLost:
             raise
+        except BaseException:
+            with suppress(OSError, RuntimeError, CancelledError):
+                self.client.cancel([future for future, _ in self.waiting.values()])
+            raise
+        return self.setbacks
 
-    return compute
+    def _submit(self, tasks: Tasks) -> None:
+        from distributed import futures_of
 
+        for future in futures_of(self.client.persist(tasks)):
+            self.waiting[future.key] = future, tasks.group
+            future.add_done_callback(self.finished.put)
 
-def _active_client() -> Any:
-    if "distributed" not in sys.modules:  # no one can have made a Client
-        return None
-    from distributed import default_client
+    def _take(self) -> None:
+        """Take in whatever has finished; wait until something has."""
+        with _losses():
+            arrived = self._arrived()
+            results = self._gather([future for future in arrived if future.status == "finished"])
+        for future in arrived:
+            _, group = self.waiting.pop(future.key)
+            result = results.get(future.key)
+            if result is None:
+                self.setbacks.append(Setback(group, future.key[1], _error_of(future)))
+            else:
+                self.done(group, result)
+            future.release()
 
-    try:
-        return default_client()
-    except ValueError:
-        return None
+    def _arrived(self) -> list[Any]:
+        """Return finished futures, at least one; watch the workers while there are none.
+
+        Raises
+        ------
+        ClusterLost
+            If there have been no workers for too long.
+        """
+        alone_since, told = None, False
+        while True:
+            with suppress(Empty):
+                arrived = [self.finished.get(timeout=POLL_SECONDS)]
+                while not self.finished.empty():
+                    arrived.append(self.finished.get())
+                return arrived
+            if self.client.status != "running":
+                raise ClusterLost(f"the scheduler was lost (the client is {self.client.status})")
+            if self.client.scheduler_info()["workers"]:
+                alone_since = None
+                continue
+            alone_since = monotonic() if alone_since is None else alone_since
+            if monotonic() - alone_since > self.patience:
+                raise ClusterLost(f"no workers for {self.patience:.0f} s")
+            if not told and monotonic() - alone_since > min(5.0, self.patience / 2):
+                told = True
+                self.say("no workers; waiting for them")
+
+    def _gather(self, futures: Sequence[Any]) -> dict[Any, Any]:
+        """Fetch results; None where one was lost with its worker meanwhile."""
+        if not futures:
+            return {}
+        wanted = {future.key: future for future in futures}
+        found: dict[Any, Any] = self.client.sync(
+            lambda: self.client.gather(wanted, errors="skip", asynchronous=True), callback_timeout=GATHER_SECONDS
+        )
+        return found
 
 
 @contextmanager
-def _own_cluster() -> Iterator[Any]:
-    from distributed import Client, LocalCluster
+def _losses() -> Iterator[None]:
+    """Turn all that a client may say when its scheduler is gone into one thing."""
+    from distributed.client import ClosedClientError
 
-    with _no_interrupts_for_children():
-        # Failures of tasks come back with their futures; what workers log of an ending cluster is of no use.
-        try:
-            cluster = LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
-        except RuntimeError as error:
-            raise StudyError(f"scheduler: worker processes do not start ({error}); {GUARD}") from error
-    with cluster, Client(cluster) as client:
-        yield client
-
-
-@contextmanager
-def _no_interrupts_for_children() -> Iterator[None]:
-    """Let processes that start here ignore Ctrl-C: it is for the driver, which then ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    except (OSError, TimeoutError, CancelledError, ClosedClientError, RuntimeError) as error:
+        raise ClusterLost(f"the scheduler was lost ({_words(error)})") from error
 
 
-@contextmanager
-def _connect(address: str) -> Iterator[Any]:
-    from distributed import Client
+def _error_of(future: Any) -> BaseException:
+    """Return why a chunk was not simulated, if that was no fault of the study's.
 
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise StudyError(f"scheduler: no Dask scheduler answers at {address}: {error}; is it running?") from error
-    with client:
-        yield client
+    Raises
+    ------
+    ClusterLost
+        If it was the cluster.
+    BiasvarError
+        What the task says on purpose.
+    RunError
+        If workers cannot run tasks at all.
+    """
+    error: BaseException = future.exception() if future.status == "error" else CancelledError(future.status)
+    kind = type(error).__name__
+    if isinstance(error, CancelledError) or kind in ("NoWorkerError", "NoValidWorkerError"):
+        raise ClusterLost(f"the scheduler was lost ({_words(error)})")
+    if kind == "KilledWorker" or isinstance(error, FAULTS):
+        return error
+    if isinstance(error, BiasvarError):
+        raise error
+    raise RunError(f"workers cannot simulate: {_words(error)}; have they the same versions of all packages?") from error
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -2,24 +2,24 @@
 
 import hashlib
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import MemoryStore
 
 from biasvar.errors import StoreError, StudyChangedError
-from biasvar.execution.records import UNREADABLE, Records, write_coordinates, writing
+from biasvar.execution.location import Location, Place, reading, writing
+from biasvar.execution.records import UNREADABLE, Records, open_group, write_coordinates
 from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
 
-SCHEMA = 1
+SCHEMA = 2
 SOFTWARE = "biasvar"
+AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
 
 
 class Store:
@@ -27,15 +27,15 @@ class Store:
 
     Parameters
     ----------
-    path : path-like
-        A directory on a local file system.
+    place : path-like, str or Location
+        A directory on a local file system, ``s3://bucket/key`` or ``memory://name``.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path).absolute()  # a run may change its working directory
+    def __init__(self, place: Place) -> None:
+        self.location = Location.of(place)
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r})"
+        return f"Store({str(self.location)!r})"
 
     # The study it holds
 
@@ -47,7 +47,7 @@ class Store:
         StoreError
             If the path is taken by anything but a store of ours.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.location.exists():
             return False
         self.attributes()
         return True
@@ -62,14 +62,16 @@ class Store:
         StoreError
             If the path holds no store of ours, or one of another schema.
         """
-        if not self.path.exists():
-            raise StoreError(f"store {self.path}: does not exist; make it with: biasvar run STUDY --store {self.path}")
+        if not self.location.exists():
+            raise StoreError(
+                f"store {self.location}: does not exist; make it with: biasvar run STUDY --store {self.location}"
+            )
         found = self._attributes_of("") or self._attributes_of("blocks")
         if found is None:
-            raise StoreError(f"store {self.path}: is not a biasvar store; choose another path")
+            raise StoreError(f"store {self.location}: is not a biasvar store; choose another path")
         if found["schema"] != SCHEMA:
             raise StoreError(
-                f"store {self.path}: has schema {found['schema']}, this version of biasvar reads {SCHEMA}; "
+                f"store {self.location}: has schema {found['schema']}, this version of biasvar reads {SCHEMA}; "
                 "use the version named in its attributes"
             )
         return found
@@ -79,12 +81,10 @@ class Store:
 
         Whatever metadata above the groups was lost is written anew.
         """
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._write_group("", _root_attributes(study, complete=False))
-            self._write_group("blocks", _root_attributes(study, complete=False))
-            for problem in {group.problem for group in study.groups()}:
-                self._write_group(f"blocks/{problem}", {})
+        self._write_group("", _root_attributes(study, complete=False))
+        self._write_group("blocks", _root_attributes(study, complete=False))
+        for problem in {group.problem for group in study.groups()}:
+            self._write_group(f"blocks/{problem}", {})
 
     def check(self, study: Study[Any]) -> None:
         """Refuse a study that the store cannot be extended to.
@@ -104,8 +104,8 @@ class Store:
             errors.append(changed)
         if errors:
             raise StudyChangedError(
-                f"store {self.path}: holds a different study ({'; '.join(errors)}); choose another store, or state the "
-                "study as it was"
+                f"store {self.location}: holds a different study ({'; '.join(errors)}); choose another store, or state "
+                "the study as it was"
             )
 
     # Its groups
@@ -118,29 +118,27 @@ class Store:
         StoreError
             If the disk does not answer.
         """
-        found = {}
-        for metadata in sorted(self.path.glob("blocks/*/*/zarr.json")):
-            try:
-                group = Group.from_json(json.loads(metadata.read_text())["attributes"])
-                found[group] = Records(self.path, group, "r+")
-            except UNREADABLE:
-                continue
-            except OSError as error:
-                raise StoreError(f"store {self.path}: cannot be read: {error}; nothing was changed") from error
-        return found
+        names = self.location.children
+        paths = [f"blocks/{problem}/{name}" for problem in names("blocks") for name in names(f"blocks/{problem}")]
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            return {records.group: records for records in pool.map(self._open_records, paths) if records is not None}
+
+    def _open_records(self, path: str) -> Records | None:
+        try:
+            return Records(self.location, Group.from_json((self._metadata(path) or {})["attributes"]), "r+")
+        except UNREADABLE:
+            return None
 
     def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
         """Create a group's arrays."""
-        with writing(self.path):
-            return Records.create(self.path, group, blocks, chunk, statistic)
+        return Records.create(self.location, group, blocks, chunk, statistic)
 
     def heal(self, group: Group, statistic: Mapping[str, Any]) -> None:
         """Write a stored group's coordinates anew if they cannot be read."""
         if self._coordinates_are_sound(group):
             return
-        with writing(self.path):
-            base = zarr.open_group(self.path / "blocks" / group.path, mode="r+", use_consolidated=False)
-            write_coordinates(base, group, statistic)
+        with writing(self.location):
+            write_coordinates(open_group(self.location, f"blocks/{group.path}", "r+"), group, statistic)
 
     def metadata_problems(self) -> list[str]:
         """Say which metadata above and beside the groups' records is missing or damaged."""
@@ -154,30 +152,29 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what a killed writer left half written; only for the holder of the lock."""
-        for orphan in self.path.rglob("*.partial"):
-            if orphan.is_file():
-                orphan.unlink(missing_ok=True)
+        self.location.sweep()
 
     # The summary
 
     def write_summary(self, study: Study[Any], summary: Summary) -> Summary:
-        """Replace the labelled summary at the root; return it with the root's attributes."""
+        """Replace the labelled summary at the root; return it with the root's attributes.
+
+        The root's metadata, which says that it is complete, is written last.
+        """
         nodes = nodes_of(summary)
-        with writing(self.path):
+        about = {"summary_digest": summary_digest(summary), "nodes": list(nodes)}
+        files = _encoded(nodes)
+        del files["zarr.json"]
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
             # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
-            for child in self.path.iterdir():
-                if child.is_dir() and child.name != "blocks":
-                    shutil.rmtree(child)
-            # With the attributes, for xarray replaces the root's: killed before the next line, it is still our store.
-            unfinished = nodes[""].assign_attrs(_root_attributes(study, complete=False))
-            for path, node in (nodes | {"": unfinished}).items():
-                node.to_zarr(self.path, group=path or None, mode="a", consolidated=False, zarr_format=3)
-            about = {"summary_digest": summary_digest(summary), "nodes": list(nodes)}
-            self._write_group("", _root_attributes(study, complete=True) | about)
-            with warnings.catch_warnings():
-                # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
-                warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-                zarr.consolidate_metadata(self.path)
+            old = [child for child in self.location.children() if child not in ("blocks", "zarr.json")]
+            list(pool.map(self.location.delete_tree, old))
+            list(pool.map(self.location.write, files.keys(), files.values()))
+        self._write_group("", _root_attributes(study, complete=True) | about)
+        with warnings.catch_warnings(), writing(self.location):
+            # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(self.location.zarr, zarr_format=3)
         return summary_of(nodes | {"": nodes[""].assign_attrs(self.attributes())})
 
     def summary(self) -> Summary:
@@ -191,18 +188,21 @@ class Store:
         attributes = self.attributes()
         if not attributes["complete"]:
             raise StoreError(
-                f"store {self.path}: its run has not finished; finish it with the command that began it, or see: "
-                f"biasvar status {self.path}"
+                f"store {self.location}: its run has not finished; finish it with the command that began it, or see: "
+                f"biasvar status {self.location}"
             )
         try:
-            return summary_of({path: self._node(path) for path in attributes["nodes"]})
+            with reading(self.location):
+                return summary_of({path: self._node(path) for path in attributes["nodes"]})
+        except StoreError:
+            raise
         except Exception as error:  # whatever is made of metadata that is not its own
             raise StoreError(
-                f"store {self.path}: its summary cannot be read ({type(error).__name__}); run the study again"
+                f"store {self.location}: its summary cannot be read ({type(error).__name__}); run the study again"
             ) from error
 
     def _node(self, path: str) -> xr.Dataset:
-        node = xr.open_zarr(self.path, group=path or None, consolidated=False, chunks=None)
+        node = xr.open_zarr(self.location.zarr, group=path or None, consolidated=False, chunks=None, zarr_format=3)
         # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
         labels = {name: node[name].astype(object) for name in node.coords if node[name].dtype.kind == "T"}
         labelled: xr.Dataset = node.assign_coords(labels)
@@ -212,8 +212,8 @@ class Store:
 
     def _metadata(self, node: str) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / node / "zarr.json").read_text())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            found = json.loads(self.location.read(_metadata_key(node)) or b"null")
+        except ValueError:
             return None
         return found if isinstance(found, dict) and found.get("node_type") == "group" else None
 
@@ -223,19 +223,30 @@ class Store:
 
     def _write_group(self, node: str, attributes: Mapping[str, Any]) -> None:
         """Write a group's metadata: one file, at once, and without consolidated metadata, which may not hold longer."""
-        folder = self.path / node
-        folder.mkdir(exist_ok=True)
         text = json.dumps({"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
-        temporary = folder / f"zarr.json.{os.getpid()}.partial"
-        temporary.write_text(text)
-        temporary.replace(folder / "zarr.json")
+        self.location.write(_metadata_key(node), text.encode())
 
     def _coordinates_are_sound(self, group: Group) -> bool:
         try:
-            base = zarr.open_group(self.path / "blocks" / group.path, mode="r", use_consolidated=False)
-            return all(len(np.asarray(base[name][:])) for name in ("cell", "moment", "place"))  # type: ignore[index]
+            with reading(self.location):
+                base = open_group(self.location, f"blocks/{group.path}", "r")
+                return all(len(np.asarray(base[name][:])) for name in ("cell", "moment", "place"))  # type: ignore[index]
+        except StoreError:
+            raise
         except Exception:  # whatever a codec makes of bytes that are not its own
             return False
+
+
+def _metadata_key(node: str) -> str:
+    return f"{node}/zarr.json".lstrip("/")
+
+
+def _encoded(nodes: Mapping[str, xr.Dataset]) -> dict[str, bytes]:
+    """Return the files of a summary in Zarr."""
+    draft: dict[str, Any] = {}
+    for path, node in nodes.items():
+        node.to_zarr(MemoryStore(draft), group=path or None, mode="a", consolidated=False, zarr_format=3)
+    return {key: value.to_bytes() for key, value in draft.items()}
 
 
 def summary_digest(summary: Summary) -> str:

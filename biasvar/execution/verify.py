@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from os import PathLike
 
 from biasvar.errors import DamagedChunkError
-from biasvar.execution.lock import holder
+from biasvar.execution.location import Place
+from biasvar.execution.lock import holder, in_words
 from biasvar.execution.records import Records, checksums
 from biasvar.execution.store import Store, summary_digest
+from biasvar.studies.base import Group
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,12 +44,12 @@ class Verification:
         )
 
 
-def verify(store: str | PathLike[str]) -> Verification:
+def verify(store: Place) -> Verification:
     """Read a whole store and check every chunk against its checksums, and the summary against its digest.
 
     Parameters
     ----------
-    store : path-like
+    store : path-like or str
         A store made by :func:`~biasvar.run`.
 
     Returns
@@ -79,14 +80,14 @@ def verify(store: str | PathLike[str]) -> Verification:
     return Verification(sum(records.chunks for records in groups.values()), tuple(problems))
 
 
-def digest(store: str | PathLike[str]) -> str:
+def digest(store: Place) -> str:
     """Return the SHA-256 of a finished study's results: all records in order, and the summary.
 
     Equal digests mean equal bits, wherever and however the study was run.
 
     Parameters
     ----------
-    store : path-like
+    store : path-like or str
         A store made by :func:`~biasvar.run`.
 
     Raises
@@ -129,17 +130,45 @@ def _summary_is_sound(store: Store, expected: str) -> bool:
         return False
 
 
+def failures(store: Place) -> dict[Group, str]:
+    """Return the first traceback of each group in which a user's function failed."""
+    found = {}
+    for group, records in Store(store).groups().items():
+        traces = (trace for chunk in records.failed() for trace in records.tracebacks(chunk) if trace)
+        if trace := next(traces, ""):
+            found[group] = trace
+    return found
+
+
 @dataclass(frozen=True, repr=False)
 class Status:
-    """How far the run in a store is, read from the store alone."""
+    """How far the run in a store is, read from the store alone.
+
+    Parameters
+    ----------
+    name : str
+        The study.
+    complete : bool
+        True if all is there, and summarised.
+    chunks, done, failed : int
+        Chunks that there will be, that are stored, and those of them in which something failed.
+    running : str
+        Who runs it; empty if no one does.
+    rate, seconds_left, worst_error : float or None
+        Chunks a second, seconds to go and the worst standard error of a cell's headline number, as last told.
+    """
 
     name: str
     complete: bool
     chunks: int
     done: int
-    running: str
+    failed: int = 0
+    running: str = ""
+    rate: float | None = None
+    seconds_left: float | None = None
+    worst_error: float | None = None
 
-    def to_json(self) -> dict[str, str | int | bool]:
+    def to_json(self) -> dict[str, str | int | float | bool | None]:
         """Return the status as JSON."""
         return asdict(self)
 
@@ -147,17 +176,24 @@ class Status:
         return str(self)
 
     def __str__(self) -> str:
-        state = "complete" if self.complete else "not finished"
+        parts = [
+            "complete" if self.complete else "not finished",
+            f"{self.done} of {self.chunks} chunks",
+            f"failures in {self.failed}" if self.failed else "",
+            "" if self.rate is None else f"{self.rate:.3g} chunks a second",
+            "" if self.worst_error is None else f"worst standard error {self.worst_error:.2g}",
+            "" if self.seconds_left is None else f"{self.seconds_left:.0f} s left",
+        ]
         held = f"; {self.running} is running on it" if self.running else ""
-        return f"{self.name}: {state}, {self.done} of {self.chunks} chunks{held}"
+        return f"{self.name}: {', '.join(part for part in parts if part)}{held}"
 
 
-def status(store: str | PathLike[str]) -> Status:
+def status(store: Place) -> Status:
     """Say how far the run in a store is, and who runs it.
 
     Parameters
     ----------
-    store : path-like
+    store : path-like or str
         A store made by :func:`~biasvar.run`.
 
     Raises
@@ -170,5 +206,16 @@ def status(store: str | PathLike[str]) -> Status:
     groups = target.groups().values()
     chunks = sum(records.chunks for records in groups)
     missing = sum(len(records.missing()) for records in groups)
-    name = json.loads(attributes["study"])["name"]
-    return Status(name, attributes["complete"] and not missing, chunks, chunks - missing, holder(target.path) or "")
+    who = holder(target.location)
+    told = who["progress"] if who else {}
+    return Status(
+        name=json.loads(attributes["study"])["name"],
+        complete=attributes["complete"] and not missing,
+        chunks=chunks,
+        done=chunks - missing,
+        failed=sum(len(records.failed()) for records in groups),
+        running=in_words(who),
+        rate=told["done"] / told["seconds"] if told.get("seconds") else None,
+        seconds_left=told.get("seconds_left"),
+        worst_error=told.get("worst_error"),
+    )

@@ -13,6 +13,7 @@ S. Geman, E. Bienenstock, R. Doursat, Neural networks and the bias/variance dile
 L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approximation and estimation error).
 """
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -162,6 +163,7 @@ class Outcome(NamedTuple):
 
     record: NDArray[np.float64]
     failure: str = ""
+    traceback: str = ""
 
 
 def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block) -> list[Outcome]:
@@ -195,7 +197,8 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
             raise  # the machine's fault, not the set's: nothing to remember
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
             kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
-            outcomes |= {i: shared.failed(f"{kind}{error}") for i in indices}
+            trace = "".join(traceback.format_exception(error))
+            outcomes |= {i: shared.failed(f"{kind}{error}", trace) for i in indices}
         else:
             outcomes |= {i: shared.checked(record) for i, record in zip(indices, records, strict=True)}
     return [outcomes[i] for i in range(len(cells))]
@@ -245,8 +248,8 @@ class _Shared:
     def layout(self) -> Record:
         return Record(len(self.problem.f))
 
-    def failed(self, reason: str) -> Outcome:
-        return Outcome(np.full(self.layout.size, np.nan), " ".join(reason.split()) or "failed")
+    def failed(self, reason: str, trace: str = "") -> Outcome:
+        return Outcome(np.full(self.layout.size, np.nan), " ".join(reason.split()) or "failed", trace)
 
     def checked(self, record: NDArray[np.float64]) -> Outcome:
         parts = self.layout.unpack(record)

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.report.numbers import with_error
+from biasvar.studies.base import Summary, nodes_of
 
 COLUMNS = ("bias2", "variance", "irreducible_risk", "expected_risk", "empirical_risk")
 HEADINGS = {
@@ -20,11 +21,27 @@ HEADINGS = {
 }
 
 
-def results(summary: xr.Dataset | xr.DataTree) -> str:
+def results(summary: Summary) -> str:
     """Lay out what a study found: risks and errors, or the best configuration of each optimizer."""
     if isinstance(summary, xr.DataTree):
         return optimizer_table(summary)
     return f"{risk_table(summary)}\n{counts(summary)}"
+
+
+def failures(summary: Summary) -> str:
+    """Say in one line how many cells failed and why the first one did; nothing if none did."""
+    cells = failed = 0
+    first = ""
+    for path, node in nodes_of(summary).items():
+        if "status" not in node:
+            continue
+        wrong = np.argwhere(node.status.values == "failed")
+        cells, failed = cells + node.status.size, failed + len(wrong)
+        if len(wrong) and not first:
+            cell = node.isel(dict(zip(node.status.dims, wrong[0], strict=True)))
+            labels = [path] * bool(path) + [f"{axis}={cell[axis].item()}" for axis in node.status.dims]
+            first = f"{', '.join(labels)}: {cell.status_reason.item()}"
+    return f"{failed} of {cells} cells failed, the first at {first}" if failed else ""
 
 
 def optimizer_table(tree: xr.DataTree) -> str:

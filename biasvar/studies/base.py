@@ -79,6 +79,7 @@ class BlockRecords(NamedTuple):
 
     records: NDArray[np.float64]  # (cells, statistics)
     failures: tuple[str, ...]
+    traceback: str = ""  # of the first failure that was an exception
 
 
 class Chunk(NamedTuple):

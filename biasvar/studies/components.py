@@ -7,7 +7,9 @@ A component is written ``{Name: {field: value}}``, or just ``Name`` where the de
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import logging
 import re
 import sys
 import types
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
 from biasvar.optimization import losses, objectives, optimizers, schedules
+
+_log = logging.getLogger("biasvar")
 
 
 def _by_name(*classes: type) -> dict[str, Any]:
@@ -80,6 +84,8 @@ class Imported:
     def _object(self) -> Any:
         module_name, _, name = self.reference.partition(":")
         try:
+            found = importlib.util.find_spec(module_name.partition(".")[0])  # which runs nothing yet
+            _log.info("importing %s from %s", self.reference, found.origin if found else "nowhere")
             value: Any = importlib.import_module(module_name)
             for part in name.split("."):
                 value = getattr(value, part)

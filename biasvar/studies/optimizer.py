@@ -1,5 +1,6 @@
 """Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
 
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -344,7 +345,7 @@ class OptimizerStudy(StudyModel):
         objective, optimizer = labels_of(group)
         chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
-        records, failures = np.full((len(chosen), way.statistics), np.nan), [""] * len(chosen)
+        records, failures, trace = np.full((len(chosen), way.statistics), np.nan), [""] * len(chosen), ""
         by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
         for size, indices in groupby(by_size, key=lambda i: chosen[i].batch_size):
             some = list(indices)
@@ -354,9 +355,10 @@ class OptimizerStudy(StudyModel):
             except (MissingDependencyError, MemoryError, OSError):
                 raise  # the machine's fault: nothing to remember
             except Exception as error:  # a user's objective or rule may raise anything: these fail, and others go on
+                trace = trace or "".join(traceback.format_exception(error))
                 for i in some:
                     failures[i] = " ".join(f"{type(error).__name__}: {error}".split())
-        return BlockRecords(records, tuple(failures))
+        return BlockRecords(records, tuple(failures), trace)
 
     def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:
         if size == FULL:

@@ -310,14 +310,14 @@ class RiskStudy(StudyModel):
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
         outcomes = iter(decomposition.simulate_block(self.problem, fitted, n_train, draws) if fitted else [])
         records = np.full((len(cells), group.statistics), np.nan)
-        failures = []
+        failures, trace = [], ""
         for row, reason in zip(records, reasons, strict=True):
             if reason is None:
                 outcome = next(outcomes)
                 row[:] = outcome.record
-                reason = outcome.failure
+                reason, trace = outcome.failure, trace or outcome.traceback
             failures.append(reason)
-        return BlockRecords(records, tuple(failures))
+        return BlockRecords(records, tuple(failures), trace)
 
     def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and its place within that name."""

@@ -1,0 +1,305 @@
+"""Ways to a Dask scheduler, each of which can be walked again when the scheduler is lost."""
+
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import dask
+
+from biasvar.errors import MissingDependencyError, SchedulerError, StudyError
+from biasvar.execution.settings import count, seconds
+
+GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
+#: What a Client may raise that is refused or finds no one: a bad certificate is an OSError, none at all a TypeError.
+_UNANSWERED = (OSError, TimeoutError, ValueError, TypeError, RuntimeError)
+POLL_SECONDS = 0.2
+
+
+class Way(Protocol):
+    """How to come to a scheduler."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers."""
+
+    def client(self) -> AbstractContextManager[Any]:
+        """Connect, for a while; a SchedulerError tells that no one answers."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A scheduler that is there already, by its address."""
+
+    address: str
+    security: Any = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers."""
+        return seconds("no-workers-timeout")
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Connect, for a while."""
+        with _connect(self.address, self.security) as client:
+            yield client
+
+
+@dataclass(frozen=True)
+class SchedulerFile:
+    """A scheduler that is there already, or soon, by the file that it writes its address to."""
+
+    path: Path
+    security: Any = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers."""
+        return seconds("no-workers-timeout")
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Connect, for a while."""
+        with _connect(self._address(), self.security) as client:
+            yield client
+
+    def _address(self) -> str:
+        deadline = time.monotonic() + seconds("connect-timeout")
+        while True:
+            try:
+                return str(json.loads(self.path.read_text())["address"])
+            except (OSError, ValueError, KeyError, TypeError) as error:  # not there yet, or half written
+                if time.monotonic() > deadline:
+                    raise SchedulerError(
+                        f"scheduler file {self.path}: no address in it ({type(error).__name__}); "
+                        f"start one with: dask scheduler --scheduler-file {self.path}"
+                    ) from error
+            time.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Worker processes of our own on this machine, one thread each."""
+
+    workers: int | None = None
+    memory_limit: str = "auto"
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers."""
+        return seconds("no-workers-timeout")
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Start the workers, for a while."""
+        from distributed import Client, LocalCluster
+
+        with _no_interrupts_for_children():
+            try:
+                cluster = LocalCluster(
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    memory_limit=self.memory_limit,
+                    dashboard_address="127.0.0.1:0",
+                    # Failures of tasks come back with their futures; what else workers log is of no use.
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:
+                raise StudyError(f"scheduler: worker processes do not start ({error}); {GUARD}") from error
+            except ValueError as error:
+                raise StudyError(f"workers: {error}") from error
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Workers that are SLURM jobs, by dask-jobqueue; what is not given comes from Dask's ``jobqueue.slurm`` settings.
+
+    Jobs that are lost are asked for anew. They are not requeued by SLURM as well, for then both would come.
+    """
+
+    jobs: int | None = None
+    queue: str | None = None
+    walltime: str | None = None
+    memory: str | None = None
+    interface: str | None = None
+    security: Any = None
+    needs: dict[str, Any] = field(default_factory=lambda: {"cores": 1, "processes": 1, "memory": "2GiB"})
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers: its jobs may be queued for hours."""
+        return seconds("queue-timeout")
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Submit the jobs, for a while."""
+        try:
+            from dask_jobqueue.slurm import SLURMCluster
+        except ImportError as error:
+            raise MissingDependencyError("dask-jobqueue", "cluster") from error
+        from distributed import Client
+
+        # A preempted job takes the blame for all chunks that were its own: a few such must not end them.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 20}), self._cluster(SLURMCluster) as cluster:
+            jobs = self.jobs or count("jobs")
+            cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="2s")
+            with Client(cluster, set_as_default=False) as client:
+                yield client
+
+    def _cluster(self, kind: Any) -> Any:
+        configured = dask.config.get("jobqueue.slurm", {})
+        given = {"queue": self.queue, "walltime": self.walltime, "memory": self.memory, "interface": self.interface}
+        options = {name: value for name, value in given.items() if value is not None}
+        options |= {name: value for name, value in self.needs.items() if not (options | configured).get(name)}
+        # Without an interface Dask would listen on all; what jobs on other nodes can reach is this host's own address.
+        where = {} if options.get("interface") or configured.get("interface") else {"host": _own_address()}
+        extra = [*(configured.get("worker-extra-args") or []), "--preload", "biasvar.execution.worker"]
+        try:
+            return kind(
+                nanny=False,
+                worker_extra_args=extra,
+                job_extra_directives=[*(configured.get("job-extra-directives") or []), "--no-requeue"],
+                scheduler_options={"dashboard_address": "127.0.0.1:0"} | where,
+                security=self.security,
+                protocol="tls://" if self.security else None,
+                silence_logs="error",
+                **options,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
+
+
+class Borrowed:
+    """A user's own Client, and once that has lost its scheduler, a new one to the same address."""
+
+    def __init__(self, client: Any) -> None:
+        self._own, self._address, self._security = client, client.scheduler.address, client.security
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits while there are no workers."""
+        return seconds("no-workers-timeout")
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Take the user's Client the first time, and connect anew from then on."""
+        if self._own is not None:
+            own, self._own = self._own, None
+            yield own
+            return
+        with _connect(self._address, self._security) as client:
+            yield client
+
+
+def security(ca_file: Path | None, cert: Path | None, key: Path | None) -> Any:
+    """Return what a TLS connection needs; None if no file is given.
+
+    Raises
+    ------
+    StudyError
+        If a file is missing, or cannot be read.
+    """
+    files = {"--tls-ca-file": ca_file, "--tls-cert": cert, "--tls-key": key}
+    if not any(files.values()):
+        return None
+    for option, file in files.items():
+        if file is None:
+            raise StudyError(f"{option}: is missing; TLS needs all of {', '.join(files)}")
+        if not os.access(file, os.R_OK):
+            raise StudyError(f"{option}: {file} cannot be read")
+    from distributed import Security
+
+    return Security(
+        tls_ca_file=str(ca_file),
+        tls_client_cert=str(cert),
+        tls_client_key=str(key),
+        tls_scheduler_cert=str(cert),
+        tls_scheduler_key=str(key),
+        tls_worker_cert=str(cert),
+        tls_worker_key=str(key),
+        require_encryption=True,
+    )
+
+
+@contextmanager
+def _connect(address: str, security: Any) -> Iterator[Any]:
+    from distributed import Client
+
+    _check_certificate(address, security)
+    timeout = seconds("connect-timeout")
+    try:
+        # A Client that fails may hang its process when it is collected; a socket does not.
+        _knock(address, timeout)
+        client = Client(address, timeout=timeout, security=security, set_as_default=False)
+    except _UNANSWERED as error:
+        gc.collect()  # for the same reason: let it be now, and not while the next one starts
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise SchedulerError(f"no Dask scheduler answers at {address}: {what}; is it running?") from error
+    with _quiet_log():
+        try:
+            yield client
+        finally:
+            client.close(timeout=timeout)
+
+
+def _check_certificate(address: str, security: Any) -> None:
+    """Refuse TLS without a certificate here: a Client would, too, but hang when it is collected."""
+    from distributed import Security
+
+    if not address.startswith("tls://"):
+        return
+    if (security or Security()).get_connection_args("client")["ssl_context"] is None:
+        raise SchedulerError(
+            f"scheduler {address}: TLS needs a certificate; give --tls-ca-file, --tls-cert and --tls-key, or set "
+            "distributed.comm.tls in Dask's configuration"
+        )
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Keep the client from logging a traceback when its scheduler is lost: the run tells that in a line."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _knock(address: str, timeout: float) -> None:
+    parts = urlsplit(address)
+    if parts.scheme in ("tcp", "tls") and parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=timeout).close()
+
+
+def _own_address() -> str:
+    from distributed.utils import get_ip
+
+    return str(get_ip())
+
+
+@contextmanager
+def _no_interrupts_for_children() -> Iterator[None]:
+    """Let processes that start here ignore Ctrl-C: it is for the driver, which then ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
