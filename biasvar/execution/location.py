@@ -285,7 +285,12 @@ def _refused(location: Location, what: str, error: Exception, kept: str) -> Stor
 _EXPLANATIONS = (  # what an error of obstore contains, what that means, what to do, whether it may pass by itself
     (r"NoSuchBucket", "there is no such bucket", "make it, or name another", False),
     (r"BadScheme", "its endpoint is not https", "set AWS_ALLOW_HTTP=true if that is meant", False),
-    (r"Missing (Secret)?AccessKey|//169\.254\.", "no credentials", "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", False),
+    (
+        r"Missing (Secret)?AccessKey|//169\.254\.",
+        "no credentials",
+        "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        False,
+    ),
     (r"kind: Timeout|TimedOut", "no answer from {endpoint}", "see to AWS_ENDPOINT_URL and the network", True),
     (r"dns error", "no address for {endpoint}", "see to AWS_ENDPOINT_URL and the network", True),
     (r"ConnectionRefused", "{endpoint} refuses the connection", "see to AWS_ENDPOINT_URL and the network", True),

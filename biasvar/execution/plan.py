@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from biasvar.execution import settings
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Group, Study
 
 TRIAL_SECONDS = 0.02
-TASK_SECONDS = 1.0  # so that Dask's millisecond a task is nothing
-MIN_TASK_SECONDS = 0.5  # nor the tens of milliseconds that Zarr takes
+MIN_TASK_SECONDS = 0.5  # so that the millisecond that Dask takes for a task, and the ten that Zarr takes, are little
 TASKS_WANTED = 32  # so that a few workers all have something to do
 CHUNK_BYTES = 1 << 24
 
@@ -116,7 +116,7 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
     blocks = study.planned_blocks() if blocks is None else blocks
     costs = [seconds_a_block(study, group) for group in groups]
     total = sum(cost * blocks[group.problem] for cost, group in zip(costs, groups, strict=True))
-    seconds = min(max(total / TASKS_WANTED, MIN_TASK_SECONDS), TASK_SECONDS)
+    seconds = min(max(total / TASKS_WANTED, MIN_TASK_SECONDS), settings.seconds("task-seconds"))
     plans = [
         GroupPlan(group, blocks[group.problem], _chunk(group, cost, seconds, blocks[group.problem]), cost)
         for cost, group in zip(costs, groups, strict=True)

@@ -1,0 +1,183 @@
+"""What a cluster adds to simulation: more workers, many chunks, large stores.
+
+    pip install -e '.[cluster]'
+    python benchmarks/scaling.py                      # all parts, about ten minutes on two cores
+    python benchmarks/scaling.py chunks --chunks 100000
+
+``workers``  the medium study on one worker process and on two, in turn: wall time, their ratio, and the share of the
+             workers' time that is not simulation, by Dask's own meters.
+``chunks``   a study of so many tiny chunks through a scheduler in a process of its own: milliseconds a chunk, and the
+             memory of scheduler and driver, which is not to grow with their number.
+``resume``   the store that this leaves: seconds until ``status``, and until a run knows that nothing is left to do.
+
+Machines are shared: quote ratios, and medians of ``--rounds``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[variable] = "1"  # before numpy is imported
+
+import psutil
+from distributed import Client, LocalCluster
+
+import biasvar as bv
+from biasvar.execution.records import Records
+from biasvar.execution.store import Store
+from biasvar.execution.verify import status
+
+PARTS = ("workers", "chunks", "resume")
+
+
+def simulated(scheduler):
+    """Return the seconds that tasks spent simulating, in all; runs on the scheduler."""
+    metrics = [span.cumulative_worker_metrics for span in scheduler.extensions["spans"].spans.values()]
+    return sum(seconds for found in metrics for key, seconds in found.items() if key[-2:] == ("simulate", "seconds"))
+
+
+def on_workers(count, folder):
+    """Run the medium study on so many workers; return wall seconds and the seconds of simulation."""
+    with (
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(warm_up)
+        start = time.perf_counter()
+        bv.run(bv.load("learning-curves"), folder / f"{count}-{start}.zarr", scheduler=client, progress=quiet)
+        wall = time.perf_counter() - start
+        time.sleep(2)  # for the last heartbeat with its meters
+        return wall, simulated(cluster.scheduler)
+
+
+def warm_up():
+    """Load what a worker loads once in its life."""
+    bv.plan(bv.load("learning-curves", ["n_train=[10]", "replicates=16384"]))
+
+
+def quiet(_):
+    pass
+
+
+def workers(rounds, folder):
+    print("workers: learning-curves, wall seconds on one and two workers, their ratio, share that is not simulation")
+    ratios, shares = [], []
+    for _ in range(rounds):
+        (one, busy_one), (two, busy_two) = on_workers(1, folder), on_workers(2, folder)
+        ratios.append(one / two)
+        shares.append(1 - busy_two / (2 * two))
+        print(
+            f"  {one:6.1f} s  {two:6.1f} s  {ratios[-1]:.2f} x  {1 - busy_one / one:.1%} and {shares[-1]:.1%}",
+            flush=True,
+        )
+    print(f"  median: {median(ratios):.2f} x, {median(shares):.1%} of two workers' time is not simulation")
+
+
+def tiny(chunks):
+    return bv.RiskStudy(
+        name="tiny",
+        target=bv.Sine(),
+        inputs=bv.Uniform(-1, 1),
+        hypotheses={"H0": bv.Polynomial(0)},
+        n_train=[2],
+        replicates=16 * chunks,
+        block_size=16,
+    )
+
+
+DRIVER = """
+import json, resource, sys, time
+sys.path.insert(0, {folder!r})
+import biasvar as bv
+from scaling import tiny, quiet
+start = time.perf_counter()
+bv.run(tiny({chunks}), {store!r}, scheduler={address!r}, blocks_per_chunk=1, progress=quiet)
+print(json.dumps([time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+def many(chunks, folder):
+    """Run a study of tiny chunks; return its store, seconds, and MB of the driver and of the scheduler, at most."""
+    file, store = folder / f"{chunks}.json", folder / f"{chunks}.zarr"
+    common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
+    logs = subprocess.DEVNULL
+    start = [sys.executable, "-m", "dask"]
+    scheduler = subprocess.Popen([*start, "scheduler", "--port", "0", *common], stdout=logs, stderr=logs)
+    alone = ["--no-nanny", "--nthreads", "1", "--preload", "biasvar.execution.worker"]
+    crew = [subprocess.Popen([*start, "worker", *alone, *common], stdout=logs, stderr=logs) for _ in range(2)]
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        code = DRIVER.format(folder=str(Path(__file__).parent), chunks=chunks, store=str(store), address=address)
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as driver:
+            most = 0.0
+            while driver.poll() is None:
+                most = max(most, psutil.Process(scheduler.pid).memory_info().rss / 2**20)
+                time.sleep(0.2)
+            seconds, megabytes = json.loads(driver.stdout.read())
+    finally:
+        for process in (*crew, scheduler):
+            process.terminate()
+            process.wait()
+    return store, seconds, megabytes, most
+
+
+def chunks_and_resume(parts, largest, folder):
+    print("chunks: of 16 training sets each, scheduler and two workers in processes of their own")
+    counts = sorted({max(1000, largest // 10), largest})
+    for count in counts:
+        store, seconds, driver, scheduler = many(count, folder)
+        print(
+            f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms a chunk; "
+            f"driver {driver:.0f} MB, scheduler {scheduler:.0f} MB",
+            flush=True,
+        )
+        if "resume" in parts:
+            resume(count, store)
+
+
+def resume(count, store):
+    timings = {
+        "status": lambda: status(store),
+        "missing chunks": lambda: missing(store),
+        "summary": lambda: again(count, store),
+    }
+    for name, function in timings.items():
+        start = time.perf_counter()
+        function()
+        print(f"          {name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def missing(store) -> list[list[int]]:
+    return [records.missing() for records in Store(store).groups().values() if isinstance(records, Records)]
+
+
+def again(count, store):
+    """Run it again: scan, read and check every record, and summarise."""
+    bv.run(tiny(count), store, scheduler="synchronous", blocks_per_chunk=1, progress=quiet)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; all of them unless given")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chunks", type=int, default=20_000)
+    options = parser.parse_args()
+    parts = options.parts or PARTS
+    with tempfile.TemporaryDirectory(prefix="biasvar-scaling-") as folder:
+        if "workers" in parts:
+            workers(options.rounds, Path(folder))
+        if "chunks" in parts or "resume" in parts:
+            chunks_and_resume(parts, options.chunks, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

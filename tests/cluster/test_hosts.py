@@ -1,0 +1,33 @@
+"""Runs over separate hosts whose network breaks."""
+
+import time
+
+import pytest
+
+from .pieces import STUDY, biasvar, check, dask_scheduler, dask_worker, for_ever, wait_for_chunks
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+WORKERS = ("w1", "w2", "w3")
+
+
+def test_a_host_that_is_cut_off_is_done_without_and_a_short_cut_costs_nothing(processes, hosts, store, reference):
+    address = f"tcp://{hosts.address('sched')}:8786"
+    options = ("--interface", "eth0", "--port", 8786)
+    scheduler = processes.start("scheduler", hosts.on("sched", dask_scheduler(*options)))
+    for host in WORKERS:
+        scratch = ("--interface", "eth0", "--local-directory", processes.folder / host)
+        processes.start(host, hosts.on(host, for_ever(dask_worker(address, *scratch))))
+    command = biasvar("run", *STUDY, "--store", store, "--scheduler", address)
+    driver = processes.start("driver", hosts.on("client", command))
+    wait_for_chunks(store, 15, driver, 180)
+
+    hosts.cut("w1")
+    hosts.cut("w2")
+    time.sleep(8)
+    hosts.mend("w2")
+    assert driver.exit_code(900) == 0, driver.text
+    check(store, reference)
+    removed = [line for line in scheduler.text.splitlines() if "Remove worker" in line]
+    assert any(hosts.address("w1") in line for line in removed)
+    assert not any(hosts.address("w2") in line for line in removed)

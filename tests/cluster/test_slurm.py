@@ -1,0 +1,97 @@
+"""Runs on a real SLURM: workers as jobs of their own, and a whole run in one allocation that is preempted."""
+
+import re
+import sys
+
+import pytest
+from conftest import ROOT
+
+from .pieces import SMALL_STUDY, STUDY, biasvar, check, stored_chunks, wait_for, wait_for_chunks
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+SCRIPTS = ROOT / "workflows" / "slurm"
+JOBQUEUE = ("--cluster", "slurm", "--jobs", 2, "--queue", "normal", "--memory", "1GiB", "--interface", "lo")
+
+
+def jobqueue(*study, store):
+    return biasvar("run", *study, "--store", store, *JOBQUEUE, "--walltime", "00:30:00")
+
+
+def worker_jobs(slurm):
+    return slurm("squeue", "-h", "-n", "dask-worker", "-t", "RUNNING", "-o", "%A").split()
+
+
+def submit(processes, slurm, script, store, *options, changes=(), **environment):
+    """Submit a script of the workflows; return the job's number and its log."""
+    log = processes.folder / "job.log"
+    chosen = {"STORE": str(store), "VENV": sys.prefix, "INTERFACE": "lo", **environment, **slurm.environment}
+    command = ["sbatch", "--parsable", f"--output={log}", "--mem-per-cpu=1G", *options, str(SCRIPTS / script), *changes]
+    done = processes.run(command, 60, **chosen)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), log
+
+
+def wait_for_job(slurm, job, log, state, seconds):
+    try:
+        wait_for(lambda: slurm.job(job, "JobState") == state, seconds, f"job {state}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: it is {slurm.job(job, 'JobState')}\n{log.read_text()}") from None
+
+
+def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
+    driver = processes.start("driver", jobqueue(*STUDY, store=store), **slurm.environment)
+    wait_for_chunks(store, 15, driver, 180)
+    wait_for(lambda: len(worker_jobs(slurm)) == 2, 60, "two worker jobs", driver)
+    assert processes.listening() == {"127.0.0.1"}
+    cancelled, kept = worker_jobs(slurm)
+    slurm("scancel", cancelled)
+    wait_for(lambda: cancelled not in worker_jobs(slurm), 60, "end of the job", driver)
+    wait_for(lambda: len(worker_jobs(slurm)) == 2, 90, "another job", driver)
+    assert kept in worker_jobs(slurm)
+    assert driver.exit_code(900) == 0, driver.text
+    check(store, reference)
+    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
+
+
+def test_a_preempted_allocation_is_requeued_and_goes_on(processes, slurm, store, reference):
+    options = ("--nodes=2", "--ntasks-per-node=1")
+    job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, STUDY="learning-curves")
+    wait_for(lambda: stored_chunks(store) >= 15, 180, "chunk 15")
+    assert processes.listening() == {"127.0.0.1"}
+    urgent = slurm("sbatch", "--parsable", "-p", "urgent", "-N1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
+    wait_for(lambda: slurm.job(job, "Restarts") == "1", 60, "preemption")
+    wait_for(lambda: slurm.job(urgent, "JobState") == "COMPLETED", 60, "the urgent job's end")
+    kept = stored_chunks(store)
+    slurm("scontrol", "update", f"jobid={job}", "StartTime=now")  # else SLURM waits two minutes
+    wait_for_job(slurm, job, log, "COMPLETED", 900)
+    check(store, reference)
+
+    first, second = log.read_text().split("whole-run: job ")[1:]
+    assert "start 0" in first
+    assert "PREEMPTION" in first
+    assert "biasvar run ended with exit code 3" in first
+    assert "start 1" in second
+    assert "biasvar run ended with exit code 0" in second
+    assert max(chunks_to_do(second)) <= max(chunks_to_do(first)) - kept + 2
+    assert list(processes.folder.glob(".biasvar-*")) == []
+
+
+def chunks_to_do(text):
+    return [int(number) for number in re.findall(r"of (\d+) chunks", text)]
+
+
+def test_a_driver_that_is_a_job_ends_its_worker_jobs_and_goes_on(processes, slurm, store, small_reference):
+    name, *changes = SMALL_STUDY
+    given = {"STUDY": name, "JOBS": "2", "WALLTIME": "00:30:00", "MEMORY": "1GiB"}
+    job, log = submit(processes, slurm, "jobqueue.sbatch", store, changes=changes, **given)
+    wait_for(lambda: stored_chunks(store) >= 3, 180, "chunk 3")
+    slurm("scancel", "--signal=TERM", "--full", job)
+    wait_for_job(slurm, job, log, "FAILED", 60)
+    assert "biasvar run ended with exit code 3" in log.read_text()
+    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
+
+    job, log = submit(processes, slurm, "jobqueue.sbatch", store, changes=changes, **given)
+    wait_for_job(slurm, job, log, "COMPLETED", 600)
+    check(store, small_reference)
+    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
