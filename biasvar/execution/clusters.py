@@ -163,14 +163,15 @@ class Slurm:
         configured = dask.config.get("jobqueue.slurm", {})
         given = {"queue": self.queue, "walltime": self.walltime, "memory": self.memory, "interface": self.interface}
         options = {name: value for name, value in given.items() if value is not None}
-        options |= {name: value for name, value in self.needs.items() if not (options | configured).get(name)}
+        options |= {name: value for name, value in self.needs.items() if not (configured | options).get(name)}
         # Without an interface Dask would listen on all; what jobs on other nodes can reach is this host's own address.
         where = {} if options.get("interface") or configured.get("interface") else {"host": _own_address()}
-        extra = [*(configured.get("worker-extra-args") or []), "--preload", "biasvar.execution.worker"]
+        # A worker's web server would listen on all, whatever the interface.
+        ours = ["--preload", "biasvar.execution.worker", "--dashboard-address", "127.0.0.1:0"]
         try:
             return kind(
                 nanny=False,
-                worker_extra_args=extra,
+                worker_extra_args=[*(configured.get("worker-extra-args") or []), *ours],
                 job_extra_directives=[*(configured.get("job-extra-directives") or []), "--no-requeue"],
                 scheduler_options={"dashboard_address": "127.0.0.1:0"} | where,
                 security=self.security,

@@ -331,8 +331,8 @@ class _Driver:
         """Give things time to mend, more each time."""
         if idle >= attempts:
             raise RunError(
-                f"store {self.store.location}: {trouble}; gave up after {attempts} attempts in a row without a new "
-                "chunk; what is done is kept, and the same run goes on from there"
+                f"{trouble}; gave up after {attempts} attempts in a row without a new chunk; "
+                f"what is done is kept in {self.store.location}, and the same run goes on from there"
             )
         pause = min(seconds("retry-wait") * 2**idle, LONGEST_WAIT)
         self.voice.say(f"{trouble}; {missing} chunks are left, going on from the store in {pause:.0f} s")

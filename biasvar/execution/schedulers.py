@@ -369,4 +369,5 @@ def _error_of(future: Any) -> BaseException:
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())

@@ -27,14 +27,17 @@ ours() {
 stop() {
     local pid
     for file in "$@"; do
-        pid=$(ours "$file") || continue
-        kill -TERM "$pid"
+        pid=$(ours "$file") && kill -TERM "$pid"
+    done
+    for file in "$@"; do
         for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break
+            ours "$file" >/dev/null || break
             sleep 0.1
         done
-        kill -KILL "$pid" 2>/dev/null
+        pid=$(ours "$file") && kill -KILL "$pid"
     done
 }
 cancel_jobs
-stop "$folder"/run/slurmd.*.pid "$folder/run/slurmctld.pid" "$folder/munge/munged.pid"
+stop "$folder"/run/slurmd.*.pid "$folder/run/slurmctld.pid"
+stop "$folder/munge/munged.pid" # which they need to the end
+exit 0
