@@ -101,7 +101,7 @@ def engine():
         subprocess.run([pieces.SANDBOX / "podman-up.sh"], env=environment, check=True, timeout=900)
         yield Engine(folder)
     finally:
-        subprocess.run([pieces.SANDBOX / "podman-down.sh"], env=environment, check=True, timeout=300)
+        subprocess.run([pieces.SANDBOX / "podman-down.sh"], env=environment, check=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +149,11 @@ def test_a_study_survives_the_death_of_a_worker_and_of_the_scheduler(cluster, pr
     store = folder / Path(STORE).name
     study = cluster.start_study()
     driver = processes.start("study", cluster.command("pod", "logs", "--follow", study))
-    pieces.wait_for_chunks(store, 20, driver, seconds=300)
+    pieces.wait_for_chunks(store, 8, driver, seconds=300)
     kill(cluster, "biasvar-worker-1")
-    done = pieces.wait_for_chunks(store, 50, driver, seconds=300)
+    done = pieces.wait_for_chunks(store, 18, driver, seconds=300)
     kill(cluster, "biasvar-scheduler-1")
-    pieces.wait_for_chunks(store, done + 5, driver, seconds=300)
+    pieces.wait_for_chunks(store, done + 3, driver, seconds=300)
     assert cluster.pod("wait", study, timeout=900) == "0", driver.text
     assert cluster.study("biasvar", "digest", STORE) == reference
     assert "all sound" in cluster.study("biasvar", "verify", STORE)
