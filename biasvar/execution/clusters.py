@@ -176,7 +176,7 @@ class Slurm:
                 scheduler_options={"dashboard_address": "127.0.0.1:0"} | where,
                 security=self.security,
                 protocol="tls://" if self.security else None,
-                silence_logs="error",
+                silence_logs="critical",
                 **options,
             )
         except (OSError, ValueError, RuntimeError) as error:

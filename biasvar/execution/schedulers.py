@@ -37,7 +37,7 @@ CLUSTER_SECONDS = 10.0  # below, starting worker processes costs more than they 
 WINDOW = 4096  # tasks that a scheduler is given at a time, so that it never holds millions
 BATCH = 1024  # tasks in one graph
 POLL_SECONDS = 1.0
-GATHER_SECONDS = 60.0
+GATHER_SECONDS = 30.0
 #: The machine's faults, not the study's: the same chunk may well be simulated later.
 FAULTS = (OSError, MemoryError, StoreUnreachableError)
 Done = Callable[[Group, Any], None]  # told the group and the result of each finished task
@@ -328,9 +328,12 @@ class _Window:
         if not futures:
             return {}
         wanted = {future.key: future for future in futures}
-        found: dict[Any, Any] = self.client.sync(
-            lambda: self.client.gather(wanted, errors="skip", asynchronous=True), callback_timeout=GATHER_SECONDS
-        )
+        try:
+            found: dict[Any, Any] = self.client.sync(
+                lambda: self.client.gather(wanted, errors="skip", asynchronous=True), callback_timeout=GATHER_SECONDS
+            )
+        except TimeoutError as error:  # what is lost with the last workers a client waits for until others come
+            raise ClusterLost(f"the results of {len(wanted)} chunks do not come; their workers are gone") from error
         return found
 
 
