@@ -8,11 +8,12 @@ import signal
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import dask
@@ -24,30 +25,29 @@ GUARD = "in a script, the call of run must stand under: if __name__ == '__main__
 #: What a Client may raise that is refused or finds no one: a bad certificate is an OSError, none at all a TypeError.
 _UNANSWERED = (OSError, TimeoutError, ValueError, TypeError, RuntimeError)
 POLL_SECONDS = 0.2
+#: What a job asks for where neither an option nor Dask's settings say.
+_A_JOB: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2GiB"}
 
 
-class Way(Protocol):
+class Way(ABC):
     """How to come to a scheduler."""
 
     @property
     def patience(self) -> float:
         """Seconds that a run waits while there are no workers."""
+        return seconds("no-workers-timeout")
 
+    @abstractmethod
     def client(self) -> AbstractContextManager[Any]:
         """Connect, for a while; a SchedulerError tells that no one answers."""
 
 
 @dataclass(frozen=True)
-class Address:
+class Address(Way):
     """A scheduler that is there already, by its address."""
 
     address: str
     security: Any = None
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a run waits while there are no workers."""
-        return seconds("no-workers-timeout")
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -57,16 +57,11 @@ class Address:
 
 
 @dataclass(frozen=True)
-class SchedulerFile:
+class SchedulerFile(Way):
     """A scheduler that is there already, or soon, by the file that it writes its address to."""
 
     path: Path
     security: Any = None
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a run waits while there are no workers."""
-        return seconds("no-workers-timeout")
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -89,16 +84,11 @@ class SchedulerFile:
 
 
 @dataclass(frozen=True)
-class LocalWorkers:
+class LocalWorkers(Way):
     """Worker processes of our own on this machine, one thread each."""
 
     workers: int | None = None
     memory_limit: str = "auto"
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a run waits while there are no workers."""
-        return seconds("no-workers-timeout")
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -124,7 +114,7 @@ class LocalWorkers:
 
 
 @dataclass(frozen=True)
-class Slurm:
+class Slurm(Way):
     """Workers that are SLURM jobs, by dask-jobqueue; what is not given comes from Dask's ``jobqueue.slurm`` settings.
 
     Jobs that are lost are asked for anew. They are not requeued by SLURM as well, for then both would come.
@@ -136,7 +126,6 @@ class Slurm:
     memory: str | None = None
     interface: str | None = None
     security: Any = None
-    needs: dict[str, Any] = field(default_factory=lambda: {"cores": 1, "processes": 1, "memory": "2GiB"})
 
     @property
     def patience(self) -> float:
@@ -163,7 +152,7 @@ class Slurm:
         configured = dask.config.get("jobqueue.slurm", {})
         given = {"queue": self.queue, "walltime": self.walltime, "memory": self.memory, "interface": self.interface}
         options = {name: value for name, value in given.items() if value is not None}
-        options |= {name: value for name, value in self.needs.items() if not (configured | options).get(name)}
+        options |= {name: value for name, value in _A_JOB.items() if not (configured | options).get(name)}
         # Without an interface Dask would listen on all; what jobs on other nodes can reach is this host's own address.
         where = {} if options.get("interface") or configured.get("interface") else {"host": _own_address()}
         # A worker's web server would listen on all, whatever the interface.
@@ -183,16 +172,11 @@ class Slurm:
             raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
 
 
-class Borrowed:
+class Borrowed(Way):
     """A user's own Client, and once that has lost its scheduler, a new one to the same address."""
 
     def __init__(self, client: Any) -> None:
         self._own, self._address, self._security = client, client.scheduler.address, client.security
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a run waits while there are no workers."""
-        return seconds("no-workers-timeout")
 
     @contextmanager
     def client(self) -> Iterator[Any]:

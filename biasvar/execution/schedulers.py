@@ -148,11 +148,9 @@ class Workforce:
             # Annotations of a graph are lost when it is optimised; those around its submission are not.
             with span(self._about["study"]), annotate(biasvar=self._about):
                 return _Window(self._client, done, self._where.patience, self._say).compute(batches)
-        except SchedulerError as error:
+        except (SchedulerError, ClusterLost) as error:
+            self._leave()
             raise ClusterLost(str(error)) from error
-        finally:
-            if isinstance(sys.exc_info()[1], ClusterLost):
-                self._leave()
 
     def _connect(self) -> None:
         assert self._where is not None
@@ -176,7 +174,7 @@ def check(scheduler: Any) -> None:
     StudyError
         Naming what would be one.
     """
-    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or hasattr(scheduler, "client"):
+    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or isinstance(scheduler, Way):
         return
     if not (isinstance(scheduler, str) and "://" in scheduler):
         raise StudyError(
@@ -267,13 +265,16 @@ class _Window:
                     self._take()
             while self.waiting:
                 self._take()
-        except ClusterLost:
-            raise
         except BaseException:
-            with suppress(OSError, RuntimeError, CancelledError):
-                self.client.cancel([future for future, _ in self.waiting.values()])
+            self._abandon()
             raise
         return self.setbacks
+
+    def _abandon(self) -> None:
+        """Let the scheduler forget what is left, if it is there: the client may be a user's, and live on."""
+        if self.client.status == "running":
+            with suppress(OSError, RuntimeError, CancelledError):
+                self.client.cancel([future for future, _ in self.waiting.values()])
 
     def _submit(self, tasks: Tasks) -> None:
         from distributed import futures_of
