@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -199,7 +200,10 @@ def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "mine.py").write_text(SLOW)
     arguments = [sys.executable, "-m", "biasvar.cli", "run", "study.yaml", "--scheduler", scheduler]
-    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heeded = partial(signal.signal, how, signal.SIG_DFL)  # whoever runs the tests in the background ignores Ctrl-C
+    process = subprocess.Popen(
+        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
+    )
     store = tmp_path / "slow.zarr"
     deadline = time.monotonic() + 60
     while len(list(store.glob("blocks/*/*/count/c/*"))) < 3 and time.monotonic() < deadline:

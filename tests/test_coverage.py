@@ -38,7 +38,7 @@ class Memory:
         self.parts = {}
         for group in study.groups():
             outcomes = [study.simulate(group, block) for block in range(study.planned_blocks()[group.problem])]
-            records, failures = zip(*outcomes, strict=True)
+            records, failures, _ = zip(*outcomes, strict=True)
             self.parts[group] = Chunk(np.stack(records, axis=1), np.array(failures, dtype=object).T)
 
     def groups(self):

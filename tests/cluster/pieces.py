@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SANDBOX = Path(__file__).parent / "sandbox"
 MARK = "BIASVAR_TEST_PROCESSES"  # in the environment of all that a test starts, and of what that starts
 STUDY = ("learning-curves",)
-SMALL_STUDY = ("learning-curves", "--set", "replicates=8192")
+SMALL_STUDY = ("learning-curves", "--set", "replicates=8192", "--set", "block_size=512")
 
 #: Faults are noticed in seconds where a real cluster has minutes; 11 s is the least that Dask takes for TCP.
 QUICK = {
