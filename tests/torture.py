@@ -23,6 +23,7 @@ STUDY = ["learning-curves", "--set", "replicates=16384"]
 ENVIRONMENT = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "20",
+    "DASK_BIASVAR__CONNECT_TIMEOUT": "60s",
     "DASK_BIASVAR__RETRY_WAIT": "0.2s",
     "DASK_BIASVAR__ATTEMPTS": "50",  # many kills may come before the next chunk does
 }

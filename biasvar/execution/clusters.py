@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Address(Way):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Connect, for a while."""
-        with _connect(self.address, self.security) as client:
+        with _connect(lambda: self.address, self.security) as client:
             yield client
 
 
@@ -66,21 +66,17 @@ class SchedulerFile(Way):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Connect, for a while."""
-        with _connect(self._address(), self.security) as client:
+        with _connect(self._address, self.security) as client:
             yield client
 
     def _address(self) -> str:
-        deadline = time.monotonic() + seconds("connect-timeout")
-        while True:
-            try:
-                return str(json.loads(self.path.read_text())["address"])
-            except (OSError, ValueError, KeyError, TypeError) as error:  # not there yet, or half written
-                if time.monotonic() > deadline:
-                    raise SchedulerError(
-                        f"scheduler file {self.path}: no address in it ({type(error).__name__}); "
-                        f"start one with: dask scheduler --scheduler-file {self.path}"
-                    ) from error
-            time.sleep(POLL_SECONDS)
+        try:
+            return str(json.loads(self.path.read_text())["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:  # not there yet, or half written
+            raise SchedulerError(
+                f"scheduler file {self.path}: no address in it ({type(error).__name__}); "
+                f"start one with: dask scheduler --scheduler-file {self.path}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -185,7 +181,7 @@ class Borrowed(Way):
             own, self._own = self._own, None
             yield own
             return
-        with _connect(self._address, self._security) as client:
+        with _connect(lambda: str(self._address), self._security) as client:
             yield client
 
 
@@ -220,19 +216,17 @@ def security(ca_file: Path | None, cert: Path | None, key: Path | None) -> Any:
 
 
 @contextmanager
-def _connect(address: str, security: Any) -> Iterator[Any]:
+def _connect(address_now: Callable[[], str], security: Any) -> Iterator[Any]:
     from distributed import Client
 
-    _check_certificate(address, security)
     timeout = seconds("connect-timeout")
+    address = _found(address_now, timeout)
+    _check_certificate(address, security)
     try:
-        # A Client that fails may hang its process when it is collected; a socket does not.
-        _knock(address, timeout)
         client = Client(address, timeout=timeout, security=security, set_as_default=False)
     except _UNANSWERED as error:
         gc.collect()  # for the same reason: let it be now, and not while the next one starts
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise SchedulerError(f"no Dask scheduler answers at {address}: {what}; is it running?") from error
+        raise _unanswered(address, error) from error
     with _quiet_log():
         try:
             yield client
@@ -256,13 +250,40 @@ def _check_certificate(address: str, security: Any) -> None:
 @contextmanager
 def _quiet_log() -> Iterator[None]:
     """Keep the client from logging a traceback when its scheduler is lost: the run tells that in a line."""
-    log = logging.getLogger("distributed.client")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    logs = [logging.getLogger(f"distributed.{name}") for name in ("batched", "client", "comm", "core")]
+    before = [log.level for log in logs]
     try:
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
+
+
+def _found(address_now: Callable[[], str], timeout: float) -> str:
+    """Wait until someone listens at an address, which may change: a scheduler may be starting.
+
+    A Client that fails may hang its process when it is collected; a socket does not.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            address = address_now()
+            _knock(address, max(deadline - time.monotonic(), POLL_SECONDS))
+            return address
+        except SchedulerError:
+            if time.monotonic() > deadline:
+                raise
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise _unanswered(address, error) from error
+        time.sleep(POLL_SECONDS)
+
+
+def _unanswered(address: str, error: Exception) -> SchedulerError:
+    what = " ".join(str(error).split()) or type(error).__name__
+    return SchedulerError(f"no Dask scheduler answers at {address}: {what}; is it running?")
 
 
 def _knock(address: str, timeout: float) -> None:
