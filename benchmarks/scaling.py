@@ -27,9 +27,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ[variable] = "1"  # before numpy is imported
 
 import psutil
-from distributed import Client, LocalCluster
 
 import biasvar as bv
+from biasvar.execution.clusters import LocalWorkers
 from biasvar.execution.records import Records
 from biasvar.execution.store import Store
 from biasvar.execution.verify import status
@@ -45,16 +45,13 @@ def simulated(scheduler):
 
 def on_workers(count, folder):
     """Run the medium study on so many workers; return wall seconds and the seconds of simulation."""
-    with (
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
+    with LocalWorkers(count).client() as client:
         client.run(warm_up)
         start = time.perf_counter()
         bv.run(bv.load("learning-curves"), folder / f"{count}-{start}.zarr", scheduler=client, progress=quiet)
         wall = time.perf_counter() - start
         time.sleep(2)  # for the last heartbeat with its meters
-        return wall, simulated(cluster.scheduler)
+        return wall, simulated(client.cluster.scheduler)
 
 
 def warm_up():
