@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several hosts on one Linux machine: a network namespace each, all plugged into a bridge that has a namespace of its
 # own, so that the machine's own network stays as it is and no packet can leave. As root; hosts-down.sh removes them.
-#   hosts-up.sh PREFIX HOST...          namespaces PREFIX-HOST, with addresses 10.231.7.10, .11, ...; bridge PREFIX-switch
+#   hosts-up.sh PREFIX HOST...          namespaces PREFIX-HOST, at 10.231.7.10, .11, ..., and PREFIX-switch
 #   ip netns exec PREFIX-HOST command   a command on a host
 #   ip netns exec PREFIX-switch bridge link set dev HOST state 0   cut its cable: packets vanish; state 3 mends it
 set -euo pipefail
