@@ -84,6 +84,22 @@ def test_a_preempted_allocation_is_requeued_and_goes_on(processes, slurm, store,
     assert list(processes.folder.glob(".biasvar-*")) == []
 
 
+def test_an_allocation_near_its_time_limit_queues_itself_again(processes, slurm, store, small_reference):
+    name, *changes = SMALL_STUDY
+    options = ("--nodes=2", "--ntasks-per-node=1")
+    job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, changes=changes, STUDY=name)
+    wait_for(lambda: stored_chunks(store) >= 3, 180, "chunk 3")
+    slurm("scancel", "--signal=USR1", "--batch", job)  # what SLURM does then
+    wait_for(lambda: slurm.job(job, "Restarts") == "1", 60, "another start")
+    start_now(slurm, job)
+    wait_for_job(slurm, job, log, "COMPLETED", 600)
+    check(store, small_reference)
+    first, second = log.read_text().split("whole-run: job ")[1:]
+    assert "the time limit is near; stopping" in first
+    assert "biasvar run ended with exit code 3" in first
+    assert "biasvar run ended with exit code 0" in second
+
+
 def chunks_to_do(text):
     return [int(number) for number in re.findall(r"of (\d+) chunks", text)]
 
