@@ -17,7 +17,7 @@ from conftest import ROOT, small_study
 
 import biasvar as bv
 from biasvar.errors import BiasvarError, StoreError, StoreLockedError, StudyChangedError, StudyError
-from biasvar.execution import graph
+from biasvar.execution import graph, records
 from biasvar.execution.lock import exclusive, holder
 from biasvar.execution.store import Store
 
@@ -97,8 +97,8 @@ def test_tasks_have_readable_names(study, store):
 
     Store(store).adopt(study)
     (group, *_) = study.groups()
-    records = Store(store).create(group, 16, 4, study.statistic_coordinates(group))
-    tasks = graph.Tasks.of(graph.Parcel(study), store, records, [1, 3])
+    blocks = Store(store).create(group, 16, 4, study.statistic_coordinates(group))
+    tasks = graph.Tasks.of(graph.Parcel(study), store, blocks, [1, 3])
     assert [key_split(key) for key in tasks.__dask_keys__()] == ["simulate:H0+H1:n2"] * 2
     optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
     assert len(dict(optimised)) == 2  # one task a chunk, and none for chunks that are there
@@ -386,6 +386,22 @@ def test_verify_finds_damage_and_run_repairs_it(harm, chunk, study, store):
     assert bv.digest(store) == before
 
 
+@pytest.mark.parametrize("size", [1, 3000, records.SPAN_BYTES])
+def test_chunks_read_together_are_the_same_and_damage_is_told_of_the_right_one(
+    size, study, store, tmp_path, monkeypatch
+):
+    bv.run(study, tmp_path / "whole.zarr", blocks_per_chunk=16)
+    monkeypatch.setattr(records, "SPAN_BYTES", size)
+    bv.run(study, store, blocks_per_chunk=1)
+    assert bv.digest(store) == bv.digest(tmp_path / "whole.zarr")
+    for chunk in (3, 5):
+        garbage(store / f"blocks/n2/H0+H1/checksum/c/0/{chunk}")
+    told = bv.verify(store).problems
+    assert len(told) == 2
+    for problem, chunk in zip(told, (3, 5), strict=True):
+        assert f"chunk {chunk} of blocks/n2/H0+H1" in problem
+
+
 def test_a_lost_reason_is_damage(store):
     study = small_study(hypotheses={"moody": Moody()}, n_train=[5])
     bv.run(study, store)
@@ -399,10 +415,10 @@ def test_a_lost_reason_is_damage(store):
 def test_chunks_that_changed_places_are_found(study, store):
     bv.run(study, store, blocks_per_chunk=8)
     before = bv.digest(store)
-    records = store / "blocks/n2/H0+H1/records/c/0"
-    (records / "0").rename(records / "x")
-    (records / "1").rename(records / "0")
-    (records / "x").rename(records / "1")
+    folder = store / "blocks/n2/H0+H1/records/c/0"
+    (folder / "0").rename(folder / "x")
+    (folder / "1").rename(folder / "0")
+    (folder / "x").rename(folder / "1")
     found = bv.verify(store)
     assert len(found.problems) == 2
     assert "checksum" in found.problems[0]

@@ -15,7 +15,7 @@ digest covers it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from biasvar.execution.location import Location, reading, writing
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
+SPAN_BYTES = 1 << 22  # of records that are read at a time: several small chunks take hardly longer than one
 _NAMES = ("records", "failure", "checksum", "traceback", "count")
 #: What opening missing or damaged metadata may raise. No other OSError: a place that fails to answer has lost nothing.
 UNREADABLE = (FileNotFoundError, ValueError, KeyError, TypeError)
@@ -159,7 +160,47 @@ class Records:
         DamagedChunkError
             If a block is missing, torn, altered or in another's place.
         """
-        blocks = self._span(chunk, stop)
+        return self._read(chunk, self._span(chunk, stop))
+
+    def read_all(self, stop: int | None = None) -> Iterator[Chunk]:
+        """Read all blocks in order, up to block number ``stop``, and check them; several chunks at a time.
+
+        Raises
+        ------
+        DamagedChunkError
+            As :meth:`read`.
+        """
+        for chunks in self._spans(stop):
+            try:
+                yield self._read_together(chunks, stop)
+            except DamagedChunkError:
+                for chunk in chunks:  # one of them says what it is
+                    yield self.read(chunk, stop)
+
+    def damages(self) -> Iterator[DamagedChunkError]:
+        """Yield what is wrong with each chunk that cannot be read back as it was written."""
+        for chunks in self._spans():
+            try:
+                self._read_together(chunks)
+            except DamagedChunkError:
+                for chunk in chunks:
+                    try:
+                        self.read(chunk)
+                    except DamagedChunkError as damage:
+                        yield damage
+
+    def _spans(self, stop: int | None = None) -> Iterator[range]:
+        """Yield the chunks that are read together."""
+        end = self.blocks if stop is None else min(self.blocks, stop)
+        chunks = range(-(-end // self.chunk_size))
+        together = max(1, SPAN_BYTES // (8 * len(self.group.cells) * self.group.statistics * self.chunk_size))
+        for first in chunks[::together]:
+            yield chunks[first : first + together]
+
+    def _read_together(self, chunks: range, stop: int | None = None) -> Chunk:
+        return self._read(chunks[0], slice(self._span(chunks[0]).start, self._span(chunks[-1], stop).stop))
+
+    def _read(self, chunk: int, blocks: slice) -> Chunk:
         try:
             with reading(self.location):
                 count = np.asarray(self._arrays["count"][blocks])

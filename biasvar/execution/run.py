@@ -222,9 +222,7 @@ class StoredBlocks:
         return iter(self._kept[group]) if group in self._kept else self._read(group)
 
     def _read(self, group: Group) -> Iterator[Chunk]:
-        stop, records = self.blocks[group.problem], self.records[group]
-        for chunk in range(-(-stop // records.chunk_size)):
-            yield records.read(chunk, stop)
+        return self.records[group].read_all(self.blocks[group.problem])
 
     def _bytes(self, group: Group) -> int:
         return 8 * len(group.cells) * group.statistics * self.blocks[group.problem]

@@ -100,10 +100,11 @@ def digest(store: Place) -> str:
     cells: dict[tuple[str, str], bytes] = {}
     for group, records in target.groups().items():
         parts: list[list[bytes]] = [[] for _ in group.cells]
-        for chunk in range(records.chunks):
-            content = records.read(chunk)
-            for part, row in zip(parts, checksums(group, chunk * records.chunk_size, content), strict=True):
+        first = 0
+        for content in records.read_all():
+            for part, row in zip(parts, checksums(group, first, content), strict=True):
                 part.append(row.astype("<u8").tobytes())
+            first += content.records.shape[1]
         cells |= {(group.problem, cell): b"".join(part) for cell, part in zip(group.cells, parts, strict=True)}
     total = hashlib.sha256(target.attributes()["study_hash"].encode())
     for (problem, cell), blocks in sorted(cells.items()):
@@ -116,11 +117,8 @@ def digest(store: Place) -> str:
 def damaged_chunks(store: Store) -> Iterator[tuple[Records, DamagedChunkError]]:
     """Yield every chunk that cannot be read back as it was written, and the records that it belongs to."""
     for records in store.groups().values():
-        for chunk in range(records.chunks):
-            try:
-                records.read(chunk)
-            except DamagedChunkError as damage:
-                yield records, damage
+        for damage in records.damages():
+            yield records, damage
 
 
 def _summary_is_sound(store: Store, expected: str) -> bool:

@@ -6,7 +6,7 @@ average one. All standard errors follow from those, so memory does not grow with
 these few.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from biasvar.montecarlo.tails import Tail
 
 NEGLIGIBLE = 1e-20  # of a squared error, relative to the target's square
 ROUNDING = 2.0**-50  # of a prediction or a target's value, relative; common to all blocks, so that they do not show it
-Blocks = Callable[[], Iterator[NDArray[np.float64]]]  # chunks (cells, blocks, statistics) in index order
+Blocks = Iterable[NDArray[np.float64]]  # chunks (cells, blocks, statistics) in index order
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,11 @@ class Series:
         return len(self.loss)
 
 
-def reduce_blocks(problem: Problem, chunks: Blocks, cells: int, block_size: int) -> list[Series]:
-    """Reduce the blocks of a group of cells to one :class:`Series` a cell, in two passes."""
+def reduce_blocks(problem: Problem, averages: Sequence[RunningMean], chunks: Blocks, block_size: int) -> list[Series]:
+    """Reduce the blocks of a group of cells, whose averages are known, to one :class:`Series` a cell."""
     layout = Record(len(problem.f))
-    averages = [RunningMean() for _ in range(cells)]
-    for chunk in chunks():
-        for state, rows in zip(averages, chunk, strict=True):
-            state.add(rows)
     passes = [_SecondPass(problem, layout, state) for state in averages]
-    for chunk in chunks():
+    for chunk in chunks:
         for second, rows in zip(passes, chunk, strict=True):
             second.add(rows)
     return [second.finish(block_size) for second in passes]

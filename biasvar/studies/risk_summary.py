@@ -3,7 +3,7 @@
 Arrays below do the arithmetic; here they get their names, and cells whose numbers do not exist get their flags.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from biasvar.learning import decomposition
 from biasvar.learning.decomposition import Cell, Problem
 from biasvar.learning.hypotheses import TailIndex
 from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
+from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies.base import BlockSource, Group
 
@@ -175,20 +176,18 @@ class _Column:
         self.failures: dict[str, str] = {}
 
     def read(self, group: Group, source: BlockSource) -> None:
-        """Reduce one group's blocks."""
-        wanted = [i for i, key in enumerate(group.cells) if key in self.grid.cells]
+        """Reduce one group's blocks, in two passes."""
+        averages = {i: RunningMean() for i, key in enumerate(group.cells) if key in self.grid.cells}
         for chunk in source.chunks(group):
-            for i in wanted:
+            for i in list(averages):
                 if reasons := [reason for reason in chunk.failures[i] if reason]:
-                    self.failures.setdefault(group.cells[i], reasons[0])
-        sound = [i for i in wanted if group.cells[i] not in self.failures]
-
-        def chunks() -> Iterator[NDArray[np.float64]]:
-            for chunk in source.chunks(group):
-                yield chunk.records[sound]
-
-        if sound:
-            reduced = reduce_blocks(self.grid.problem, chunks, len(sound), self.grid.block_size)
+                    self.failures[group.cells[i]] = reasons[0]
+                    del averages[i]
+                else:
+                    averages[i].add(chunk.records[i])
+        if sound := list(averages):
+            records = (chunk.records[sound] for chunk in source.chunks(group))
+            reduced = reduce_blocks(self.grid.problem, list(averages.values()), records, self.grid.block_size)
             self.series |= {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}
 
     def estimate(self, label: str, noise: float, best: Any, quadrature_error: float) -> Estimates | None:
