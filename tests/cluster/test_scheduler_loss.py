@@ -9,6 +9,7 @@ import biasvar as bv
 
 from .pieces import (
     SMALL_STUDY,
+    STUDY,
     biasvar,
     check,
     dask_scheduler,
@@ -42,8 +43,8 @@ class Cluster:
         command = dask_worker(*(where or (self.address,)), *LOOPBACK, *scratch)
         return self.processes.start(name, for_ever(command))
 
-    def start_driver(self, *where, name="driver", **environment):
-        command = biasvar("run", *SMALL_STUDY, "--store", self.store, *(where or ("--scheduler", self.address)))
+    def start_driver(self, *where, name="driver", study=SMALL_STUDY, **environment):
+        command = biasvar("run", *study, "--store", self.store, *(where or ("--scheduler", self.address)))
         return self.processes.start(name, command, **environment)
 
     def kill(self, words):
@@ -57,20 +58,21 @@ def cluster(processes, store):
     return Cluster(processes, store)
 
 
-@pytest.mark.parametrize("by", ["file", "address"])
-def test_a_scheduler_that_is_killed_and_comes_back_is_used_again(cluster, by, store, small_reference):
+@pytest.mark.parametrize(("by", "study"), [("file", STUDY), ("address", SMALL_STUDY)])
+def test_a_scheduler_that_is_killed_and_comes_back_is_used_again(cluster, by, study, store, request):
+    expected = request.getfixturevalue("reference" if study is STUDY else "small_reference")
     file = cluster.processes.folder / "scheduler.json"
     where = ("--scheduler-file", file) if by == "file" else ()
     cluster.start_scheduler(*where, *(("--port", 0) if by == "file" else ()))
     workers = [cluster.start_worker(name, *where) for name in ("w1", "w2")]
-    driver = cluster.start_driver(*where)
+    driver = cluster.start_driver(*where, study=study)
     wait_for_chunks(store, 6, driver)
     cluster.kill("dask scheduler")
-    assert driver.exit_code(600) == 0, driver.text
+    assert driver.exit_code(900) == 0, driver.text
     assert "the scheduler was lost" in driver.text
     assert "Traceback" not in driver.text
     assert all(worker.alive for worker in workers)
-    check(store, small_reference)
+    check(store, expected)
 
 
 def test_workers_that_are_all_gone_and_come_back_go_on(cluster, store, small_reference):
