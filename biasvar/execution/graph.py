@@ -108,6 +108,7 @@ class Tasks(DaskMethodsMixin):
             parcel=parcel,
             group=group,
             store=store,
+            layer=layer,
         )
         return cls(parcel, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
 
@@ -143,8 +144,9 @@ def simulate_chunk(
     parcel: Parcel | None = None,
     group: Group | None = None,
     store: Location | None = None,
+    layer: str = "",
 ) -> NDArray[np.float64]:
-    """Simulate and write one chunk: the task.
+    """Simulate and write one chunk: the task, one of a layer.
 
     Returns
     -------
@@ -156,7 +158,7 @@ def simulate_chunk(
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
     study, chunk = parcel.open(), block_id[0]
     with reading(store):
-        stored = Records(store, group, "r+")
+        stored = _opened(store, group, layer)
         (records, failures), sound = stored.salvage(chunk)
     first, tracebacks = chunk * stored.chunk_size, np.full(len(sound), "", dtype=object)
     with one_blas_thread, _metered("simulate"):
@@ -170,6 +172,12 @@ def simulate_chunk(
     mean = headline.mean(axis=1)
     blocks = np.full(len(mean), float(headline.shape[1]))
     return np.stack([blocks, mean, ((headline - mean[:, None]) ** 2).sum(axis=1)], axis=1)
+
+
+@lru_cache(maxsize=8)
+def _opened(store: Location, group: Group, layer: str) -> Records:
+    """Open a group's arrays, once for all tasks of a layer, during which the driver changes none of them."""
+    return Records(store, group, "r+")
 
 
 def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords:

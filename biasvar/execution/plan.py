@@ -135,7 +135,7 @@ def seconds_a_block(study: Study[Any], group: Group) -> float:
         seconds = [min(_trial_seconds(study, group, 1) for _ in range(2))]
         while sizes[-1] < study.block_work and (len(sizes) == 1 or seconds[-1] < TRIAL_SECONDS):
             sizes.append(min(8 * sizes[-1], study.block_work))
-            seconds.append(min(_trial_seconds(study, group, sizes[-1]) for _ in range(2)))
+            seconds.append(_trial_seconds(study, group, sizes[-1]))
     if len(sizes) == 1:
         return seconds[0]
     each = max(0.0, seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
