@@ -4,7 +4,8 @@
     python benchmarks/scaling.py                      # all parts, about ten minutes on two cores
     python benchmarks/scaling.py chunks --chunks 100000
 
-``workers``  the medium study on one worker process and on two, in turn: wall time, their ratio, and the share of the
+``workers``  the medium study on one worker process and on two, in turn: wall time, their ratio beside that of bare
+             processes (no Dask, no store: what the machine's second core adds at best), and the share of the
              workers' time that is not simulation, by Dask's own meters.
 ``chunks``   a study of so many tiny chunks through a scheduler in a process of its own: milliseconds a chunk, and the
              memory of scheduler and driver, which is not to grow with their number.
@@ -20,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -63,18 +66,47 @@ def quiet(_):
     pass
 
 
+def simulate_some(blocks):
+    """Simulate so many blocks of each group of the medium study; return the seconds."""
+    study = bv.load("learning-curves")
+    start = time.perf_counter()
+    for group in study.groups():
+        for block in range(blocks):
+            study.simulate(group, block)
+    return time.perf_counter() - start
+
+
+def in_a_thread(blocks):
+    """Do the same as workers do it: memory is handed out differently there."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(simulate_some, blocks).result()
+
+
+def bare(count):
+    """Return the seconds that so many processes take for the same blocks each, with nothing else."""
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        list(pool.map(in_a_thread, [1] * count))  # loads what is loaded once
+        return max(pool.map(in_a_thread, [8] * count))
+
+
 def workers(rounds, folder):
-    print("workers: learning-curves, wall seconds on one and two workers, their ratio, share that is not simulation")
-    ratios, shares = [], []
+    print("workers: learning-curves, wall seconds on one and two workers, their ratio and that of bare processes,")
+    print("         share of one worker's and of two workers' time that is not simulation")
+    ratios, floors, shares = [], [], []
     for _ in range(rounds):
         (one, busy_one), (two, busy_two) = on_workers(1, folder), on_workers(2, folder)
         ratios.append(one / two)
+        floors.append(2 * bare(1) / bare(2))
         shares.append(1 - busy_two / (2 * two))
         print(
-            f"  {one:6.1f} s  {two:6.1f} s  {ratios[-1]:.2f} x  {1 - busy_one / one:.1%} and {shares[-1]:.1%}",
+            f"  {one:6.1f} s  {two:6.1f} s  {ratios[-1]:.2f} x and {floors[-1]:.2f} x bare  "
+            f"{1 - busy_one / one:.1%} and {shares[-1]:.1%}",
             flush=True,
         )
-    print(f"  median: {median(ratios):.2f} x, {median(shares):.1%} of two workers' time is not simulation")
+    print(
+        f"  median: {median(ratios):.2f} x where bare processes get {median(floors):.2f} x, "
+        f"{median(shares):.1%} of two workers' time is not simulation"
+    )
 
 
 def tiny(chunks):

@@ -79,6 +79,16 @@ class SchedulerFile(Way):
             ) from error
 
 
+#: What leaves a machine of few cores to its workers.
+_LEAN = {
+    # Dask has workers give each array's memory back to the system at once, which doubles the time of our tasks.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # Fifty times a second in each process, Dask looks whether its event loop is late, and twice at the disks.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+}
+
+
 @dataclass(frozen=True)
 class LocalWorkers(Way):
     """Worker processes of our own on this machine, one thread each."""
@@ -91,9 +101,7 @@ class LocalWorkers(Way):
         """Start the workers, for a while."""
         from distributed import Client, LocalCluster
 
-        # Dask has workers give each array's memory back to the system at once, which doubles the time of our tasks.
-        keep_memory = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-        with _no_interrupts_for_children(), dask.config.set(keep_memory):
+        with _no_interrupts_for_children(), dask.config.set(_LEAN):
             try:
                 cluster = LocalCluster(
                     n_workers=self.workers,
