@@ -51,7 +51,7 @@ def with_s3fs(url, address):
 
 
 def measure(location):
-    """Return milliseconds a chunk of: writing, asking which are there, reading and checking."""
+    """Return milliseconds a chunk of: writing, asking which are there, reading all and checking."""
     study = bv.RiskStudy(
         name="stores",
         target=bv.Sine(),
@@ -76,7 +76,7 @@ def measure(location):
     return (
         clock(lambda: [records.write(chunk, content, study.block_size) for chunk in range(CHUNKS)]),
         clock(lambda: records.missing()),
-        clock(lambda: [records.read(chunk) for chunk in range(CHUNKS)]),
+        clock(lambda: list(records.read_all())),
     )
 
 

@@ -3,7 +3,7 @@
 import pickle
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
@@ -111,6 +111,11 @@ class Tasks(DaskMethodsMixin):
             layer=layer,
         )
         return cls(parcel, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
+
+    def batches(self, size: int) -> Iterator["Tasks"]:
+        """Yield the same tasks, so many at a time, out of one graph: Dask remembers for good how long each was."""
+        for first in range(0, len(self._keys), size):
+            yield Tasks(self.parcel, self.group, self._graph, self.layer, self._keys[first : first + size])
 
     def __dask_graph__(self) -> Any:
         return self._graph

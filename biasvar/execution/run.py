@@ -104,7 +104,7 @@ def run(
         default the active Client, else Dask's configured scheduler, else this process for a small study and a
         LocalCluster for a large one. A scheduler that is lost on the way is looked for again at the same address.
     blocks_per_chunk : int, optional
-        Blocks that one task simulates, about a second's worth unless given. Changes no result.
+        Blocks that one task simulates, about two seconds' worth unless given. Changes no result.
     retry_failed : bool, optional
         Simulate again what a user's function failed at before.
     progress : callable, optional
@@ -365,8 +365,7 @@ class _Driver:
 
     def _batches(self, pending: Mapping[Records, list[int]]) -> Iterator[Tasks]:
         for records, chunks in pending.items():
-            for first in range(0, len(chunks), BATCH):
-                yield Tasks.of(self.parcel, self.store.location, records, chunks[first : first + BATCH])
+            yield from Tasks.of(self.parcel, self.store.location, records, chunks).batches(BATCH)
 
     def _done(self, group: Group, token: Any) -> None:
         progress = self.voice.progress
