@@ -31,10 +31,10 @@ QUICK = {
 }
 
 
-def require(program, package):
+def require(program, package, by="apt-get install"):
     """Fail unless a program is there, naming what to install."""
     if shutil.which(program) is None:
-        pytest.fail(f"{program} is not installed; install it with: apt-get install {package}")
+        pytest.fail(f"{program} is not installed; install it with: {by} {package}")
 
 
 def require_root():

