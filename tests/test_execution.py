@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import xarray as xr
 from conftest import ROOT, small_study
 
 import biasvar as bv
-from biasvar.errors import BiasvarError, StoreError, StoreLockedError, StudyChangedError, StudyError
+from biasvar.errors import BiasvarError, RunError, StoreError, StoreLockedError, StudyChangedError, StudyError
 from biasvar.execution import graph, records
 from biasvar.execution.lock import exclusive, holder
 from biasvar.execution.store import Store
@@ -402,6 +403,38 @@ def test_chunks_read_together_are_the_same_and_damage_is_told_of_the_right_one(
         assert f"chunk {chunk} of blocks/n2/H0+H1" in problem
 
 
+def run_and_lose(lost, store):
+    """Run, and delete something after three chunks; return what was said."""
+    said = []
+
+    def delete_once(progress):
+        place = store / lost
+        if progress.done == 3 and not said:
+            said.append("three chunks")
+            place.unlink() if place.is_file() else shutil.rmtree(place)
+        said.extend(progress.messages)
+
+    bv.run(small_study(), store, scheduler="synchronous", blocks_per_chunk=4, progress=delete_once)
+    return said
+
+
+@pytest.mark.parametrize("lost", ["blocks/n2/H0+H1/count/zarr.json", "blocks/n2/H0+H1/zarr.json", "blocks/n2/H0+H1"])
+def test_what_is_deleted_during_a_run_is_simulated_again(lost, store, tmp_path):
+    bv.run(small_study(), tmp_path / "sound.zarr")
+    assert any("metadata of blocks/n2/H0+H1 was lost" in line for line in run_and_lose(lost, store))
+    assert bv.verify(store).ok
+    assert bv.digest(store) == bv.digest(tmp_path / "sound.zarr")
+
+
+def test_groups_that_are_deleted_during_a_run_are_told_in_a_line(store, tmp_path):
+    bv.run(small_study(), tmp_path / "sound.zarr")
+    words = "metadata of blocks/.* is missing or damaged .*the same run goes on from there"
+    with dask.config.set({"biasvar.retry-wait": "0.1s"}), pytest.raises(RunError, match=words):
+        run_and_lose("blocks", store)
+    bv.run(small_study(), store)
+    assert bv.digest(store) == bv.digest(tmp_path / "sound.zarr")
+
+
 def test_a_lost_reason_is_damage(store):
     study = small_study(hypotheses={"moody": Moody()}, n_train=[5])
     bv.run(study, store)
@@ -615,6 +648,42 @@ def test_precision_gives_up_at_max_replicates_and_ignores_what_has_no_error(stor
         replicates=None, precision={"variance": 1e-9}, noise=[0.5], n_train=[2], hypotheses={"H1": bv.Polynomial(1)}
     )
     assert int(bv.run(infinite, store.with_name("b.zarr")).replicates.max()) == 16 * 64
+
+
+class Late:
+    """Fail in few blocks: with this seed in none of the first sixteen."""
+
+    def fit_predict(self, x, y, at, rng):
+        if x[0, 0] > 0.9:
+            raise RuntimeError("too far right")
+        return np.zeros(at.shape[:2])
+
+
+def test_precision_is_not_sought_where_everything_fails(store):
+    few = small_study(
+        replicates=None,
+        precision={"bias2": 1e-9},
+        max_replicates=2**12,
+        hypotheses={"H3": bv.Polynomial(3)},
+        n_train=[3, 10],
+        noise=[0.0],
+    )
+    status = bv.run(few, store).status.squeeze()
+    assert status.sel(n_train=3).item() == "failed"
+    assert status.sel(n_train=10).item() == "ok"
+    late = small_study(
+        replicates=None,
+        precision={"empirical_risk": 1e-9},
+        max_replicates=2**12,
+        hypotheses={"late": Late()},
+        n_train=[5],
+        noise=[0.0],
+        seed=5,
+    )
+    place = store.with_name("late.zarr")
+    assert set(bv.run(late, place).status.values.ravel()) == {"failed"}
+    assert sum(records.blocks for records in Store(place).groups().values()) > 16  # it went on before it failed
+    assert bv.verify(place).ok
 
 
 # Failures of a user's set

@@ -15,9 +15,9 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, MissingDependencyError, StudyError
+from biasvar.errors import BiasvarError, MissingDependencyError, StoreUnreachableError, StudyError
 from biasvar.execution.location import Location, reading, writing
-from biasvar.execution.records import Records
+from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import BlockRecords, Chunk, Group, Study
@@ -181,8 +181,19 @@ def simulate_chunk(
 
 @lru_cache(maxsize=8)
 def _opened(store: Location, group: Group, layer: str) -> Records:
-    """Open a group's arrays, once for all tasks of a layer, during which the driver changes none of them."""
-    return Records(store, group, "r+")
+    """Open a group's arrays, once for all tasks of a layer, during which the driver changes none of them.
+
+    Raises
+    ------
+    StoreUnreachableError
+        If they are not there: a network file system may show them later.
+    """
+    try:
+        return Records(store, group, "r+")
+    except UNREADABLE as error:
+        raise StoreUnreachableError(
+            f"store {store}: metadata of blocks/{group.path} is missing or damaged ({type(error).__name__})"
+        ) from error
 
 
 def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords:

@@ -161,7 +161,8 @@ def run(
             while True:
                 driver.fill(blocks)
                 summary = driver.summarise(blocks)
-                following = study.planned_blocks(summary)
+                wanted = study.planned_blocks(summary)
+                following = {problem: max(number, blocks[problem]) for problem, number in wanted.items()}
                 if following == blocks:
                     break
                 blocks = following
@@ -291,15 +292,20 @@ class _Driver:
     def summarise(self, blocks: Mapping[str, int]) -> Summary:
         """Summarise what is stored, with damaged chunks simulated again first."""
         for _ in range(MAX_REPAIRS):
-            try:
-                with one_blas_thread:
-                    summary: Summary = self.study.summarise(StoredBlocks(self.store, blocks))
-                    return summary
-            except DamagedChunkError:
-                for records, damage in damaged_chunks(self.store):
-                    self.voice.say(f"{damage}; simulating it again")
-                    records.forget(damage.chunk)
-                self.fill(blocks)
+            stored = StoredBlocks(self.store, blocks)
+            if lost := self.study.groups({(group.problem, cell) for group in stored.groups() for cell in group.cells}):
+                self.voice.say(f"metadata of blocks/{lost[0].path} was lost; simulating its cells again")
+                self.store.adopt(self.study)
+            else:
+                try:
+                    with one_blas_thread:
+                        summary: Summary = self.study.summarise(stored)
+                        return summary
+                except DamagedChunkError:
+                    for records, damage in damaged_chunks(self.store):
+                        self.voice.say(f"{damage}; simulating it again")
+                        records.forget(damage.chunk)
+            self.fill(blocks)
         raise StoreError(f"store {self.store.location}: chunks are damaged again and again; is the disk sound?")
 
     def _simulate(self, pending: dict[Records, list[int]], work: float) -> None:

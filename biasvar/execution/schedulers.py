@@ -35,7 +35,7 @@ _ALIASES = {
 }
 CLUSTER_SECONDS = 10.0  # below, starting worker processes costs more than they save
 WINDOW = 4096  # tasks that a scheduler is given at a time, so that it never holds millions
-BATCH = 1024  # tasks in one graph
+BATCH = 1024  # tasks that are submitted together
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 30.0
 #: The machine's faults, not the study's: the same chunk may well be simulated later.

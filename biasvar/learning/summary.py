@@ -1,9 +1,9 @@
 """From the records of all blocks of one cell to risks and errors with standard errors. Arrays only.
 
-Averages come first and the nonlinear step last. A first pass over the blocks averages their records, a second
-reduces each block to a few numbers: its loss, gain and training error, and how far its mean prediction lies from the
-average one. All standard errors follow from those, so memory does not grow with the number of replicates but for
-these few.
+Averages come first and the nonlinear step last. Whoever reads the blocks averages their records in a first pass; in a
+second each block is reduced to a few numbers: its loss, gain and training error, and how far its mean prediction lies
+from the average one. All standard errors follow from those, so memory does not grow with the number of replicates but
+for these few.
 """
 
 from collections.abc import Iterable, Sequence
