@@ -125,15 +125,23 @@ DRIVER = """
 import json, resource, sys, time
 sys.path.insert(0, {folder!r})
 import biasvar as bv
-from scaling import tiny, quiet
+from scaling import tiny
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+simulating = [0]
+def note(_):
+    simulating[0] = most()
+
 start = time.perf_counter()
-bv.run(tiny({chunks}), {store!r}, scheduler={address!r}, blocks_per_chunk=1, progress=quiet)
-print(json.dumps([time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+bv.run(tiny({chunks}), {store!r}, scheduler={address!r}, blocks_per_chunk=1, progress=note)
+print(json.dumps([time.perf_counter() - start, simulating[0], most()]))
 """
 
 
 def many(chunks, folder):
-    """Run a study of tiny chunks; return its store, seconds, and MB of the driver and of the scheduler, at most."""
+    """Run a study of tiny chunks; return store, seconds, and MB at most of driver (simulating, in all) and scheduler."""
     file, store = folder / f"{chunks}.json", folder / f"{chunks}.zarr"
     common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
     logs = subprocess.DEVNULL
@@ -151,22 +159,22 @@ def many(chunks, folder):
             while driver.poll() is None:
                 most = max(most, psutil.Process(scheduler.pid).memory_info().rss / 2**20)
                 time.sleep(0.2)
-            seconds, megabytes = json.loads(driver.stdout.read())
+            seconds, *megabytes = json.loads(driver.stdout.read())
     finally:
         for process in (*crew, scheduler):
             process.terminate()
             process.wait()
-    return store, seconds, megabytes, most
+    return store, seconds, *megabytes, most
 
 
 def chunks_and_resume(parts, largest, folder):
     print("chunks: of 16 training sets each, scheduler and two workers in processes of their own")
     counts = sorted({max(1000, largest // 10), largest})
     for count in counts:
-        store, seconds, driver, scheduler = many(count, folder)
+        store, seconds, simulating, driver, scheduler = many(count, folder)
         print(
             f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms a chunk; "
-            f"driver {driver:.0f} MB, scheduler {scheduler:.0f} MB",
+            f"driver {simulating:.0f} MB, and {driver:.0f} MB with the summary; scheduler {scheduler:.0f} MB",
             flush=True,
         )
         if "resume" in parts:
