@@ -141,7 +141,7 @@ print(json.dumps([time.perf_counter() - start, simulating[0], most()]))
 
 
 def many(chunks, folder):
-    """Run a study of tiny chunks; return store, seconds, and MB at most of driver (simulating, in all) and scheduler."""
+    """Run a study of tiny chunks; return store, seconds, MB at most of driver (simulating, in all) and scheduler."""
     file, store = folder / f"{chunks}.json", folder / f"{chunks}.zarr"
     common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
     logs = subprocess.DEVNULL
