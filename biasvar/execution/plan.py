@@ -37,7 +37,7 @@ class GroupPlan:
     @property
     def bytes(self) -> int:
         """Bytes of records, before compression."""
-        return self.blocks * len(self.group.cells) * self.group.statistics * 8
+        return self.blocks * self.group.block_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,5 +153,5 @@ def _trial_seconds(study: Study[Any], group: Group, work: int) -> float:
 def _chunk(group: Group, cost: float, seconds: float, blocks: int) -> int:
     """Choose how many blocks a task takes: about ``seconds`` of work, and not too many bytes."""
     by_time = int(seconds / max(cost, 1e-9))
-    by_bytes = CHUNK_BYTES // (8 * len(group.cells) * group.statistics)
+    by_bytes = CHUNK_BYTES // group.block_bytes
     return max(1, min(by_time, by_bytes, blocks))

@@ -193,7 +193,7 @@ class Records:
         """Yield the chunks that are read together."""
         end = self.blocks if stop is None else min(self.blocks, stop)
         chunks = range(-(-end // self.chunk_size))
-        together = max(1, SPAN_BYTES // (8 * len(self.group.cells) * self.group.statistics * self.chunk_size))
+        together = max(1, SPAN_BYTES // (self.group.block_bytes * self.chunk_size))
         for first in chunks[::together]:
             yield chunks[first : first + together]
 

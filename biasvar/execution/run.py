@@ -226,7 +226,7 @@ class StoredBlocks:
         return self.records[group].read_all(self.blocks[group.problem])
 
     def _bytes(self, group: Group) -> int:
-        return 8 * len(group.cells) * group.statistics * self.blocks[group.problem]
+        return group.block_bytes * self.blocks[group.problem]
 
 
 @dataclass
@@ -270,7 +270,7 @@ class _Driver:
     def fill(self, blocks: Mapping[str, int]) -> None:
         """Have all chunks simulated that are missing for so many blocks."""
         stored = self.store.groups()
-        new = self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
+        new = self._without(stored)
         plan = planning.plan(self.study, new, blocks)
         work, pending = plan.seconds, dict[Records, list[int]]()
         for records in stored.values():
@@ -293,7 +293,7 @@ class _Driver:
         """Summarise what is stored, with damaged chunks simulated again first."""
         for _ in range(MAX_REPAIRS):
             stored = StoredBlocks(self.store, blocks)
-            if lost := self.study.groups({(group.problem, cell) for group in stored.groups() for cell in group.cells}):
+            if lost := self._without(stored.groups()):
                 self.voice.say(f"metadata of blocks/{lost[0].path} was lost; simulating its cells again")
                 self.store.adopt(self.study)
             else:
@@ -307,6 +307,10 @@ class _Driver:
                         records.forget(damage.chunk)
             self.fill(blocks)
         raise StoreError(f"store {self.store.location}: chunks are damaged again and again; is the disk sound?")
+
+    def _without(self, stored: Iterable[Group]) -> list[Group]:
+        """Return the study's cells that are in none of these groups, in groups."""
+        return self.study.groups({(group.problem, cell) for group in stored for cell in group.cells})
 
     def _simulate(self, pending: dict[Records, list[int]], work: float) -> None:
         """Have chunks simulated, on whatever is left of the cluster, until the store has them all."""

@@ -40,6 +40,11 @@ class Group:
     label: str = ""
 
     @property
+    def block_bytes(self) -> int:
+        """Bytes of one block's records, before compression."""
+        return 8 * len(self.cells) * self.statistics
+
+    @property
     def title(self) -> str:
         """A short name: the label, else all cells, or the first and last of many."""
         if self.label:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-import time
+from contextlib import suppress
 
 import pytest
 from conftest import ROOT
@@ -42,8 +42,13 @@ def wait_for_job(slurm, job, log, state, seconds):
 def start_now(slurm, job):
     """Start a requeued job, which SLURM would hold for two minutes."""
     wait_for(lambda: slurm.job(job, "JobState") == "PENDING", 60, "its place in the queue")
-    time.sleep(3)  # SLURM refuses to start a job in the second in which it ended it
-    slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+
+    def begun():
+        with suppress(AssertionError):  # SLURM refuses in the second in which it ended the job
+            slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+        return slurm.job(job, "JobState") != "PENDING"
+
+    wait_for(begun, 60, "another start")
 
 
 def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
