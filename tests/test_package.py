@@ -16,9 +16,10 @@ import biasvar as bv
 PACKAGE = ROOT / "biasvar"
 ROOMS = [
     "errors",
+    "fields",
     "montecarlo",
-    "learning",
     "optimization",
+    "learning",
     "studies",
     "execution",
     "report",

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from scipy.special import ndtri
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import Points, PositiveInt, PositiveReal, Real, component
+from biasvar.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
 from biasvar.montecarlo.draws import Purpose, Stream
 from biasvar.montecarlo.sobol import scrambled_sobol

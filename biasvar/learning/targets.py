@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import TargetError
-from biasvar.learning.fields import Real, Reals, component
+from biasvar.fields import Real, Reals, component
 
 
 @component

@@ -15,7 +15,7 @@ from pydantic import Field
 from scipy.linalg import helmert
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import NonNegativeReal, PositiveInt, Real, component
+from biasvar.fields import NonNegativeReal, PositiveInt, Real, component
 from biasvar.optimization.data import Inputs, Labels, Pair, check, classes_of, split
 from biasvar.optimization.objectives import (
     Described,

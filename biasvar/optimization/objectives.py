@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import PositiveInt, Reals, component, one_or_more
+from biasvar.fields import PositiveInt, Reals, component, one_or_more
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 

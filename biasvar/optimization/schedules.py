@@ -6,7 +6,7 @@ Any callable of these two integers serves; it has to be a pure function of them.
 
 import math
 
-from biasvar.learning.fields import NonNegativeReal, PositiveInt, PositiveReal, component
+from biasvar.fields import NonNegativeReal, PositiveInt, PositiveReal, component
 
 
 @component

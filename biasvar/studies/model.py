@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import NonNegativeInt, validation_text
+from biasvar.fields import NonNegativeInt, validation_text
 
 
 class StudyModel(BaseModel, ABC):

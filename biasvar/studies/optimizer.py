@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from biasvar.errors import MissingDependencyError, StudyError
-from biasvar.learning.fields import (
+from biasvar.fields import (
     NonNegativeInt,
     NonNegativeReal,
     PositiveInt,

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from biasvar.errors import BiasvarError, StudyError
-from biasvar.learning import decomposition
-from biasvar.learning.decomposition import Problem, Record
-from biasvar.learning.fields import (
+from biasvar.fields import (
     NonNegativeReal,
     PositiveInt,
     PositiveReal,
     one_or_more,
 )
+from biasvar.learning import decomposition
+from biasvar.learning.decomposition import Problem, Record
 from biasvar.learning.inputs import Inputs
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of

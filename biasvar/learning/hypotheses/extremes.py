@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.learning.fields import Real, component
+from biasvar.fields import Real, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from biasvar.fields import NonNegativeInt, PositiveInt, PositiveReal, component
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
-from biasvar.learning.fields import NonNegativeInt, PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 from biasvar.learning.inputs import has_density
 from biasvar.learning.least_squares import LinearModel

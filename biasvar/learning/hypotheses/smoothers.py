@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from biasvar.learning.fields import PositiveInt, PositiveReal, component
+from biasvar.fields import PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
 
 

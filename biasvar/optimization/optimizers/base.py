@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, ValidationInfo
 
 from biasvar.errors import StudyError
-from biasvar.learning.fields import one_or_more
+from biasvar.fields import one_or_more
 
 Array = NDArray[np.float64]
 State = tuple[Array, ...]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from biasvar.learning.fields import component
+from biasvar.fields import component
 from biasvar.optimization.optimizers.base import Array, Fractions, NonNegatives, Optimizer, Positives, Schedule, State
 
 
