@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 from click.testing import CliRunner
-from conftest import command, small_study
+from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.cli import main

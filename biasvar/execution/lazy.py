@@ -15,6 +15,7 @@ from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import study_attributes
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study, Summary, nodes_of, summary_of
+from biasvar.studies.blocks import Memory, simulate_blocks
 
 S = TypeVar("S", bound=Summary)
 
@@ -72,19 +73,6 @@ def _delayed_copy(variable: xr.DataArray, summary: Any, path: str) -> xr.DataArr
     return variable.copy(data=da.from_delayed(value, variable.shape, dtype=variable.dtype, name=False))
 
 
-class _Memory:
-    """Blocks that were just computed."""
-
-    def __init__(self, parts: list[tuple[Group, list[Chunk]]]) -> None:
-        self._parts = dict(parts)
-
-    def groups(self) -> list[Group]:
-        return list(self._parts)
-
-    def chunks(self, group: Group) -> Any:
-        return iter(self._parts[group])
-
-
 def _records(parcel: Parcel, token: str, group: Group, blocks: int) -> list[Any]:
     """Return one delayed :class:`Chunk` for each of some equal runs of blocks."""
     size = -(-blocks // TASKS_WANTED)
@@ -113,14 +101,12 @@ def _simulate(
         return np.empty(1, object)  # Dask asks what a result looks like, with no arguments
     study = parcel.open()
     with one_blas_thread:
-        outcomes = [study.simulate(group, b) for b in range(block_id[0] * size, min((block_id[0] + 1) * size, blocks))]
-    records = np.stack([outcome.records for outcome in outcomes], axis=1)
-    return Chunk(records, np.array([outcome.failures for outcome in outcomes], dtype=object).T)
+        return simulate_blocks(study, group, range(block_id[0] * size, min((block_id[0] + 1) * size, blocks)))
 
 
 def _summarise(parcel: Parcel, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
     with one_blas_thread:
-        summary = parcel.open().summarise(_Memory(parts))
+        summary = parcel.open().summarise(Memory(dict(parts)))
     return {
         (path, name): variable.values
         for path, node in nodes_of(summary).items()

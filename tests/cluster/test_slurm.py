@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from .pieces import SMALL_STUDY, STUDY, biasvar, check, stored_chunks, wait_for, wait_for_chunks
 

@@ -23,7 +23,7 @@ import numcodecs.pickles
 import numpy as np
 import pytest
 import zarr
-from conftest import command, small_study
+from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import MissingDependencyError, StoreError, StoreLockedError, StoreUnreachableError

@@ -2,18 +2,17 @@
 
 import importlib.util
 import json
-from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import WORKFLOWS
 
 import biasvar as bv
 from biasvar.errors import BiasvarError
 from biasvar.report import descent_figures, figures
 
-WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import line_through, sine, sine_slope, two_point_study
 from scipy import stats
-from test_truth import line_through, sine, sine_slope, study
 
 import biasvar as bv
-from biasvar.studies.base import Chunk
+from biasvar.studies.blocks import run_in_memory
 
 LEVEL, ALPHA = 0.95, 1e-4
 SIGMA = 0.5  # every study here has noise 0 and this
@@ -29,27 +29,6 @@ RISKS = ("bias2", "variance", "expected_risk", "empirical_risk", "generalization
 CURVES = ("mean_prediction", "bias2_x", "variance_x")
 
 pytestmark = pytest.mark.slow
-
-
-class Memory:
-    """Blocks of a study, simulated one after another and kept."""
-
-    def __init__(self, study):
-        self.parts = {}
-        for group in study.groups():
-            outcomes = [study.simulate(group, block) for block in range(study.planned_blocks()[group.problem])]
-            records, failures, _ = zip(*outcomes, strict=True)
-            self.parts[group] = Chunk(np.stack(records, axis=1), np.array(failures, dtype=object).T)
-
-    def groups(self):
-        return list(self.parts)
-
-    def chunks(self, group):
-        yield self.parts[group]
-
-
-def simulate(study):
-    return study.summarise(Memory(study))
 
 
 # Truth, as {variable: value at noise 0 and SIGMA}
@@ -166,7 +145,7 @@ class Case:
 
     def study(self, seed):
         fields = {"noise": [0.0, SIGMA], "test_points": NODES, **self.fields}
-        return study(hypotheses=self.hypotheses, seed=seed, **fields)
+        return two_point_study(hypotheses=self.hypotheses, seed=seed, **fields)
 
 
 TWO_POINTS = {
@@ -280,7 +259,7 @@ for log2_size, seeds in ((9, 400), (10, 400), (11, 200), (12, 200)):
 
 def summaries(name):
     case = CASES[name]
-    each = [simulate(case.study(seed)) for seed in range(case.seeds)]
+    each = [run_in_memory(case.study(seed)) for seed in range(case.seeds)]
     joined = xr.concat(each, "seed", data_vars="all", coords="minimal", compat="override", join="override")
     return joined.squeeze("n_train")
 
@@ -339,7 +318,7 @@ def test_errors_are_not_below_rounding():
     # Calibrated averages of low polynomials are exact but for rounding, which is 1e-16 of one half here.
     covered = 0
     for seed in range(20):
-        result = simulate(CASES["calibrated, 2^12"].study(seed)).sel(hypothesis="H0", noise=0.0)
+        result = run_in_memory(CASES["calibrated, 2^12"].study(seed)).sel(hypothesis="H0", noise=0.0)
         bounds = bv.confidence_interval(result, "bias2", LEVEL)
         covered += bool(bounds.low <= 0.5 <= bounds.high)
     assert covered >= 14  # fewer of 20 have probability 3e-4 at 95 %
@@ -348,7 +327,7 @@ def test_errors_are_not_below_rounding():
 def test_sampled_test_points_leave_few_degrees_of_freedom():
     # Sixteen sets of test points make up the error of a bias that training sets do not vary.
     case = CASES["features left out"]
-    result = simulate(case.study(0)).squeeze().sel(noise=0.0)
+    result = run_in_memory(case.study(0)).squeeze().sel(noise=0.0)
     bounds = bv.confidence_interval(result, "bias2", LEVEL)
     assert result.block_count == 32
     assert (bounds.high - bounds.low) / 2 > 0.99 * stats.t.ppf(0.975, 15) * result.bias2_se

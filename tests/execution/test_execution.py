@@ -14,34 +14,13 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import ROOT, small_study
+from helpers import ROOT, Noisy, everything, small_study
 
 import biasvar as bv
 from biasvar.errors import BiasvarError, RunError, StoreError, StoreLockedError, StudyChangedError, StudyError
 from biasvar.execution import graph, records
 from biasvar.execution.lock import exclusive, holder
 from biasvar.execution.store import Store
-
-
-class Noisy:
-    """A user's own set, with simulated label noise: the mean label, at every place."""
-
-    def fit_predict(self, x, y, at, rng):
-        return np.repeat(y.mean(axis=1, keepdims=True), at.shape[1], axis=1)
-
-
-def everything():
-    """A study with every way of fitting: nested, mapped, smoothed and simulated."""
-    return small_study(
-        hypotheses={
-            "H1": bv.Polynomial(1),
-            "H3": bv.Polynomial(3),
-            "ridge": bv.Ridge(2, 0.1),
-            "near": bv.NearestNeighbors(2),
-            "mean": Noisy(),
-        },
-        n_train=[10, 12],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +308,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "import biasvar as bv\nfrom conftest import small_study\n"
+        "import biasvar as bv\nfrom helpers import small_study\n"
         f"bv.run(small_study(), {str(tmp_path / 's.zarr')!r}, scheduler='processes')\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
@@ -474,7 +453,7 @@ import sys
 import threading
 import biasvar as bv
 sys.path.insert(0, {tests!r})
-from test_execution import everything
+from helpers import everything
 if __name__ == "__main__":
     print("ready", flush=True)
     bv.run(everything(), sys.argv[1], scheduler=sys.argv[2], blocks_per_chunk=2)

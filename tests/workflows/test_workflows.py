@@ -4,17 +4,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import WORKFLOWS
 
 import biasvar as bv
 from biasvar.errors import BiasvarError, MissingDependencyError
 from biasvar.report import figures
 
-WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from conftest import small_study
+from helpers import small_study
 
 import biasvar as bv
 from biasvar.errors import MissingDependencyError, StudyError

@@ -8,27 +8,14 @@ of at most 2e-4 a comparison under the seed's randomness.
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import line_through, sine, sine_slope, two_point_study
 from sklearn.linear_model import LinearRegression
 
 import biasvar as bv
 
 
-def study(**changes):
-    fields = {
-        "name": "truth",
-        "target": bv.Sine(),
-        "inputs": bv.Uniform(-1, 1),
-        "hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
-        "n_train": 2,
-        "noise": 0.0,
-        "replicates": 2**12,
-        "block_size": 2**6,
-    }
-    return bv.RiskStudy(**{**fields, **changes})
-
-
 def computed(**changes):
-    result = bv.lazy(study(**changes)).compute(scheduler="synchronous")
+    result = bv.lazy(two_point_study(**changes)).compute(scheduler="synchronous")
     return result.squeeze([dim for dim in ("n_train", "noise") if result.sizes[dim] == 1])
 
 
@@ -42,29 +29,6 @@ def close(actual, expected, rtol=0.0, atol=0.0):
 
 
 # Two points
-
-
-def line_through(f, derivative):
-    """The mean line through two points of f on [-1, 1], and the mean square of all, by quadrature over both points."""
-    x, w = np.polynomial.legendre.leggauss(60)
-    a, b, weights = x[:, None], x[None, :], np.outer(w, w) / 4
-    # f has divided differences equal to the mean of its derivative in between: no cancellation where points are close.
-    share, share_weights = (x + 1) / 2, w / 2
-    slope = (share_weights * derivative(a[..., None] + (b - a)[..., None] * share)).sum(axis=-1)
-    intercept = f(a) - slope * a
-    at = x[:, None, None]
-    lines = slope * at + intercept
-    mean = (weights * lines).sum(axis=(1, 2))
-    variance = (weights * (lines - mean[:, None, None]) ** 2).sum(axis=(1, 2))
-    return w / 2 @ (mean - f(x)) ** 2, w / 2 @ variance
-
-
-def sine(x):
-    return np.sin(np.pi * x)
-
-
-def sine_slope(x):
-    return np.pi * np.cos(np.pi * x)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import command
+from helpers import command
 from numba import njit
 from scipy import stats
 

@@ -19,7 +19,6 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.tree import DecisionTreeRegressor
-from test_coverage import simulate
 
 import biasvar as bv
 from biasvar.errors import StudyError
@@ -27,6 +26,7 @@ from biasvar.learning import hypotheses
 from biasvar.learning.decomposition import Cell, Problem, Record, refuses, simulate_block, simulates_noise
 from biasvar.montecarlo.draws import Block, Purpose, Stream
 from biasvar.montecarlo.moments import TAIL_SIZE
+from biasvar.studies.blocks import run_in_memory
 
 LINE, NORMAL, PLANE, SPACE = bv.Uniform(-1, 1), bv.Normal(0.3, 2), bv.Uniform(-1, 1, dim=2), bv.Normal(dim=12)
 DESIGN = bv.FixedDesign([-0.9, -0.3, 0.1, 0.35, 0.8, 1.0])
@@ -388,7 +388,7 @@ def twin_study(name):
         block_size=64,
         test_points=32,
     )
-    return simulate(study).squeeze("n_train")
+    return run_in_memory(study).squeeze("n_train")
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -10,7 +10,7 @@ import time
 import dask
 import numpy as np
 import pytest
-from conftest import command, small_study
+from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import RunError, SchedulerError, StudyError

@@ -1,0 +1,61 @@
+"""Blocks in memory, and the serial executor: what every other way to run a study must equal bit for bit."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from biasvar.studies.base import Chunk, Group, Study, Summary
+
+S = TypeVar("S", bound=Summary)
+
+
+class Memory:
+    """The blocks of a study, in memory, in index order.
+
+    Parameters
+    ----------
+    parts : mapping of Group to sequence of Chunk
+        Each group's chunks.
+    """
+
+    def __init__(self, parts: Mapping[Group, Iterable[Chunk]]) -> None:
+        self._parts = {group: list(chunks) for group, chunks in parts.items()}
+
+    def groups(self) -> list[Group]:
+        """Return all groups."""
+        return list(self._parts)
+
+    def chunks(self, group: Group) -> Iterator[Chunk]:
+        """Iterate over a group's blocks."""
+        return iter(self._parts[group])
+
+
+def simulate_blocks(study: Study[Any], group: Group, blocks: Iterable[int]) -> Chunk:
+    """Simulate some blocks of a group, one after another; what a user's function raises is raised."""
+    outcomes = [study.simulate(group, block) for block in blocks]
+    records = np.stack([outcome.records for outcome in outcomes], axis=1)
+    return Chunk(records, np.array([outcome.failures for outcome in outcomes], dtype=object).T)
+
+
+def run_in_memory(study: Study[S]) -> S:
+    """Run a study in this process, one block after another, without Dask and without a store.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="constant", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)},
+    ...     n_train=[2], replicates=2**14, block_size=2**10,
+    ... )
+    >>> run_in_memory(study).equals(bv.lazy(study).compute())
+    True
+    """
+    blocks = study.planned_blocks()
+    while True:
+        parts = {group: [simulate_blocks(study, group, range(blocks[group.problem]))] for group in study.groups()}
+        summary = study.summarise(Memory(parts))
+        following = {problem: max(number, blocks[problem]) for problem, number in study.planned_blocks(summary).items()}
+        if following == blocks:
+            return summary
+        blocks = following

@@ -1,0 +1,97 @@
+"""What tests of many rooms use: studies small enough to run in a blink, closed forms, the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import biasvar as bv
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOWS = ROOT / "workflows"
+
+
+def command(*arguments, cwd, timeout=120, **options):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "biasvar.cli", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+
+
+def small_study(**changes):
+    fields = {
+        "name": "small",
+        "target": bv.Sine(),
+        "inputs": bv.Uniform(-1, 1),
+        "hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
+        "n_train": [2, 10],
+        "noise": [0.0, 0.5],
+        "replicates": 16 * 64,
+        "block_size": 64,
+    }
+    return bv.RiskStudy(**{**fields, **changes})
+
+
+class Noisy:
+    """A user's own set, with simulated label noise: the mean label, at every place."""
+
+    def fit_predict(self, x, y, at, rng):
+        return np.repeat(y.mean(axis=1, keepdims=True), at.shape[1], axis=1)
+
+
+def everything():
+    """A study with every way of fitting: nested, mapped, smoothed and simulated."""
+    return small_study(
+        hypotheses={
+            "H1": bv.Polynomial(1),
+            "H3": bv.Polynomial(3),
+            "ridge": bv.Ridge(2, 0.1),
+            "near": bv.NearestNeighbors(2),
+            "mean": Noisy(),
+        },
+        n_train=[10, 12],
+    )
+
+
+def two_point_study(**changes):
+    fields = {
+        "name": "truth",
+        "target": bv.Sine(),
+        "inputs": bv.Uniform(-1, 1),
+        "hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
+        "n_train": 2,
+        "noise": 0.0,
+        "replicates": 2**12,
+        "block_size": 2**6,
+    }
+    return bv.RiskStudy(**{**fields, **changes})
+
+
+def line_through(f, derivative):
+    """The mean line through two points of f on [-1, 1], and the mean square of all, by quadrature over both points."""
+    x, w = np.polynomial.legendre.leggauss(60)
+    a, b, weights = x[:, None], x[None, :], np.outer(w, w) / 4
+    # f has divided differences equal to the mean of its derivative in between: no cancellation where points are close.
+    share, share_weights = (x + 1) / 2, w / 2
+    slope = (share_weights * derivative(a[..., None] + (b - a)[..., None] * share)).sum(axis=-1)
+    intercept = f(a) - slope * a
+    at = x[:, None, None]
+    lines = slope * at + intercept
+    mean = (weights * lines).sum(axis=(1, 2))
+    variance = (weights * (lines - mean[:, None, None]) ** 2).sum(axis=(1, 2))
+    return w / 2 @ (mean - f(x)) ** 2, w / 2 @ variance
+
+
+def sine(x):
+    return np.sin(np.pi * x)
+
+
+def sine_slope(x):
+    return np.pi * np.cos(np.pi * x)
