@@ -183,6 +183,25 @@ def fit_one(
     )
 
 
+def label_maps(model: LinearModel, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the maps W (K, p, n) from labels to coefficients of fits to inputs (n, K) or (n, K, dim).
+
+    Examples
+    --------
+    >>> from biasvar.learning.bases import Monomials
+    >>> line = label_maps(LinearModel(Monomials(1, 1), 2), np.array([[0.0], [1.0], [2.0]]))
+    >>> (line @ [1.0, 3.0, 5.0]).round(12).tolist()
+    [[1.0, 2.0]]
+    """
+    phi = np.moveaxis(model.basis.evaluate(x, model.size), -1, 0)  # (K, p, n)
+    if model.penalty:
+        return _ridge_map(phi, model)
+    if model.size > len(x):
+        return _minimum_norm_map(phi)
+    q, r = np.linalg.qr(np.swapaxes(phi, 1, 2))
+    return np.asarray(np.linalg.solve(r, np.swapaxes(q, 1, 2)), dtype=float)
+
+
 def _ridge_map(phi: NDArray[np.float64], model: LinearModel) -> NDArray[np.float64]:
     penalty = np.full(model.size, model.penalty)
     if model.intercept:

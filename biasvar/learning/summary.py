@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.learning.decomposition import Problem, Record
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.losses import Record, Squared
 from biasvar.montecarlo.intervals import (
     MAX_PAIRED_BLOCKS,
     second_order_variance,
@@ -57,7 +58,7 @@ class Series:
 
 def reduce_blocks(problem: Problem, averages: Sequence[RunningMean], chunks: Blocks, block_size: int) -> list[Series]:
     """Reduce the blocks of a group of cells, whose averages are known, to one :class:`Series` a cell."""
-    layout = Record(len(problem.f))
+    layout = Squared().record(len(problem.f))
     passes = [_SecondPass(problem, layout, state) for state in averages]
     for chunk in chunks:
         for second, rows in zip(passes, chunk, strict=True):

@@ -16,9 +16,11 @@ from biasvar.fields import (
     PositiveReal,
     one_or_more,
 )
-from biasvar.learning import decomposition
-from biasvar.learning.decomposition import Problem, Record
+from biasvar.learning.decomposition import Problem, best_in_class
+from biasvar.learning.hypotheses import HypothesisSet, adapted
 from biasvar.learning.inputs import Inputs
+from biasvar.learning.losses import Squared
+from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components
@@ -148,7 +150,7 @@ class RiskStudy(StudyModel):
             if not label or any(c in label for c in "/\\@\0") or label.startswith((".", "__")):
                 raise ValueError(f"hypotheses: {label!r} cannot be a label; avoid / \\ @ and a leading . or __")
             if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
-                _check_hypothesis(label, hypothesis)
+                adapted(hypothesis, f"hypotheses.{label}")
 
     def _check_replicates(self) -> None:
         if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
@@ -213,20 +215,31 @@ class RiskStudy(StudyModel):
     @cached_property
     def grid(self) -> RiskGrid:
         """The cells of the study and what is made of them."""
-        for label, hypothesis in self.hypotheses.items():
-            _check_hypothesis(label, hypothesis)
-        return RiskGrid(self.problem, self.hypotheses, self.n_train, self.noise, self.block_size)
+        return RiskGrid(self.problem, self.loss, self.sets, self.n_train, self.noise, self.block_size)
+
+    @cached_property
+    def sets(self) -> dict[str, HypothesisSet]:
+        """The hypothesis sets, imported and adapted."""
+        return {
+            label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
+            for label, hypothesis in self.hypotheses.items()
+        }
+
+    @property
+    def loss(self) -> Squared:
+        """The loss whose expectation is the risk."""
+        return Squared()
 
     # What the engine asks
 
     def rehearse(self) -> None:
         """Call what users' sets say of themselves."""
-        for label, hypothesis in self.hypotheses.items():
+        for label, hypothesis in self.sets.items():
             try:
-                decomposition.best_in_class(self.problem, hypothesis)
+                best_in_class(self.problem, hypothesis)
                 for n in self.n_train:
-                    self.grid.known_tail_index(hypothesis, n)
-                    decomposition.refuses(hypothesis, self.inputs, n)
+                    hypothesis.tail_index(self.inputs, n)
+                    hypothesis.why_unfit(self.inputs, n)
             except BiasvarError:
                 raise
             except Exception as error:
@@ -250,7 +263,7 @@ class RiskStudy(StudyModel):
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not stored yet: one group a training-set size."""
-        size = Record(len(self.problem.f)).size
+        size = self.loss.record(len(self.problem.f)).size
         groups = []
         for n in self.n_train:
             cells = tuple(key for key in self.grid.cells if (problem_name(n), key) not in stored)
@@ -291,13 +304,13 @@ class RiskStudy(StudyModel):
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's excess risk, at the highest noise where its standard error exists."""
-        parts, weights = Record(len(self.problem.f)).unpack(records), self.problem.test.weights
+        parts, weights = self.loss.record(len(self.problem.f)).unpack(records), self.problem.test.weights
         loss = ((parts["mean"] - self.problem.f) ** 2 + parts["variance"]) @ weights
         gain = parts["noise_gain"] @ weights
         n_train = int(group.problem[1:])
         for row, key in enumerate(group.cells):
             hypothesis = self.grid.cell(key).hypothesis
-            if status_of(self.grid.known_tail_index(hypothesis, n_train).noise) is Status.OK:
+            if status_of(hypothesis.tail_index(self.inputs, n_train).noise) is Status.OK:
                 loss[row] += max(self.noise) ** 2 * gain[row]
         return loss
 
@@ -306,9 +319,9 @@ class RiskStudy(StudyModel):
         stream = Stream(self.seed, f"n_train={n_train}", block)
         draws = Block(self.sampler, stream, self.inputs.dimension(n_train), size)
         cells = [self.grid.cell(key) for key in group.cells]
-        reasons = [decomposition.refuses(cell.hypothesis, self.inputs, n_train) for cell in cells]
+        reasons = [cell.hypothesis.why_unfit(self.inputs, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
-        outcomes = iter(decomposition.simulate_block(self.problem, fitted, n_train, draws) if fitted else [])
+        outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self.loss) if fitted else [])
         records = np.full((len(cells), group.statistics), np.nan)
         failures, trace = [], ""
         for row, reason in zip(records, reasons, strict=True):
@@ -321,7 +334,7 @@ class RiskStudy(StudyModel):
 
     def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and its place within that name."""
-        fields = Record(len(self.problem.f)).fields
+        fields = self.loss.record(len(self.problem.f)).fields
         return {
             "moment": np.repeat(np.array(list(fields), dtype=object), [max(length, 1) for length in fields.values()]),
             "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),
@@ -364,13 +377,3 @@ def _replicate_errors(mine: Mapping[str, Any], stored: Mapping[str, Any]) -> lis
     if mine["max_replicates"] < stored["max_replicates"]:
         errors.append(f"max_replicates: the store has {stored['max_replicates']}, the study {mine['max_replicates']}")
     return errors
-
-
-def _check_hypothesis(label: str, hypothesis: Any) -> None:
-    if isinstance(hypothesis, type):
-        raise StudyError(f"hypotheses.{label}: {hypothesis.__name__} is a class; make one: {hypothesis.__name__}(...)")
-    if not any(hasattr(hypothesis, name) for name in ("linear_model", "weights", "fit_predict")):
-        raise StudyError(
-            f"hypotheses.{label}: {hypothesis!r} has no weights(x, at) and no fit_predict(x, y, at, rng); "
-            "give it one of the two"
-        )

@@ -12,9 +12,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from biasvar.learning import decomposition
-from biasvar.learning.decomposition import Cell, Problem
-from biasvar.learning.hypotheses import TailIndex
+from biasvar.learning.decomposition import Problem, best_in_class
+from biasvar.learning.fits import Fit
+from biasvar.learning.hypotheses import HypothesisSet
+from biasvar.learning.losses import Loss
+from biasvar.learning.simulation import Cell
 from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status, status_of
@@ -53,7 +55,8 @@ class RiskGrid:
     """The cells of a risk study: hypothesis sets by training-set sizes by noise levels, on one problem."""
 
     problem: Problem
-    hypotheses: Mapping[str, Any]
+    loss: Loss
+    hypotheses: Mapping[str, HypothesisSet]
     n_train: tuple[int, ...]
     noise: tuple[float, ...]
     block_size: int
@@ -62,23 +65,26 @@ class RiskGrid:
     def cells(self) -> dict[str, _Key]:
         """Simulated cells by key: one a set, or one a set and noise level where noise is simulated."""
         keys: dict[str, _Key] = {}
-        for label, hypothesis in self.hypotheses.items():
-            if decomposition.simulates_noise(hypothesis):
-                keys |= {f"{label}@{noise!r}": _Key(label, noise) for noise in self.noise}
-            else:
+        for label in self.hypotheses:
+            if self.integrates_noise(label):
                 keys[label] = _Key(label, None)
+            else:
+                keys |= {f"{label}@{noise!r}": _Key(label, noise) for noise in self.noise}
         return keys
+
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """How each set is fitted."""
+        return {label: hypothesis.fit(self.problem.inputs) for label, hypothesis in self.hypotheses.items()}
+
+    def integrates_noise(self, label: str) -> bool:
+        """Tell whether one simulated cell of a set serves all noise levels."""
+        return self.loss.integrates_noise(self.fits[label])
 
     def cell(self, key: str) -> Cell:
         """Return what is simulated under a key."""
         label, noise = self.cells[key]
-        return Cell(self.hypotheses[label], noise)
-
-    def known_tail_index(self, hypothesis: Any, n_train: int) -> TailIndex:
-        """Return what theory says of a set's tails, as far as the set knows."""
-        if not hasattr(hypothesis, "tail_index"):
-            return TailIndex()
-        return TailIndex(*hypothesis.tail_index(self.problem.inputs, n_train))
+        return Cell(self.hypotheses[label], self.fits[label], noise)
 
     def key(self, label: str, noise: float) -> str:
         """Return the key of the simulated cell that serves a hypothesis set at a noise level."""
@@ -126,7 +132,7 @@ class RiskGrid:
         out = self.layout()
         table = {str(name): variable.values for name, variable in out.data_vars.items()}  # views: filled in place
         table["target"][:] = self.problem.f
-        best = [decomposition.best_in_class(self.problem, hypothesis) for hypothesis in self.hypotheses.values()]
+        best = [best_in_class(self.problem, hypothesis) for hypothesis in self.hypotheses.values()]
         for row, found in zip(table["best_in_class"], best, strict=True):
             if found is not None:
                 row[:] = found[0]
@@ -206,7 +212,7 @@ class _Column:
     def tails(self, label: str, noise: float) -> "_Tails":
         """Return the tail indices of the loss without and with label noise, from theory where it is known."""
         hypothesis, series = self.grid.hypotheses[label], self.series[self.grid.key(label, noise)]
-        signal, gain = self.grid.known_tail_index(hypothesis, self.n_train)
+        signal, gain = hypothesis.tail_index(self.grid.problem.inputs, self.n_train)
         if np.isnan(signal) and not np.isnan(gain) and self.grid.problem.inputs.dim == 1:
             # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
             signal = np.inf if getattr(self.grid.problem.target, "smooth", False) else signal
@@ -216,7 +222,7 @@ class _Column:
             theory[0] = theory[1] and gain >= series.loss_tail.index
             signal = gain if theory[0] else series.loss_tail.index
         gain = gain if theory[1] else series.gain_tail.index
-        if decomposition.simulates_noise(hypothesis) or noise == 0:
+        if not self.grid.integrates_noise(label) or noise == 0:
             gain, theory[1] = np.inf, True
         return _Tails(signal, gain, theory[int(gain < signal)])
 

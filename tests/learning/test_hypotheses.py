@@ -4,6 +4,7 @@ The other fits are scikit-learn's and numpy's, one training set at a time; a set
 by its fits to unit labels, so that the noise it passes on is known as well.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ from sklearn.tree import DecisionTreeRegressor
 import biasvar as bv
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses
-from biasvar.learning.decomposition import Cell, Problem, Record, refuses, simulate_block, simulates_noise
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.losses import Squared
+from biasvar.learning.simulation import Cell, simulate_block
 from biasvar.montecarlo.draws import Block, Purpose, Stream
 from biasvar.montecarlo.moments import TAIL_SIZE
 from biasvar.studies.blocks import run_in_memory
@@ -137,8 +140,13 @@ MEMBERS = [
     Member(bv.Estimator(TREE), scikit(TREE), PLANE, 12, ("random_state",)),
     Member(bv.Estimator(BAGGING), scikit(BAGGING), LINE, 12, ("estimator__random_state", "random_state")),
 ]
-SAMPLED = [member for member in MEMBERS if simulates_noise(member.hypothesis)]
-LINEAR = [member for member in MEMBERS if not simulates_noise(member.hypothesis)]
+SAMPLED = [member for member in MEMBERS if isinstance(member.hypothesis, hypotheses.Predictor)]
+LINEAR = [member for member in MEMBERS if not isinstance(member.hypothesis, hypotheses.Predictor)]
+
+
+def cell(hypothesis, inputs, noise):
+    own = hypotheses.adapted(hypothesis, "set")
+    return Cell(own, own.fit(inputs), noise)
 
 
 def target(x):
@@ -158,10 +166,12 @@ def block_of(member, size=12, sampler="random"):
 
 
 def simulated(member, noise, block):
-    outcomes = simulate_block(problem_of(member), [Cell(member.hypothesis, noise)], member.n_train, block)
+    outcomes = simulate_block(
+        problem_of(member), [cell(member.hypothesis, member.inputs, noise)], member.n_train, block, Squared()
+    )
     assert outcomes[0].failure == ""
     problem = problem_of(member)
-    return Record(len(problem.f)).unpack(outcomes[0].record)
+    return Squared().record(len(problem.f)).unpack(outcomes[0].record)
 
 
 def drawn(member, block):
@@ -236,7 +246,7 @@ def check_sampled(member, block, noise):
 
 def problem_best(member, problem):
     """What losses are measured from: the best in class for sets in coefficient space, the target for others."""
-    if not hasattr(member.hypothesis, "linear_model"):
+    if not isinstance(member.hypothesis, hypotheses.LeastSquaresSet):
         return problem.f
     columns = np.vander(problem.test.x, getattr(member.hypothesis, "degree", 0) + 1)
     if isinstance(member.hypothesis, bv.LeastSquares):
@@ -279,7 +289,8 @@ def test_moments_of_sampled_fits_are_weighted_as_replicates_are():
 
 
 def test_every_set_is_a_member():
-    public = {getattr(hypotheses, name) for name in hypotheses.__all__} - {hypotheses.TailIndex}
+    public = {kind for name in hypotheses.__all__ if isinstance(kind := getattr(hypotheses, name), type)}
+    public = {kind for kind in public if issubclass(kind, hypotheses.HypothesisSet) and not inspect.isabstract(kind)}
     assert {type(member.hypothesis) for member in MEMBERS} == public
 
 
@@ -297,24 +308,25 @@ COMPANY = [
 ]
 
 
-def cells_of(sets):
-    return [Cell(s, noise) for s in sets for noise in ((0.0, 0.5) if simulates_noise(s) else (None,))]
+def cells_of(sets, inputs=LINE):
+    levels = {True: (0.0, 0.5), False: (None,)}
+    return [cell(s, inputs, noise) for s in sets for noise in levels[isinstance(s, hypotheses.Predictor)]]
 
 
 def records(cells, inputs, n_train, size, sampler):
     problem = Problem.of(target if inputs.dim == 1 else target_in_space, inputs, None, 0)
     block = Block(sampler, Stream(0, "company", 0), inputs.dimension(n_train), size)
-    return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block)]
+    return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block, Squared())]
 
 
 @pytest.mark.parametrize("sampler", ["sobol", "random"])
 @pytest.mark.parametrize("inputs", [LINE, NORMAL], ids=repr)
 def test_a_record_has_the_same_bits_in_any_company(inputs, sampler):
-    cells = cells_of(COMPANY)
+    cells = cells_of(COMPANY, inputs)
     together = records(cells, inputs, 8, 64, sampler)
     assert records(cells[::-1], inputs, 8, 64, sampler) == together[::-1]
-    for cell, record in zip(cells, together, strict=True):
-        assert records([cell], inputs, 8, 64, sampler) == [record]
+    for each, record in zip(cells, together, strict=True):
+        assert records([each], inputs, 8, 64, sampler) == [record]
 
 
 @pytest.mark.parametrize("size", [1024, 8192])
@@ -323,15 +335,15 @@ def test_a_polynomials_record_has_the_same_bits_in_any_company(n_train, size):
     # Large blocks are cut in tiles whose size depends on the highest degree.
     cells = cells_of([bv.Polynomial(degree) for degree in (0, 1, 2, 5, 9)])
     together = records(cells, LINE, n_train, size, "sobol")
-    for cell, record in zip(cells, together, strict=True):
-        assert records([cell], LINE, n_train, size, "sobol") == [record]
+    for each, record in zip(cells, together, strict=True):
+        assert records([each], LINE, n_train, size, "sobol") == [record]
 
 
 def test_least_squares_records_have_the_same_bits_in_any_company():
-    cells = cells_of([bv.LeastSquares(k) for k in (1, 3, 7, 8, 9, 12)])
+    cells = cells_of([bv.LeastSquares(k) for k in (1, 3, 7, 8, 9, 12)], SPACE)
     together = records(cells, SPACE, 8, 256, "sobol")
-    for cell, record in zip(cells, together, strict=True):
-        assert records([cell], SPACE, 8, 256, "sobol") == [record]
+    for each, record in zip(cells, together, strict=True):
+        assert records([each], SPACE, 8, 256, "sobol") == [record]
 
 
 # Noise integrated or simulated
@@ -425,12 +437,12 @@ def test_the_same_fits_of_the_same_training_sets_differ_by_nothing(name):
     ],
 )
 def test_sets_say_why_they_cannot_be_fitted(hypothesis, inputs, n_train, message):
-    assert message in refuses(hypothesis, inputs, n_train)
+    assert message in hypothesis.why_unfit(inputs, n_train)
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=str)
 def test_sets_do_not_refuse_what_they_can_do(member):
-    assert refuses(member.hypothesis, member.inputs, member.n_train) is None
+    assert member.hypothesis.why_unfit(member.inputs, member.n_train) is None
 
 
 class Raises:
@@ -455,9 +467,9 @@ class NotFinite:
 def test_a_set_that_fails_says_so_and_disturbs_no_other(bad, sentence):
     problem = Problem.of(target, LINE, 8, 0)
     block = Block("sobol", Stream(0, "failing", 0), 4, 8)
-    sound = Cell(bv.Polynomial(1), None)
-    failed, outcome = simulate_block(problem, [Cell(bad, 0.0), sound], 4, block)
-    (alone,) = simulate_block(problem, [sound], 4, block)
+    sound = cell(bv.Polynomial(1), LINE, None)
+    failed, outcome = simulate_block(problem, [cell(bad, LINE, 0.0), sound], 4, block, Squared())
+    (alone,) = simulate_block(problem, [sound], 4, block, Squared())
     assert sentence in failed.failure
     assert np.isnan(failed.record).all()
     assert outcome.failure == ""

@@ -1,6 +1,7 @@
 """Hypothesis sets, each with its fitting rule, batched over replicates.
 
-A set is any object with one of three methods; which one decides how its label noise is treated.
+A set is any object with one of three methods; which one decides how its label noise is treated. Those here derive from
+the classes of :mod:`biasvar.learning.hypotheses.base`, which name every member; a user's own need not.
 
 =============================  ==================================================  ======================
 method                         returns                                             label noise
@@ -14,24 +15,37 @@ method                         returns                                          
 
 Training inputs ``x`` have shape (K, n) or (K, n, dim), labels ``y`` (K, n), and ``at``, where predictions are
 wanted, (K, m) or (K, m, dim), for K replicates. Optional methods say more about a set:
-``features(x)`` (the functions that span it, shape (p, ...): makes the best in class known), ``tail_index(inputs, n)``
-(known tail indices of the loss without and with label noise) and ``refuses(inputs, n)`` (why it cannot be fitted).
+``spanning_functions(inputs, x)`` (shape (p, len(x)): makes the best in class known), ``offset(x)`` (what all members
+have in common), ``tail_index(inputs, n)`` (known tail indices of the loss without and with label noise) and
+``why_unfit(inputs, n)`` (why it cannot be fitted).
 """
 
+from biasvar.learning.hypotheses.base import (
+    HypothesisSet,
+    LeastSquaresSet,
+    LinearSmoother,
+    Predictor,
+    TailIndex,
+    adapted,
+)
 from biasvar.learning.hypotheses.estimator import Estimator
 from biasvar.learning.hypotheses.extremes import Constant, Interpolator
 from biasvar.learning.hypotheses.linear import LeastSquares, Polynomial, Ridge
-from biasvar.learning.hypotheses.protocol import TailIndex
 from biasvar.learning.hypotheses.smoothers import KernelSmoother, NearestNeighbors
 
 __all__ = [
     "Constant",
     "Estimator",
+    "HypothesisSet",
     "Interpolator",
     "KernelSmoother",
     "LeastSquares",
+    "LeastSquaresSet",
+    "LinearSmoother",
     "NearestNeighbors",
     "Polynomial",
+    "Predictor",
     "Ridge",
     "TailIndex",
+    "adapted",
 ]

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import MissingDependencyError, StudyError
+from biasvar.learning.hypotheses.base import Predictor
 
 
-class Estimator:
+class Estimator(Predictor):
     """Fit a clone of a scikit-learn estimator on every training set.
 
     Label noise is simulated. Every ``random_state`` among the estimator's parameters is seeded by the study, with the

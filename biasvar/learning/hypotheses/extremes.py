@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.fields import Real, component
-from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
+from biasvar.learning.hypotheses.base import BOUNDED, LinearSmoother, Predictor, TailIndex
+from biasvar.learning.inputs import Inputs
 
 
 @component
-class Constant:
+class Constant(Predictor):
     """Predict ``value`` whatever the data say: variance 0, bias as it comes. The extreme of under-fitting.
 
     Examples
@@ -27,21 +28,21 @@ class Constant:
         """Return ``value`` everywhere, shape (K, m)."""
         return np.full((len(y), at.shape[1]), self.value)
 
-    def features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return no features: the set has one member, and :meth:`offset` is it."""
+    def spanning_functions(self, inputs: Inputs, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return none: the set has one member, and :meth:`offset` is it."""
         return np.empty((0, len(x)))
 
     def offset(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the set's one member at x."""
         return np.full(len(x), self.value)
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return infinite indices: nothing varies."""
         return BOUNDED
 
 
 @component
-class Interpolator:
+class Interpolator(LinearSmoother):
     """Join the training points by straight lines, constant beyond the outermost: every label is believed.
 
     At its own training points it has bias 0 and variance equal to the noise, the extreme of over-fitting. For
@@ -71,12 +72,12 @@ class Interpolator:
         np.add.at(out, (rows, columns, np.take_along_axis(order, right, axis=1)), share)
         return out
 
-    def refuses(self, inputs: Any, n_train: int) -> str | None:
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Say that lines join points of one coordinate only."""
         if inputs.dim > 1:
             return f"interpolation needs one-dimensional inputs, got dim={inputs.dim}; use NearestNeighbors(1)"
         return None
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return infinite indices: predictions are averages of labels."""
         return BOUNDED

@@ -1,18 +1,16 @@
 """Sets that are linear in their coefficients, fitted by least squares."""
 
-from typing import Any
-
 import numpy as np
 
 from biasvar.fields import NonNegativeInt, PositiveInt, PositiveReal, component
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
-from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
-from biasvar.learning.inputs import has_density
+from biasvar.learning.hypotheses.base import BOUNDED, LeastSquaresSet, TailIndex
+from biasvar.learning.inputs import Inputs, has_density
 from biasvar.learning.least_squares import LinearModel
 
 
 @component
-class Polynomial:
+class Polynomial(LeastSquaresSet):
     """Fit polynomials of total degree up to ``degree`` by least squares: H0 is degree 0, H1 degree 1.
 
     Fitted in polynomials that are orthonormal under the inputs' law, which changes no prediction and keeps high
@@ -38,12 +36,12 @@ class Polynomial:
 
     degree: NonNegativeInt
 
-    def linear_model(self, inputs: Any) -> LinearModel:
+    def linear_model(self, inputs: Inputs) -> LinearModel:
         """Return the model: orthonormal polynomials, no penalty."""
         basis = OrthonormalPolynomials(inputs, self.degree)
         return LinearModel(basis, basis.size)
 
-    def refuses(self, inputs: Any, n_train: int) -> str | None:
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Say why a fit is not unique, if it is not."""
         size = self.linear_model(inputs).size
         if size > n_train:
@@ -53,7 +51,7 @@ class Polynomial:
             )
         return None
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return the known index of the noise gain; that of the signal is known for smooth targets."""
         if self.degree == 0 or not has_density(inputs):
             return BOUNDED
@@ -63,7 +61,7 @@ class Polynomial:
 
 
 @component
-class Ridge:
+class Ridge(LeastSquaresSet):
     """Fit polynomials in the powers of x with a penalty on their squared coefficients, the intercept's excepted.
 
     Minimises |y - phi c|^2 + penalty |c|^2 over c, phi the monomials up to total degree ``degree``: scikit-learn's
@@ -83,18 +81,18 @@ class Ridge:
     degree: NonNegativeInt
     penalty: PositiveReal
 
-    def linear_model(self, inputs: Any) -> LinearModel:
+    def linear_model(self, inputs: Inputs) -> LinearModel:
         """Return the model: monomials, penalised."""
         basis = Monomials(inputs.dim, self.degree)
         return LinearModel(basis, basis.size, self.penalty)
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return infinite indices: the penalty bounds what noise can do."""
         return BOUNDED
 
 
 @component
-class LeastSquares:
+class LeastSquares(LeastSquaresSet):
     """Fit <c, x> over the first ``features`` coordinates; the fit of minimum norm when they outnumber the points.
 
     Notes
@@ -116,17 +114,17 @@ class LeastSquares:
 
     features: PositiveInt
 
-    def linear_model(self, inputs: Any) -> LinearModel:
+    def linear_model(self, inputs: Inputs) -> LinearModel:
         """Return the model: coordinates, no intercept."""
         return LinearModel(Coordinates(inputs.dim), self.features, intercept=False)
 
-    def refuses(self, inputs: Any, n_train: int) -> str | None:
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Say when the inputs have fewer coordinates than are asked for."""
         if self.features > inputs.dim:
             return f"features={self.features} is more than the {inputs.dim} coordinates of inputs {inputs!r}"
         return None
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return the known index of the noise gain."""
         if not has_density(inputs):
             return BOUNDED

@@ -1,17 +1,16 @@
 """Local averages: predictions are weighted means of the labels nearby."""
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from biasvar.fields import PositiveInt, PositiveReal, component
-from biasvar.learning.hypotheses.protocol import BOUNDED, TailIndex
+from biasvar.learning.hypotheses.base import BOUNDED, LinearSmoother, TailIndex
+from biasvar.learning.inputs import Inputs
 
 
 @component
-class NearestNeighbors:
+class NearestNeighbors(LinearSmoother):
     """Average the labels of the ``k`` nearest training points (ties: the earlier point).
 
     Its noise variance is sigma^2 / k exactly.
@@ -33,19 +32,19 @@ class NearestNeighbors:
         weights: NDArray[np.float64] = _nearest(_squared_distances(x, at), self.k)
         return weights
 
-    def refuses(self, inputs: Any, n_train: int) -> str | None:
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Say when there are fewer points than neighbours."""
         if self.k > n_train:
             return f"k={self.k} neighbours need n_train of at least {self.k}, got {n_train}"
         return None
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return infinite indices: predictions are averages of labels."""
         return BOUNDED
 
 
 @component
-class KernelSmoother:
+class KernelSmoother(LinearSmoother):
     """Average the labels with Gaussian weights of standard deviation ``bandwidth`` (Nadaraya and Watson).
 
     References
@@ -69,7 +68,7 @@ class KernelSmoother:
         weights /= weights.sum(axis=2, keepdims=True)
         return weights
 
-    def tail_index(self, inputs: Any, n_train: int) -> TailIndex:
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return infinite indices: predictions are averages of labels."""
         return BOUNDED
 

@@ -1,0 +1,179 @@
+"""What a hypothesis set is: all that the rest of biasvar asks of one.
+
+A user's own set needs no base class: any object with one of the three methods ``linear_model``, ``weights`` and
+``fit_predict`` is :func:`adapted` when a study is validated; what else it says of itself is optional.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.errors import StudyError
+from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights
+from biasvar.learning.inputs import Inputs
+from biasvar.learning.least_squares import LinearModel
+
+
+class TailIndex(NamedTuple):
+    """State tail indices of a set's squared error, as theory knows them.
+
+    P(loss > t) falls like t^-index: the risk exists for an index above 1, its standard error above 2. ``nan`` is for
+    "not known": then the index is estimated from the largest losses.
+    """
+
+    signal: float = np.nan
+    noise: float = np.nan
+
+
+BOUNDED = TailIndex(np.inf, np.inf)
+
+
+class HypothesisSet(ABC):
+    """A family of functions with a rule that fits one of them to a training set.
+
+    :class:`LeastSquaresSet`, :class:`LinearSmoother` and :class:`Predictor` are its three kinds.
+    """
+
+    @abstractmethod
+    def fit(self, inputs: Inputs) -> Fit:
+        """Return how the set is fitted to training sets whose inputs follow this law."""
+
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
+        """Return why the set cannot be fitted to training sets of this size, or None."""
+        return None
+
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
+        """Return what theory knows of the tails of the squared error without and with label noise."""
+        return TailIndex()
+
+    def spanning_functions(self, inputs: Inputs, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the functions that span the set, at x, shape (p, len(x)), or None where nothing spans it.
+
+        They are what makes the best in class known.
+        """
+        return None
+
+    def offset(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what every member of the set has in common, at x, shape (len(x),)."""
+        return np.zeros(len(x))
+
+
+class LeastSquaresSet(HypothesisSet):
+    """A set that is linear in its coefficients and fitted by least squares."""
+
+    @abstractmethod
+    def linear_model(self, inputs: Inputs) -> LinearModel:
+        """Return the features, their number and the penalty."""
+
+    def fit(self, inputs: Inputs) -> Fit:
+        """Return that the fit is known by its coefficients."""
+        return Coefficients(self.linear_model(inputs))
+
+    def spanning_functions(self, inputs: Inputs, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the model's features."""
+        model = self.linear_model(inputs)
+        return model.basis.evaluate(x, model.size)
+
+
+class LinearSmoother(HypothesisSet):
+    """A set whose predictions are weighted sums of the labels, g = S(X) y."""
+
+    @abstractmethod
+    def weights(self, x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return S, shape (K, m, n), for training inputs (K, n[, dim]) and places (K, m[, dim])."""
+
+    def fit(self, inputs: Inputs) -> Fit:
+        """Return that the fit is known by its weights."""
+        return SmootherWeights(self.weights)
+
+
+class Predictor(HypothesisSet):
+    """A set of which nothing is known but what its fits predict."""
+
+    @abstractmethod
+    def fit_predict(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Fit training sets x (K, n[, dim]), y (K, n), and predict at places (K, m[, dim]): shape (K, m)."""
+
+    def fit(self, inputs: Inputs) -> Fit:
+        """Return that the fit is known by its predictions."""
+        return Predictions(self.fit_predict)
+
+
+def adapted(own: Any, where: str) -> HypothesisSet:
+    """Take a user's object for a hypothesis set: the one door at which it is asked which methods it has.
+
+    Parameters
+    ----------
+    own : object
+        A :class:`HypothesisSet`, or any object with ``linear_model(inputs)``, ``weights(x, at)`` or
+        ``fit_predict(x, y, at, rng)``.
+    where : str
+        What complaints begin with.
+
+    Raises
+    ------
+    StudyError
+        If it has none of the three.
+
+    Examples
+    --------
+    >>> class Mean:
+    ...     def weights(self, x, at):
+    ...         return np.full((len(x), at.shape[1], x.shape[1]), 1 / x.shape[1])
+    >>> adapted(Mean(), "hypotheses.mean").why_unfit(None, 3) is None
+    True
+    """
+    if isinstance(own, HypothesisSet):
+        return own
+    if isinstance(own, type):
+        raise StudyError(f"{where}: {own.__name__} is a class; make one: {own.__name__}(...)")
+    if not any(callable(getattr(own, name, None)) for name in _WAYS):
+        raise StudyError(
+            f"{where}: {own!r} has no weights(x, at) and no fit_predict(x, y, at, rng); give it one of the two"
+        )
+    return _Adapted(own)
+
+
+_WAYS: dict[str, Callable[[Any, Inputs], Fit]] = {
+    "linear_model": lambda own, inputs: Coefficients(own.linear_model(inputs)),
+    "weights": lambda own, inputs: SmootherWeights(own.weights),
+    "fit_predict": lambda own, inputs: Predictions(own.fit_predict),
+}
+
+
+class _Adapted(HypothesisSet):
+    """A user's object that has one of the three methods, and any of the optional ones."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+        self._way = next(way for name, way in _WAYS.items() if callable(getattr(own, name, None)))
+
+    def __repr__(self) -> str:
+        return repr(self.own)
+
+    def fit(self, inputs: Inputs) -> Fit:
+        return self._way(self.own, inputs)
+
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
+        method = getattr(self.own, "why_unfit", super().why_unfit)
+        reason: str | None = method(inputs, n_train)
+        return reason
+
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
+        return TailIndex(*getattr(self.own, "tail_index", super().tail_index)(inputs, n_train))
+
+    def spanning_functions(self, inputs: Inputs, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        if method := getattr(self.own, "spanning_functions", None):
+            return np.asarray(method(inputs, x), dtype=float)
+        match self.fit(inputs):
+            case Coefficients(model):
+                return model.basis.evaluate(x, model.size)
+        return None
+
+    def offset(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(getattr(self.own, "offset", super().offset)(x), dtype=float)

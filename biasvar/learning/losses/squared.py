@@ -1,0 +1,162 @@
+"""Squared loss: the three fast ways to its averages, one for each type of fit.
+
+With g the fit on a random training set and m = E[g | X] its mean over label noise,
+
+    E(g) = sigma^2 + E_x (E[g] - f)^2 + E_x Var[g],      Var[g] = Var[m] + sigma^2 E[sum_i S_i(x)^2],
+
+the second equality for fits g = S y that are linear in the labels. A record holds the moments of m, the mean noise
+gain, the training error and the largest losses; everything else is a function of averaged records.
+
+References
+----------
+S. Geman, E. Bienenstock, R. Doursat, Neural networks and the bias/variance dilemma, 1992.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.errors import StudyError
+from biasvar.fields import component
+from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, is_linear
+from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
+from biasvar.learning.losses.base import Attempt, Loss, Record
+from biasvar.learning.training_sets import Cell, TrainingSets
+from biasvar.montecarlo.moments import TAIL_SIZE, largest, weighted_covariance, weighted_mean, weighted_variance
+
+Array = NDArray[np.float64]
+
+
+@component
+class Squared(Loss):
+    """Charge (y - g)^2, whose expectation splits into noise, squared bias and variance.
+
+    Examples
+    --------
+    >>> Squared().value(np.array([1.0]), np.array([3.0])).tolist()
+    [4.0]
+    """
+
+    def value(self, labels: Array, predictions: Array) -> Array:
+        """Return the squared difference."""
+        return (labels - predictions) ** 2
+
+    def expected(self, f: Array, noise: float, predictions: Array) -> Array:
+        """Return the squared difference from the target, plus the noise's variance."""
+        return (f - predictions) ** 2 + noise**2
+
+    def integrates_noise(self, fit: Fit) -> bool:
+        """Return True for fits that are linear in the labels."""
+        return is_linear(fit)
+
+    def record(self, points: int) -> Record:
+        """Return the moments that the decomposition is made of."""
+        return Record(
+            {
+                "mean": points,
+                "variance": points,
+                "noise_gain": points,
+                "training_error": 0,
+                "training_noise_gain": 0,
+                "largest_loss": TAIL_SIZE,
+                "largest_noise_gain": TAIL_SIZE,
+            }
+        )
+
+    def attempts(self, sets: TrainingSets, cells: Sequence[Cell]) -> Iterator[Attempt]:
+        """Group cells that are computed together: least-squares sets that share a factorisation, else one by one."""
+        nested: list[tuple[int, LinearModel, Projection]] = []
+        for i, cell in enumerate(cells):
+            match cell.fit:
+                case Coefficients(model):
+                    projection = sets.problem.projection(cell.hypothesis, model)
+                    if not model.shares_factorisation(sets.n_train):
+                        yield [i], partial(self._one, sets, model, projection)
+                    elif (points := len(projection.change)) < model.size:
+                        reason = f"{model.size} coefficients cannot be determined by {points} distinct points"
+                        yield [i], partial(_refuse, reason)
+                    else:
+                        nested.append((i, model, projection))
+                case SmootherWeights() as fit:
+                    yield [i], partial(self._smoothed, sets, fit)
+                case Predictions() as fit:
+                    yield [i], partial(self._predicted, sets, fit, cell.noise)
+        while nested:
+            basis = nested[0][1].basis
+            family = [entry for entry in nested if entry[1].basis == basis]
+            nested = [entry for entry in nested if entry[1].basis != basis]
+            yield [i for i, *_ in family], partial(self._nested, sets, [(model, p) for _, model, p in family])
+
+    def _nested(self, sets: TrainingSets, models: list[tuple[LinearModel, Projection]]) -> list[Array]:
+        largest_model, projection = max(models, key=lambda pair: pair[0].size)
+        sizes = sorted({model.size for model, _ in models})
+        fits = fit_nested(largest_model.basis, sizes, projection, sets.x, sets.f, sets.weights)
+        records = {p: self._of_coefficients(sets, projection, fit) for p, fit in zip(sizes, fits, strict=True)}
+        return [records[model.size] for model, _ in models]
+
+    def _one(self, sets: TrainingSets, model: LinearModel, projection: Projection) -> list[Array]:
+        fits = fit_one(model, projection, sets.x, sets.f, sets.weights)
+        return [self._of_coefficients(sets, projection, fits)]
+
+    def _of_coefficients(self, sets: TrainingSets, projection: Projection, fits: Fits) -> Array:
+        """Take moments of coefficients, then move them to the test points: a cost that is paid once per block."""
+        psi = projection.orthonormal[: len(fits.coefficients)]
+        best = psi @ (sets.problem.test.weights * sets.problem.f)
+        mean = weighted_mean(fits.coefficients, sets.weights)
+        covariance = weighted_covariance(fits.coefficients, mean, sets.weights)
+        loss = ((fits.coefficients - best[:, None]) ** 2).sum(axis=0)
+        return self.record(len(sets.problem.f)).pack(
+            mean=mean @ psi,
+            variance=np.einsum("ix,ix->x", psi, covariance @ psi),
+            noise_gain=np.einsum("ix,ix->x", psi, fits.covariance @ psi),
+            training_error=fits.residual @ sets.weights,
+            training_noise_gain=fits.residual_gain,
+            largest_loss=largest(loss, TAIL_SIZE),
+            largest_noise_gain=largest(fits.gain, TAIL_SIZE),
+        )
+
+    def _smoothed(self, sets: TrainingSets, fit: SmootherWeights) -> list[Array]:
+        n, size = sets.f.shape
+        points = len(sets.problem.f)
+        predictions, gains = np.empty((points, size)), np.empty((points, size))
+        training, training_gain = np.empty(size), np.empty(size)
+        for tile in sets.tiles((points + n) * n * 2):
+            smoother = sets.smoother(fit, tile)
+            at_test, hat = smoother[:, :points], smoother[:, points:]
+            labels = sets.f[:, tile].T[..., None]
+            predictions[:, tile] = (at_test @ labels)[..., 0].T
+            gains[:, tile] = np.einsum("kmn,kmn->mk", at_test, at_test)
+            training[tile] = ((labels - hat @ labels) ** 2).mean(axis=(1, 2))
+            training_gain[tile] = ((np.eye(n) - hat) ** 2).sum(axis=(1, 2)) / n
+        return [self._of_predictions(sets, predictions, gains, training, training_gain)]
+
+    def _predicted(self, sets: TrainingSets, fit: Predictions, noise: float | None) -> list[Array]:
+        points, size = len(sets.problem.f), sets.block.size
+        labels = sets.labels(noise)
+        predictions, training = np.empty((points, size)), np.empty(size)
+        for tile, fitted in sets.predictions(fit, labels):
+            predictions[:, tile] = fitted[:, :points].T
+            training[tile] = ((labels[tile] - fitted[:, points:]) ** 2).mean(axis=1)
+        return [self._of_predictions(sets, predictions, np.zeros((points, size)), training, np.zeros(size))]
+
+    def _of_predictions(
+        self, sets: TrainingSets, predictions: Array, gains: Array, training: Array, training_gain: Array
+    ) -> Array:
+        test = sets.problem.test
+        mean = weighted_mean(predictions, sets.weights)
+        loss = test.weights @ (predictions - sets.problem.f[:, None]) ** 2
+        return self.record(len(sets.problem.f)).pack(
+            mean=mean,
+            variance=weighted_variance(predictions, mean, sets.weights),
+            noise_gain=weighted_mean(gains, sets.weights),
+            training_error=training @ sets.weights,
+            training_noise_gain=training_gain @ sets.weights,
+            largest_loss=largest(loss, TAIL_SIZE),
+            largest_noise_gain=largest(test.weights @ gains, TAIL_SIZE),
+        )
+
+
+def _refuse(reason: str) -> list[Array]:
+    raise StudyError(reason)

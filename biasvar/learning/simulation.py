@@ -1,0 +1,72 @@
+"""Simulate one block: fit every cell to the same training sets, and keep what the loss wants averaged."""
+
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.errors import BiasvarError, MissingDependencyError
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.losses.base import Loss
+from biasvar.learning.training_sets import Cell, TrainingSets
+from biasvar.montecarlo.draws import Block
+
+__all__ = ["Cell", "Outcome", "simulate_block"]
+
+
+class Outcome(NamedTuple):
+    """A cell's record of one block, or the reason why there is none."""
+
+    record: NDArray[np.float64]
+    failure: str = ""
+    traceback: str = ""
+
+
+def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block, loss: Loss) -> list[Outcome]:
+    """Fit every cell to the same training sets and take their moments.
+
+    Parameters
+    ----------
+    problem : Problem
+        The law of data.
+    cells : sequence of Cell
+        What is fitted; all see the same inputs and, scaled, the same label noise.
+    n_train : int
+        Size of the training sets.
+    block : Block
+        The draws.
+    loss : Loss
+        What is averaged.
+
+    Returns
+    -------
+    list of Outcome
+        One per cell. A set that fails on its own yields NaN and a sentence, and disturbs no other.
+    """
+    sets = TrainingSets.draw(problem, n_train, block)
+    outcomes: dict[int, Outcome] = {}
+    for indices, attempt in loss.attempts(sets, cells):
+        try:
+            records = attempt()
+        except (MissingDependencyError, MemoryError, OSError):
+            raise  # the machine's fault, not the set's: nothing to remember
+        except Exception as error:  # a user's set may raise anything: it fails, and the others go on
+            kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
+            trace = "".join(traceback.format_exception(error))
+            outcomes |= {i: _failed(loss, problem, f"{kind}{error}", trace) for i in indices}
+        else:
+            outcomes |= {i: _checked(loss, problem, record) for i, record in zip(indices, records, strict=True)}
+    return [outcomes[i] for i in range(len(cells))]
+
+
+def _failed(loss: Loss, problem: Problem, reason: str, trace: str = "") -> Outcome:
+    size = loss.record(len(problem.f)).size
+    return Outcome(np.full(size, np.nan), " ".join(reason.split()) or "failed", trace)
+
+
+def _checked(loss: Loss, problem: Problem, record: NDArray[np.float64]) -> Outcome:
+    if not loss.record(len(problem.f)).is_finite(record):
+        return _failed(loss, problem, "predictions are not finite on some training sets")
+    return Outcome(record)
