@@ -12,7 +12,7 @@ from dask.delayed import delayed
 from biasvar.errors import StudyError
 from biasvar.execution.graph import Parcel
 from biasvar.execution.plan import TASKS_WANTED
-from biasvar.execution.store import study_attributes
+from biasvar.execution.store import as_text, study_attributes
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Study, Summary, nodes_of, summary_of
 from biasvar.studies.blocks import Memory, simulate_blocks
@@ -64,7 +64,7 @@ def lazy(study: Study[S]) -> S:
         )
         for path, layout in nodes_of(study.layout()).items()
     }
-    nodes[""] = nodes[""].assign_attrs(attributes)
+    nodes[""] = nodes[""].assign_attrs(as_text(attributes))
     return cast(S, summary_of(nodes))
 
 

@@ -20,6 +20,9 @@ from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
 SCHEMA = 2
 SOFTWARE = "biasvar"
 AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
+#: Attributes that are JSON text where a netCDF attribute cannot hold them; stores of older versions have them as JSON.
+_STRUCTURED = ("cells", "complete", "evidence", "nodes", "seed", "versions")
+_NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
 class Store:
@@ -175,7 +178,7 @@ class Store:
             # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(self.location.zarr, zarr_format=3)
-        return summary_of(nodes | {"": nodes[""].assign_attrs(self.attributes())})
+        return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(self.attributes()))})
 
     def summary(self) -> Summary:
         """Open the labelled summary lazily.
@@ -193,7 +196,8 @@ class Store:
             )
         try:
             with reading(self.location):
-                return summary_of({path: self._node(path) for path in attributes["nodes"]})
+                nodes = {path: self._node(path) for path in attributes["nodes"]}
+                return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(attributes))})
         except StoreError:
             raise
         except Exception as error:  # whatever is made of metadata that is not its own
@@ -218,12 +222,17 @@ class Store:
         return found if isinstance(found, dict) and found.get("node_type") == "group" else None
 
     def _attributes_of(self, node: str) -> dict[str, Any] | None:
-        attributes = (self._metadata(node) or {}).get("attributes", {})
-        return attributes if attributes.get("software") == SOFTWARE and "study" in attributes else None
+        attributes: dict[str, Any] = (self._metadata(node) or {}).get("attributes", {})
+        if attributes.get("software") != SOFTWARE or "study" not in attributes:
+            return None
+        try:
+            return attributes | {name: _decoded(attributes[name]) for name in _STRUCTURED if name in attributes}
+        except ValueError:
+            return None
 
     def _write_group(self, node: str, attributes: Mapping[str, Any]) -> None:
         """Write a group's metadata: one file, at once, and without consolidated metadata, which may not hold longer."""
-        text = json.dumps({"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
+        text = json.dumps({"attributes": as_text(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
         self.location.write(_metadata_key(node), text.encode())
 
     def _coordinates_are_sound(self, group: Group) -> bool:
@@ -235,6 +244,21 @@ class Store:
             raise
         except Exception:  # whatever a codec makes of bytes that are not its own
             return False
+
+
+def as_text(attributes: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return attributes as every netCDF format holds them: text, integers of 32 bits, and JSON text for the rest."""
+    return {name: _encoded_attribute(value) for name, value in attributes.items()}
+
+
+def _encoded_attribute(value: Any) -> str | int:
+    if isinstance(value, str) or (type(value) is int and value in _NETCDF_INTEGERS):
+        return value
+    return json.dumps(value)
+
+
+def _decoded(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _metadata_key(node: str) -> str:
