@@ -198,7 +198,7 @@ def estimate(
     excess_error = float(np.hypot(spread, over_x(excess_x)))
     errors = {
         "irreducible_risk": 0.0,
-        "bias2": float(np.sqrt(square_variance(influence, series.second_order) + over_x(bias2_x) ** 2)),
+        "bias2": float(np.hypot(np.sqrt(square_variance(influence, series.second_order)), over_x(bias2_x))),
         "variance": float(np.hypot(variance_spread, over_x(variance_x))),
         "excess_risk": excess_error,
         "expected_risk": excess_error,
