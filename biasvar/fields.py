@@ -53,7 +53,8 @@ def component(cls: type[T]) -> type[T]:
         try:
             validate(self, *args, **fields)
         except ValidationError as error:
-            raise StudyError(f"{cls.__name__}{validation_text(error)}") from error
+            # Without pydantic's own account of it, which is longer and says less.
+            raise StudyError(f"{cls.__name__}{validation_text(error)}") from None
 
     made.__init__ = initialise
     return made  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ class Location:
         if url is None:
             if re.match(r"(s3|file|memory):/", text):
                 raise StoreError(f"store {text}: a Path cannot hold a URL; give it as text")
-            return cls("file", os.path.abspath(text))  # a run may change its working directory
+            return cls("file", os.path.abspath(os.path.expanduser(text)))  # a run may change its working directory
         return cls(url[1].lower(), _place(url[1].lower(), url[2]))
 
     def __str__(self) -> str:

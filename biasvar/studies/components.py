@@ -1,7 +1,8 @@
 """Components by name: how inputs, targets and hypothesis sets are written in YAML and JSON.
 
-A component is written ``{Name: {field: value}}``, or just ``Name`` where the defaults serve; a user's own one
-``module:Name``. Written components of a user are imported when a study is run, not when it is read.
+A component is written ``{Name: {field: value}}``, ``{Name: value}`` or ``{Name: [value, value]}`` with the fields in
+their order, or just ``Name`` where the defaults serve; a user's own one ``module:Name``. Written components of a user
+are imported when a study is run, not when it is read.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,7 @@ OPTIMIZERS = _by_name(
     optimizers.Lion,
 )
 SCHEDULES = _by_name(schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
+NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
 
@@ -102,7 +104,8 @@ class Imported:
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies it: its name, its arguments, and the code that they lead to."""
-        return {"import": self.reference, "arguments": self.arguments, "fingerprint": fingerprint(self._object)}
+        arguments = None if self.arguments is None else plain(self.arguments)
+        return {"import": self.reference, "arguments": arguments, "fingerprint": fingerprint(self._object)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"reference": self.reference, "arguments": self.arguments}
@@ -141,18 +144,58 @@ def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
     name, fields = next(iter(spec.items()))
     if not isinstance(name, str):
         raise StudyError(f"{where}: expected a name, got {name!r}")
-    if fields is not None and not isinstance(fields, Mapping):
-        raise StudyError(f"{where}.{name}: expected fields, got {fields!r}; write them as {{field: value}}")
+    here = f"{where}.{name}"
     if ":" in name:
-        return Imported(name, fields)
+        if fields is not None and not isinstance(fields, Mapping):
+            raise StudyError(f"{here}: expected fields, got {fields!r}; write them as {{field: value}}")
+        return Imported(name, None if fields is None else _built(fields, here))
     if name not in known:
         raise StudyError(f"{where}: unknown name {name!r}; choose one of {', '.join(known)}, or write module:name")
     try:
-        return known[name](**(fields or {}))
+        return known[name](**_built(_named(known[name], fields, here), here))
     except StudyError as error:
         raise type(error)(f"{where}.{error}") from error
     except TypeError as error:
-        raise StudyError(f"{where}.{name}: {error}") from error
+        raise StudyError(f"{here}: {error}") from error
+
+
+def _named(kind: type, fields: Any, where: str) -> Mapping[str, Any]:
+    """Return a component's fields by name: one value is that of its first field, several are those of the first few."""
+    if fields is None or isinstance(fields, Mapping):
+        return fields or {}
+    names = list(inspect.signature(kind).parameters)
+    values = list(fields) if isinstance(fields, list | tuple) and not _takes_a_list(kind) else [fields]
+    if len(values) > len(names):
+        raise StudyError(f"{where}: got {len(values)} values for {', '.join(names) or 'no fields'}; leave some out")
+    return dict(zip(names, values, strict=False))
+
+
+def _takes_a_list(kind: type) -> bool:
+    """Tell whether a component's first field is a list itself."""
+    first = dataclasses.fields(kind)[:1] if dataclasses.is_dataclass(kind) else ()
+    return any(_is_list(field.type) for field in first)
+
+
+def _is_list(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _is_list(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_list(part) for part in get_args(hint))
+    return get_origin(hint) is tuple
+
+
+def _built(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Make the components among a component's fields, and the numbers of ``{logspace: [low, high, count]}``."""
+    return {name: _field(name, value, f"{where}.{name}") for name, value in fields.items()}
+
+
+def _field(name: str, value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and set(value) == {"logspace"}:
+        try:
+            return optimizers.logspace(*value["logspace"])
+        except (TypeError, ValueError) as error:
+            raise StudyError(f"{where}: logspace: expected [low, high, count], got {value['logspace']!r}") from error
+    return build(value, NESTED[name], where) if name in NESTED and value is not None else value
 
 
 def describe(component: Any, known: Mapping[str, Any]) -> Any:
@@ -163,7 +206,7 @@ def describe(component: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(component, hypotheses.Estimator):
         return {name: {"estimator": component.spec}}
     if known.get(name) is type(component):
-        return {name: component.to_fields() if hasattr(component, "to_fields") else _plain(_fields(component))}
+        return {name: component.to_fields() if hasattr(component, "to_fields") else plain(fields_of(component))}
     if isinstance(component, types.FunctionType):
         return {"function": component.__qualname__, "fingerprint": fingerprint(component)}
     if isinstance(component, types.BuiltinFunctionType | np.ufunc):
@@ -184,17 +227,19 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(repr(_essence(value, ())).encode()).hexdigest()[:16]
 
 
-def _fields(component: Any) -> dict[str, Any]:
+def fields_of(component: Any) -> dict[str, Any]:
+    """Return the fields of a component that is a dataclass, by name."""
     if not dataclasses.is_dataclass(component):
         return {}
     return {field.name: getattr(component, field.name) for field in dataclasses.fields(component)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn a field's value into JSON."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return describe(value, SCHEDULES) if callable(value) else value
 
 

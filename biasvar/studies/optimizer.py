@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from biasvar.errors import MissingDependencyError, StudyError
 from biasvar.fields import (
@@ -25,10 +26,10 @@ from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import descent, rehearsal
 from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
-from biasvar.optimization.optimizers import logspace
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid, hyperparameters
+from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.model import StudyModel
 from biasvar.studies.optimizer_summary import RESERVED, OptimizerGrid, problem_name
 
@@ -43,6 +44,35 @@ DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance"
 def _sizes(value: Any) -> Any:
     values = one_or_more(value)
     return tuple(FULL if size is None else size for size in (values if isinstance(values, tuple) else (values,)))
+
+
+class _Start(Fixed):
+    """Where the descents of an objective start: a point, or the law of each coordinate."""
+
+    def build(self, spec: Any, where: str) -> Any:
+        """Make the point or the law."""
+        if isinstance(spec, str | Mapping):
+            spec = components.build(spec, components.INPUTS, where)
+        if isinstance(spec, FixedDesign) or (isinstance(spec, Inputs) and spec.dim != 1):
+            raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
+        if isinstance(spec, Inputs):
+            return spec
+        try:
+            point = np.asarray(spec, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise StudyError(f"{where}: expected a point or a law such as Normal(0, 1), got {spec!r}") from error
+        if point.ndim != 1 or not np.isfinite(point).all():
+            raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
+        return tuple(point.tolist())
+
+    def write(self, value: Any) -> Any:
+        """Return the point as a list, the law by its name and fields."""
+        return list(value) if isinstance(value, tuple) else components.describe(value, components.INPUTS)
+
+    def components(self, value: Any) -> Iterator[Any]:
+        """Yield the law."""
+        if not isinstance(value, tuple):
+            yield value
 
 
 class OptimizerStudy(StudyModel):
@@ -104,35 +134,26 @@ class OptimizerStudy(StudyModel):
     [['ravine', 'sgd/sgd']]
     """
 
-    objectives: dict[str, Any]
-    optimizers: dict[str, Any]
-    steps: PositiveInt
-    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1)] = (FULL,)
-    order: Order = "shuffled"
-    replicates: PositiveInt = 16
-    initial: dict[str, Any] = Field(default_factory=dict)
-    tolerance: NonNegativeReal = 0.0
-    targets: dict[str, Goals] = Field(default_factory=dict)
-    record: Annotated[tuple[Quantity, ...], BeforeValidator(one_or_more), Field(min_length=1)] = DEFAULT_RECORD
-    record_steps: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None = None
-    check: bool = False
+    kind: ClassVar[str] = "optimizer"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _build_components(cls, values: Any) -> Any:
-        values = dict(values)
-        for name, known in (("objectives", components.OBJECTIVES), ("optimizers", components.OPTIMIZERS)):
-            if isinstance(values.get(name), Mapping):
-                values[name] = {
-                    label: components.build(_with_schedule(_spaced(spec), f"{name}.{label}"), known, f"{name}.{label}")
-                    for label, spec in values[name].items()
-                }
-        if isinstance(values.get("initial"), Mapping):
-            values["initial"] = {label: _start(spec, f"initial.{label}") for label, spec in values["initial"].items()}
-        return values
+    objectives: Annotated[dict[str, Any], Labelled(Component(components.OBJECTIVES))]
+    optimizers: Annotated[dict[str, Any], Labelled(Component(components.OPTIMIZERS, grid=True))]
+    steps: Annotated[PositiveInt, Fixed()]
+    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1), Axis()] = (FULL,)
+    order: Annotated[Order, Fixed()] = "shuffled"
+    replicates: Annotated[PositiveInt, AtLeast()] = 16
+    initial: Annotated[Mapping[str, Any], Labelled(_Start(), written_as="starts")] = MappingProxyType({})
+    tolerance: Annotated[NonNegativeReal, Fixed()] = 0.0
+    targets: Annotated[Mapping[str, Goals], Labelled(Fixed(), all_or_none=True)] = MappingProxyType({})
+    record: Annotated[
+        tuple[Quantity, ...], BeforeValidator(one_or_more), Field(min_length=1), Selection(decisive=("parameters",))
+    ] = DEFAULT_RECORD
+    record_steps: Annotated[
+        Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None, Fixed(written_as="looks")
+    ] = None
+    check: Annotated[bool, Unwritten()] = False
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> "OptimizerStudy":
+    def _fit_together(self) -> None:
         for name in ("objectives", "optimizers"):
             _check_labels(name, getattr(self, name))
         self._check_goals()
@@ -145,7 +166,6 @@ class OptimizerStudy(StudyModel):
             self._check_objective(label, objective)
         for label, rule in self.optimizers.items():
             _check_rule(label, rule)
-        return self
 
     def _check_goals(self) -> None:
         for name in ("initial", "targets"):
@@ -177,52 +197,10 @@ class OptimizerStudy(StudyModel):
 
     # What it is
 
-    def _canonical(self) -> dict[str, Any]:
-        values: dict[str, Any] = self.model_dump(
-            exclude={"objectives", "optimizers", "initial", "description", "check"}, mode="json"
-        )
-        return values | {
-            "kind": "optimizer",
-            "record_steps": list(self.looks),
-            "objectives": {
-                label: components.describe(objective, components.OBJECTIVES)
-                for label, objective in self.objectives.items()
-            },
-            "optimizers": {
-                label: components.describe(rule, components.OPTIMIZERS) for label, rule in self.optimizers.items()
-            },
-            "initial": {
-                label: list(start) if isinstance(start, tuple) else components.describe(start, components.INPUTS)
-                for label, start in ({label: Normal() for label in self.objectives} | self.initial).items()
-            },
-        }
-
-    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
-        """Say where this study differs from a stored one beyond extending it.
-
-        More replicates, objectives, optimizers, batch sizes and values of hyperparameters extend a study.
-        """
-        mine, errors = self.to_json(), []
-        for name in ("kind", "steps", "order", "tolerance", "record_steps", "seed"):
-            if mine[name] != stored.get(name):
-                errors.append(f"{name}: the store has {stored.get(name)}, the study {mine[name]}")
-        if ("parameters" in mine["record"]) != ("parameters" in stored.get("record", [])):
-            errors.append("record: parameters must be recorded in both or neither")
-        for name in ("objectives", "initial", "targets"):
-            for label in stored["objectives"]:
-                old, new = stored.get(name, {}).get(label), mine[name].get(label)
-                if old != new:
-                    errors.append(f"{name}.{label}: the store has {old}, the study {new}")
-        for label, spec in stored.get("optimizers", {}).items():
-            errors += _rule_errors(label, spec, mine["optimizers"].get(label), self._axes(label))
-        if missing := [size for size in stored.get("batch_size", []) if size not in mine["batch_size"]]:
-            errors.append(f"batch_size: the store has {missing}, which the study lacks")
-        if mine["replicates"] < stored.get("replicates", 0):
-            errors.append(f"replicates: the store has {stored['replicates']}, the study only {mine['replicates']}")
-        return errors
-
-    def _axes(self, label: str) -> Collection[str]:
-        return hyperparameters(self.optimizers[label]) if label in self.optimizers else ()
+    @property
+    def starts(self) -> dict[str, Any]:
+        """Where each objective's descents start, or the law of that."""
+        return {label: Normal() for label in self.objectives} | dict(self.initial)
 
     @cached_property
     def looks(self) -> tuple[int, ...]:
@@ -255,7 +233,7 @@ class OptimizerStudy(StudyModel):
 
     def initial_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
         """Return where a replicate starts: the same for all optimizers."""
-        start: Any = self.initial.get(objective, Normal())
+        start: Any = self.starts[objective]
         if isinstance(start, tuple):
             return np.array(start)
         dim = self.dim(objective)
@@ -443,60 +421,3 @@ def _check_rule(label: str, rule: Any) -> None:
             raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
     if not hyperparameters(rule):
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")
-
-
-def _rule_errors(label: str, stored: Any, mine: Any, axes: Collection[str]) -> list[str]:
-    if mine is None:
-        return [f"optimizers: the store has {label}, which the study lacks"]
-    if stored == mine:
-        return []
-    if not all(isinstance(spec, dict) and len(spec) == 1 for spec in (stored, mine)) or stored.keys() != mine.keys():
-        return [f"optimizers.{label}: the store has {stored}, the study {mine}"]
-    (old,), (new,) = stored.values(), mine.values()
-    errors = []
-    for name in old:
-        if name in axes and isinstance(old[name], list):
-            if missing := [value for value in old[name] if value not in new.get(name, [])]:
-                errors.append(f"optimizers.{label}.{name}: the store has {missing}, which the study lacks")
-        elif old[name] != new.get(name):
-            errors.append(f"optimizers.{label}.{name}: the store has {old[name]}, the study {new.get(name)}")
-    return errors
-
-
-def _with_schedule(spec: Any, where: str) -> Any:
-    """Build the schedule of an update rule that is written ``{Name: {..., schedule: ...}}``."""
-    if not (isinstance(spec, Mapping) and len(spec) == 1):
-        return spec
-    ((name, fields),) = spec.items()
-    if not (isinstance(fields, Mapping) and fields.get("schedule") is not None):
-        return spec
-    schedule = components.build(fields["schedule"], components.SCHEDULES, f"{where}.{name}.schedule")
-    return {name: {**fields, "schedule": schedule}}
-
-
-def _spaced(spec: Any) -> Any:
-    """Put numbers in the place of ``{logspace: [low, high, count]}``, as YAML has it."""
-    if not isinstance(spec, Mapping):
-        return spec
-    if set(spec) != {"logspace"}:
-        return {name: _spaced(value) for name, value in spec.items()}
-    try:
-        return logspace(*spec["logspace"])
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"logspace: expected [low, high, count], got {spec['logspace']!r}") from error
-
-
-def _start(spec: Any, where: str) -> Any:
-    if isinstance(spec, str | Mapping):
-        spec = components.build(spec, components.INPUTS, where)
-    if isinstance(spec, FixedDesign) or (isinstance(spec, Inputs) and spec.dim != 1):
-        raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
-    if isinstance(spec, Inputs):
-        return spec
-    try:
-        point = np.asarray(spec, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"{where}: expected a point or a law such as Normal(0, 1), got {spec!r}") from error
-    if point.ndim != 1 or not np.isfinite(point).all():
-        raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
-    return tuple(point.tolist())

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from biasvar.errors import BiasvarError, StudyError
 from biasvar.fields import (
@@ -25,6 +25,7 @@ from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
 from biasvar.studies.model import StudyModel
 from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
 
@@ -52,9 +53,11 @@ class RiskStudy(StudyModel):
     noise : sequence of float
         Standard deviations of the label noise, in units of y.
     replicates : int, optional
-        Random training sets a cell, a multiple of ``block_size``, 131072 unless ``precision`` is given.
+        Random training sets per cell, at least 256 and a multiple of ``block_size``; 131072 unless ``precision`` is
+        given.
     block_size : int
-        Replicates in a block, the unit of standard errors: there must be at least 16 blocks. A power of two for Sobol.
+        Replicates in a block, the unit of standard errors: there must be at least 16 blocks, and 256 replicates in
+        all. A power of two for Sobol.
     sampler : {"sobol", "random"}
         Scrambled Sobol points through the inputs' inverse distribution function, or pseudo-random numbers.
     seed : int
@@ -91,38 +94,30 @@ class RiskStudy(StudyModel):
     ['n2/H0+H1', 'n10/H0+H1']
     """
 
-    target: Any
-    inputs: Any
-    hypotheses: dict[str, Any]
-    n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1)]
-    noise: Annotated[tuple[NonNegativeReal, ...], BeforeValidator(one_or_more), Field(min_length=1)] = (0.0,)
-    replicates: PositiveInt | None = None
-    block_size: PositiveInt = 2**12
-    sampler: Sampler = "sobol"
-    precision: dict[str, PositiveReal] | None = None
-    max_replicates: PositiveInt | None = None
-    test_points: PositiveInt | None = None
+    kind: ClassVar[str] = "risk"
+    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "replicates": ("precision", "max_replicates"),
+        "precision": ("replicates",),
+    }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _build_components(cls, fields: Any) -> Any:
-        fields = dict(fields)
-        for name, known in (("target", components.TARGETS), ("inputs", components.INPUTS)):
-            if name in fields:
-                fields[name] = components.build(fields[name], known, name)
-        if isinstance(fields.get("hypotheses"), Mapping):
-            fields["hypotheses"] = {
-                label: components.build(spec, components.HYPOTHESES, f"hypotheses.{label}")
-                for label, spec in fields["hypotheses"].items()
-            }
-        if fields.get("replicates") is None and fields.get("precision") is None:
-            fields["replicates"] = DEFAULT_REPLICATES
-        if fields.get("precision") is not None and fields.get("max_replicates") is None:
-            fields["max_replicates"] = 2**24
-        return fields
+    target: Annotated[Any, Component(components.TARGETS)]
+    inputs: Annotated[Any, Component(components.INPUTS)]
+    hypotheses: Annotated[dict[str, Any], Labelled(Component(components.HYPOTHESES))]
+    n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]
+    noise: Annotated[tuple[NonNegativeReal, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()] = (0.0,)
+    replicates: Annotated[PositiveInt | None, AtLeast()] = None
+    block_size: Annotated[PositiveInt, Fixed()] = 2**12
+    sampler: Annotated[Sampler, Fixed()] = "sobol"
+    precision: Annotated[dict[str, PositiveReal] | None, AtMost()] = None
+    max_replicates: Annotated[PositiveInt | None, AtLeast()] = None
+    test_points: Annotated[PositiveInt | None, Fixed()] = None
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> "RiskStudy":
+    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        if fields.get("precision") is None:
+            return {**fields, "replicates": fields.get("replicates") or DEFAULT_REPLICATES}
+        return {**fields, "max_replicates": fields.get("max_replicates") or 2**24}
+
+    def _fit_together(self) -> None:
         self._check_components()
         for axis in ("n_train", "noise"):
             values = getattr(self, axis)
@@ -135,9 +130,7 @@ class RiskStudy(StudyModel):
                 f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
                 "use sampler='random'"
             )
-        # TargetError and its kind are ValueErrors: pydantic reports them like any other bad field.
         _ = self.problem.f
-        return self
 
     def _check_components(self) -> None:
         if not callable(self.target):
@@ -183,34 +176,6 @@ class RiskStudy(StudyModel):
     def problem(self) -> Problem:
         """The law of data with its test points."""
         return Problem.of(self.target, self.inputs, self.test_points, self.seed)
-
-    def _canonical(self) -> dict[str, Any]:
-        fields: dict[str, Any] = self.model_dump(exclude={"target", "inputs", "hypotheses", "description"}, mode="json")
-        return fields | {
-            "kind": "risk",
-            "target": components.describe(self.target, components.TARGETS),
-            "inputs": components.describe(self.inputs, components.INPUTS),
-            "hypotheses": {
-                label: components.describe(hypothesis, components.HYPOTHESES)
-                for label, hypothesis in self.hypotheses.items()
-            },
-        }
-
-    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
-        """Say where this study differs from a stored one beyond extending it."""
-        mine, errors = self.to_json(), []
-        for field in ("kind", "target", "inputs", "block_size", "sampler", "seed", "test_points"):
-            if mine[field] != stored.get(field):
-                errors.append(f"{field}: the store has {stored.get(field)}, the study {mine[field]}")
-        for field in ("n_train", "noise"):
-            if missing := [value for value in stored.get(field, []) if value not in mine[field]]:
-                errors.append(f"{field}: the store has {missing}, which the study lacks")
-        for label, spec in stored.get("hypotheses", {}).items():
-            if label not in mine["hypotheses"]:
-                errors.append(f"hypotheses: the store has {label}, which the study lacks")
-            elif mine["hypotheses"][label] != spec:
-                errors.append(f"hypotheses.{label}: the store has {spec}, the study {mine['hypotheses'][label]}")
-        return errors + _replicate_errors(mine, stored)
 
     @cached_property
     def grid(self) -> RiskGrid:
@@ -359,21 +324,3 @@ class RiskStudy(StudyModel):
     def summarise(self, source: BlockSource) -> xr.Dataset:
         """Turn blocks into risks and errors with standard errors."""
         return self.grid.summarise(source)
-
-
-def _replicate_errors(mine: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """Say why the number of replicates is not an extension: fewer, or less precise, or the other kind."""
-    if (mine["replicates"] is None) != (stored["replicates"] is None):
-        kinds = ["precision" if study["replicates"] is None else "replicates" for study in (stored, mine)]
-        return [f"the store was made with {kinds[0]}, the study has {kinds[1]}"]
-    if mine["replicates"] is not None:
-        if mine["replicates"] < stored["replicates"]:
-            return [f"replicates: the store has {stored['replicates']}, the study only {mine['replicates']}"]
-        return []
-    errors = []
-    for name, goal in stored["precision"].items():
-        if mine["precision"].get(name, np.inf) > goal:
-            errors.append(f"precision.{name}: the store has {goal}, the study {mine['precision'].get(name)}")
-    if mine["max_replicates"] < stored["max_replicates"]:
-        errors.append(f"max_replicates: the store has {stored['max_replicates']}, the study {mine['max_replicates']}")
-    return errors

@@ -141,7 +141,7 @@ def test_trajectories_stop_where_they_should(store):
     assert found.steps_to_target.sel(learning_rate=0.1).values.tolist() == expected
     assert found.stop_step.sel(learning_rate=0.1) == expected[1]
     assert np.isinf(found.steps_to_target.sel(learning_rate=1e-6)).all()
-    loose = bv.run(study.model_copy(update={"targets": {}, "tolerance": 0.1}), store.with_name("loose.zarr"))
+    loose = bv.run(study.replace(targets={}, tolerance=0.1), store.with_name("loose.zarr"))
     assert (loose["bowl/sgd"].outcome.sel(learning_rate=0.5) == "converged").all()
 
 
@@ -431,7 +431,7 @@ def test_an_extension_computes_only_what_is_new(store, monkeypatch):
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03]), "momentum": bv.Momentum(learning_rate=0.1)}}, "0.3"),
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3])}}, "lacks"),
         ({"replicates": 2}, "replicates"),
-        ({"targets": {"loss": [0.5]}}, "targets.loss"),
+        ({"targets": {"loss": [0.5]}}, "targets: the store has {}"),
     ],
 )
 def test_a_changed_study_is_refused_with_the_difference(changes, message, store):
