@@ -32,6 +32,7 @@ from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
+MAX_REPLICATES = 2**24  # unless given, where precision gives up
 EVIDENCE = 32
 
 
@@ -113,9 +114,9 @@ class RiskStudy(StudyModel):
     test_points: Annotated[PositiveInt | None, Fixed()] = None
 
     def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        if fields.get("precision") is None:
-            return {**fields, "replicates": fields.get("replicates") or DEFAULT_REPLICATES}
-        return {**fields, "max_replicates": fields.get("max_replicates") or 2**24}
+        precise = fields.get("precision") is not None
+        name, default = ("max_replicates", MAX_REPLICATES) if precise else ("replicates", DEFAULT_REPLICATES)
+        return {**fields, name: default} if fields.get(name) is None else fields
 
     def _fit_together(self) -> None:
         self._check_components()

@@ -91,6 +91,7 @@ def test_a_changed_optimizer_study_remembers_nothing_of_the_old_one():
         ({"block_size": 100}, "not a power of two"),
         ({"hypotheses": {"a/b": bv.Polynomial(0)}}, "a/b"),
         ({"replicates": -4}, "replicates"),
+        ({"replicates": 0}, "replicates"),
         ({"seed": "a"}, "seed"),
         ({"precision": {"bias2": 0.1}, "replicates": 1024}, "give one of the two"),
     ],
