@@ -154,7 +154,7 @@ def test_extension_of_simulated_noise_adds_only_the_new_level(store, tmp_path, m
         ({"hypotheses": {"H0": bv.Polynomial(0), "H1": bv.Polynomial(2)}, "n_train": [2, 10]}, "hypotheses.H1"),
         ({"replicates": 16 * 128, "block_size": 128}, "block_size"),
         ({"sampler": "random"}, "sampler"),
-        ({"replicates": None, "precision": {"bias2": 1.0}}, "made with replicates"),
+        ({"replicates": None, "precision": {"bias2": 1.0}}, "replicates: the store has 1024, the study None"),
     ],
 )
 def test_a_changed_study_is_refused_with_the_difference(changes, words, study, store):
