@@ -17,7 +17,7 @@ NOISE = 0.5
 LESSON = """
 What to see
 - A higher degree buys bias² with variance. On 20 points degree 3 is best; higher ones fit the labels better and predict
-  worse: the training error falls all the way while the expected risk explodes. (?) stands where no standard error
+  worse: the training error falls all the way while the expected risk explodes. ? stands where no standard error
   exists: there are so few points for so many coefficients that the loss has no finite variance.
 - On 100 points variance is cheap: degrees 3 to 7 are nearly equal, and the sets that are too poor hardly improve.
 - Learning curves: expected risk comes down and training error goes up, to the risk of the best in class. The poor set

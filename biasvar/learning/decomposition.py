@@ -51,6 +51,13 @@ class Problem:
             self._projections[id(hypothesis)] = hypothesis, Projection.of(features, self.test.weights)
         return self._projections[id(hypothesis)][1]
 
+    def undetermined(self, hypothesis: HypothesisSet, model: LinearModel, n_train: int) -> str | None:
+        """Return why the test points do not tell the coefficients of a set's model apart, or None if they need not."""
+        points = len(self.projection(hypothesis, model).change)
+        if points >= model.size or not model.shares_factorisation(n_train):
+            return None
+        return f"{model.size} coefficients cannot be determined by {points} distinct test points"
+
     @cached_property
     def _projections(self) -> dict[int, tuple[HypothesisSet, Projection]]:
         """Projections by the identity of their hypothesis, which is kept with them so that it stays alive."""

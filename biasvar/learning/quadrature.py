@@ -100,8 +100,9 @@ def orthonormal_recurrence(x: NDArray[np.float64], weights: NDArray[np.float64],
         following = (x - alpha) * current - beta * previous
         norm = float(np.sqrt(weights @ following**2))
         if norm <= 1e-12 * scale:
-            norm = np.inf  # no more distinct points than k + 1: all further polynomials vanish on them
+            # No more distinct points than k + 1: all further polynomials vanish on them.
+            following, norm = np.zeros_like(x), np.inf
         # A mean that is rounding error of zero would break the symmetry of symmetric laws.
         rows[k] = (alpha if abs(alpha) > 1e-14 * np.abs(x).max() else 0.0, beta, norm)
-        previous, current, beta = current, following / norm, norm
+        previous, current, beta = current, following / norm, norm if np.isfinite(norm) else 0.0
     return rows

@@ -287,4 +287,4 @@ def _errors_sentence(cells: xr.Dataset, names: Sequence[str], top: float) -> str
     errors = {NAMES[name]: float(cells[f"{name}_se"].where(cells[name] <= top).max()) for name in names}
     sizes = ", ".join(f"{error:.1g} ({name})" for name, error in errors.items() if error > 0)
     sentence = f"standard errors at most {sizes}" if sizes else "no Monte-Carlo error: integrated exactly"
-    return sentence if (cells.status == "ok").all() else f"{sentence}; none exists where hollow, (?) or infinite"
+    return sentence if (cells.status == "ok").all() else f"{sentence}; none exists where hollow, ? or infinite"

@@ -7,8 +7,8 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
     """Write a value with its standard error in the usual notation.
 
     The digits in parentheses are the standard error in units of the last digit shown: one digit of it, two where the
-    first is a 1. A question mark stands for a standard error that does not exist. With ``powers``, numbers below 1e-3
-    get a power of ten; else what is below 1e-12 without error is zero.
+    first is a 1. A question mark stands for a number whose standard error does not exist: it may be off by anything.
+    With ``powers``, numbers below 1e-3 get a power of ten; else what is below 1e-12 without error is zero.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
     >>> with_error(1234.5, 67)
     '1230(70)'
     >>> with_error(0.5, 0.0), with_error(0.5, math.nan), with_error(math.inf, math.nan)
-    ('0.5', '0.5(?)', 'inf')
+    ('0.5', '?', 'inf')
     >>> with_error(3.021e-10, 7e-12, powers=True)
     '3.02(7)e-10'
     """
@@ -27,11 +27,11 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
+    if math.isnan(error):
+        return "?"
     if powers and 0 < abs(value) < 1e-3:
         power = math.floor(math.log10(abs(value)))
         return f"{with_error(value / 10.0**power, error / 10.0**power)}e{power}"
-    if math.isnan(error):
-        return f"{value:.4g}(?)"
     if error <= 1e-9 * max(abs(value), 1e-3):  # exact, but for rounding
         return f"{_tidy(value):.9g}"
     place = math.floor(math.log10(error))

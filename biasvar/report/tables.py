@@ -66,14 +66,19 @@ def optimizer_table(tree: xr.DataTree) -> str:
         settings = ", ".join(f"{name}={value:.3g}" for name, value in chosen.items() if found.sizes[name] > 1)
         if targets and np.isfinite(costs[-1]) and "objective" in found:
             cell = last.sel(chosen)
-            value = with_error(float(cell.objective), float(cell.objective_se), powers=True)
+            value = _objective(float(cell.objective), float(cell.objective_se))
         else:
-            value = with_error(float(last.best_objective), float(last.best_objective_se), powers=True)
+            value = _objective(float(last.best_objective), float(last.best_objective_se))
         _, objective, optimizer = node.path.split("/")
         shown = [f"{cost:g}" if np.isfinite(cost) else "-" for cost in costs]
         diverged = float((found.outcome == "diverged").mean())
         rows.append([objective, optimizer, settings or "the only one", value, *shown, f"{diverged:.0%}"])
     return "\n".join(_align([header, *rows], left=(0, 1, 2)))
+
+
+def _objective(value: float, error: float) -> str:
+    """Write an objective; that of a single replicate is what one descent reached, though not what others would."""
+    return f"{value:.4g}(?)" if np.isfinite(value) and np.isnan(error) else with_error(value, error, powers=True)
 
 
 def _best(found: xr.Dataset) -> dict[str, float]:
@@ -87,7 +92,8 @@ def _best(found: xr.Dataset) -> dict[str, float]:
 def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
     """Lay out a risk study's summary: a row for each training-set size, noise level and hypothesis set.
 
-    Digits in parentheses are standard errors in the last place. Flagged cells are explained below the table.
+    Digits in parentheses are standard errors in the last place, ``?`` stands for a number that has none. Flagged cells
+    are explained below the table.
 
     Parameters
     ----------

@@ -17,8 +17,9 @@ from biasvar.fields import (
     one_or_more,
 )
 from biasvar.learning.decomposition import Problem, best_in_class
+from biasvar.learning.fits import Coefficients
 from biasvar.learning.hypotheses import HypothesisSet, adapted
-from biasvar.learning.inputs import Inputs
+from biasvar.learning.inputs import DEFAULT_NODES, Inputs, has_density
 from biasvar.learning.losses import Squared
 from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
@@ -34,6 +35,7 @@ MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
 MAX_REPLICATES = 2**24  # unless given, where precision gives up
 EVIDENCE = 32
+LARGEST = 1e70  # of y: its fourth power times the square of a noise gain must be a number
 
 
 class RiskStudy(StudyModel):
@@ -131,7 +133,15 @@ class RiskStudy(StudyModel):
                 f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
                 "use sampler='random'"
             )
-        _ = self.problem.f
+        self._check_magnitudes(float(np.abs(self.problem.f).max()))
+
+    def _check_magnitudes(self, largest_target: float) -> None:
+        for what, size in (("noise", max(self.noise)), ("target", largest_target)):
+            if size > LARGEST:
+                raise ValueError(
+                    f"{what}: reaches {size:.3g}, and standard errors of risks are kept in fourth powers of y, which "
+                    f"overflow above {LARGEST:g}; state y in larger units"
+                )
 
     def _check_components(self) -> None:
         if not callable(self.target):
@@ -205,11 +215,29 @@ class RiskStudy(StudyModel):
                 best_in_class(self.problem, hypothesis)
                 for n in self.n_train:
                     hypothesis.tail_index(self.inputs, n)
-                    hypothesis.why_unfit(self.inputs, n)
+                    if not hypothesis.why_unfit(self.inputs, n) and has_density(self.inputs):
+                        self._check_test_points(hypothesis, n)
             except BiasvarError:
                 raise
             except Exception as error:
                 raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
+
+    def _check_test_points(self, hypothesis: HypothesisSet, n_train: int) -> None:
+        """Refuse what fits could determine and the test points cannot."""
+        fit = hypothesis.fit(self.inputs)
+        if not isinstance(fit, Coefficients):
+            return
+        reason = self.problem.undetermined(hypothesis, fit.model, n_train)
+        if reason is None:
+            return
+        x, size = self.problem.test.x, fit.model.size
+        if np.ptp(x, axis=0).max() < 1e-10 * np.abs(x).max():
+            raise StudyError(
+                f"inputs: {self.inputs!r} has so little spread around {x.mean():.4g}; subtract that from x"
+            )
+        if len(x) < size and (size <= DEFAULT_NODES or self.inputs.dim > 1):
+            raise StudyError(f"test_points: {reason}; ask for {size} or more")
+        raise StudyError(f"{reason}; polynomials are orthonormal under {DEFAULT_NODES} nodes, so lower the degree")
 
     def evidence(self) -> list[float]:
         """Return some test points, and the target there."""

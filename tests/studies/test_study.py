@@ -13,6 +13,7 @@ from helpers import small_study
 import biasvar as bv
 from biasvar.errors import MissingDependencyError, StudyError
 from biasvar.studies import components
+from biasvar.studies.blocks import run_in_memory
 
 
 def parabola(x):
@@ -91,12 +92,41 @@ def test_scalars_sequences_and_numpy_are_taken_alike():
         ({"max_replicates": 2**20}, "goes with precision"),
         ({"colour": "red"}, "colour: unknown field"),
         ({"block_size": 64.5}, "block_size"),
+        ({"noise": [0.0, 1e150]}, r"noise: reaches 1e\+150.* larger units"),
+        ({"noise": 1e300}, r"noise: reaches 1e\+300"),
+        ({"target": lambda x: 1e100 * x}, "target: reaches 9.*e.99"),
+        ({"target": lambda x: 1e200 * x}, "target: reaches 9.*e.199"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(changes, words):
     with pytest.raises(StudyError, match=words) as caught:
         small_study(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"test_points": 1}, "test_points: 2 coefficients .* 1 distinct test points; ask for 2 or more"),
+        ({"inputs": bv.Uniform(1e15, 1e15 + 4)}, r"inputs: Uniform\(.* so little spread around 1e\+15"),
+        ({"hypotheses": {"P": bv.Polynomial(200)}, "n_train": 300}, "64 nodes, so lower the degree"),
+    ],
+)
+def test_test_points_that_tell_no_coefficients_apart_are_refused_before_the_run(changes, words, tmp_path):
+    with pytest.raises(StudyError, match=words):
+        bv.run(small_study(**changes), tmp_path / "store.zarr")
+
+
+@pytest.mark.parametrize("scale", [1e-70, 1e70])
+def test_the_largest_and_smallest_units_of_y_give_the_same_study(scale):
+    # A power of two would give the same bits; a power of ten the same digits.
+    plain, scaled = (
+        run_in_memory(small_study(target=bv.PolynomialTarget([0, 0, s]), noise=[0.0, s], n_train=10))
+        for s in (1.0, scale)
+    )
+    for name in ("bias2", "bias2_se", "variance", "variance_se", "expected_risk_se", "empirical_risk_se"):
+        np.testing.assert_allclose(scaled[name].values / scale**2, plain[name].values, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(scaled.variance_x_se.values / scale**2, plain.variance_x_se.values, rtol=1e-9)
 
 
 def test_missing_fields_are_named():

@@ -74,8 +74,7 @@ class Squared(Loss):
                     projection = sets.problem.projection(cell.hypothesis, model)
                     if not model.shares_factorisation(sets.n_train):
                         yield [i], partial(self._one, sets, model, projection)
-                    elif (points := len(projection.change)) < model.size:
-                        reason = f"{model.size} coefficients cannot be determined by {points} distinct points"
+                    elif reason := sets.problem.undetermined(cell.hypothesis, model, sets.n_train):
                         yield [i], partial(_refuse, reason)
                     else:
                         nested.append((i, model, projection))
