@@ -199,7 +199,7 @@ def enough(work: Callable[[int], None], seconds: float, least: int) -> int:
 
 
 def rates(ways: dict[str, tuple[Callable[[int], None], int]], seconds: float, rounds: int) -> dict[str, np.ndarray]:
-    """Return replicates a CPU second of each way, a number a round."""
+    """Return replicates per CPU second of each way, one number per round."""
     replicates = {name: enough(work, seconds, least) for name, (work, least) in ways.items()}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):

@@ -7,7 +7,7 @@
 ``workers``  the medium study on one worker process and on two, in turn: wall time, their ratio beside that of bare
              processes (no Dask, no store: what the machine's second core adds at best), and the share of the
              workers' time that is not simulation, by Dask's own meters.
-``chunks``   a study of so many tiny chunks through a scheduler in a process of its own: milliseconds a chunk, and the
+``chunks``   a study of so many tiny chunks through a scheduler in a process of its own: milliseconds per chunk, and the
              memory of scheduler and driver, which is not to grow with their number.
 ``resume``   the store that this leaves: seconds until ``status``, and until a run knows that nothing is left to do.
 
@@ -34,8 +34,8 @@ import psutil
 import biasvar as bv
 from biasvar.execution.clusters import LocalWorkers
 from biasvar.execution.records import Records
+from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
-from biasvar.execution.verify import status
 
 PARTS = ("workers", "chunks", "resume")
 
@@ -173,7 +173,7 @@ def chunks_and_resume(parts, largest, folder):
     for count in counts:
         store, seconds, simulating, driver, scheduler = many(count, folder)
         print(
-            f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms a chunk; "
+            f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms per chunk; "
             f"driver {simulating:.0f} MB, and {driver:.0f} MB with the summary; scheduler {scheduler:.0f} MB",
             flush=True,
         )
@@ -183,7 +183,7 @@ def chunks_and_resume(parts, largest, folder):
 
 def resume(count, store):
     timings = {
-        "status": lambda: status(store),
+        "status": lambda: store_status(store),
         "missing chunks": lambda: missing(store),
         "summary": lambda: again(count, store),
     }

@@ -51,7 +51,7 @@ def with_s3fs(url, address):
 
 
 def measure(location):
-    """Return milliseconds a chunk of: writing, asking which are there, reading all and checking."""
+    """Return milliseconds per chunk of: writing, asking which are there, reading all and checking."""
     study = bv.RiskStudy(
         name="stores",
         target=bv.Sine(),
@@ -63,10 +63,10 @@ def measure(location):
     )
     (group,) = study.groups()
     store = Store(location)
-    store.adopt(study)
+    store.claim(study)
     records = store.create(group, CHUNKS * BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK, study.statistic_coordinates(group))
     shape = (len(group.cells), BLOCKS_PER_CHUNK)
-    content = Chunk(np.random.default_rng(0).normal(size=(*shape, group.statistics)), np.full(shape, "", dtype=object))
+    content = Chunk(np.random.default_rng(0).normal(size=(*shape, group.record_size)), np.full(shape, "", dtype=object))
 
     def clock(action):
         start = time.perf_counter()
@@ -96,7 +96,7 @@ def main():
                     times[name].append(measure(make(i)))
     finally:
         server.terminate()
-    print(f"medians of {ROUNDS}, ms a chunk      write    list    read")
+    print(f"medians of {ROUNDS}, ms per chunk      write    list    read")
     for name, rows in times.items():
         print(f"{name:28}" + "".join(f"{median(column):8.2f}" for column in zip(*rows, strict=True)))
 

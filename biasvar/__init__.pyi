@@ -1,10 +1,10 @@
 __version__: str
 
+from .execution.digest import digest as digest
 from .execution.lazy import lazy as lazy
 from .execution.plan import plan as plan
 from .execution.run import open as open  # noqa: A004
 from .execution.run import run as run
-from .execution.verify import digest as digest
 from .execution.verify import verify as verify
 from .learning.hypotheses import Constant as Constant
 from .learning.hypotheses import Estimator as Estimator

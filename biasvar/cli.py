@@ -192,7 +192,7 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(str(found))
     for part in found.groups:
-        click.echo(f"  {part.group.path}: {part.blocks} blocks, {part.chunk} a task, {part.seconds:.2g} s")
+        click.echo(f"  {part.group.path}: {part.blocks} blocks, {part.chunk} per task, {part.seconds:.2g} s")
 
 
 @main.command()
@@ -216,8 +216,7 @@ def show(store: str, as_json: bool) -> None:
 @_JSON
 def status(store: str, tracebacks: bool, as_json: bool) -> None:
     """Say how far the run in STORE is, from the store alone."""
-    from biasvar.execution.verify import failures
-    from biasvar.execution.verify import status as store_status
+    from biasvar.execution.status import failures, store_status
 
     found = store_status(store)
     click.echo(json.dumps(found.to_json()) if as_json else str(found))
@@ -230,7 +229,7 @@ def status(store: str, tracebacks: bool, as_json: bool) -> None:
 @click.option("--every", type=click.FloatRange(0.1), default=WATCH_SECONDS, help="Seconds between looks.")
 def watch(store: str, every: float) -> None:
     """Show how far the run in STORE is until it is complete, from the store alone and from any machine."""
-    from biasvar.execution.verify import status as store_status
+    from biasvar.execution.status import store_status
 
     shown = ""
     while True:
@@ -250,7 +249,7 @@ def watch(store: str, every: float) -> None:
 @_STORE
 def digest(store: str) -> None:
     """Print the SHA-256 of STORE's results: equal digests mean equal bits, wherever and however it was run."""
-    from biasvar.execution.verify import digest as store_digest
+    from biasvar.execution.digest import digest as store_digest
 
     click.echo(store_digest(store))
 

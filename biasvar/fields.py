@@ -18,26 +18,26 @@ STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument")
 
 
-def _plain(value: Any) -> Any:
+def _python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _sequence(value: Any) -> Any:
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         return value
-    return tuple(_sequence(_plain(item)) for item in value)
+    return tuple(_sequence(_python(item)) for item in value)
 
 
 def one_or_more(value: Any) -> Any:
     """Take one number for a sequence of one."""
-    return (_plain(value),) if isinstance(_plain(value), int | float) else _sequence(value)
+    return (_python(value),) if isinstance(_python(value), int | float) else _sequence(value)
 
 
-Real = Annotated[float, BeforeValidator(_plain), Field(allow_inf_nan=False)]
+Real = Annotated[float, BeforeValidator(_python), Field(allow_inf_nan=False)]
 PositiveReal = Annotated[Real, Field(gt=0)]
 NonNegativeReal = Annotated[Real, Field(ge=0)]
-PositiveInt = Annotated[int, BeforeValidator(_plain), Field(gt=0)]
-NonNegativeInt = Annotated[int, BeforeValidator(_plain), Field(ge=0)]
+PositiveInt = Annotated[int, BeforeValidator(_python), Field(gt=0)]
+NonNegativeInt = Annotated[int, BeforeValidator(_python), Field(ge=0)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_sequence), Field(min_length=1)]
 Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)]
 

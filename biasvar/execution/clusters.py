@@ -1,4 +1,4 @@
-"""Ways to a Dask scheduler, each of which can be walked again when the scheduler is lost."""
+"""How to connect to a Dask scheduler, and to connect again when it is lost."""
 
 import gc
 import json
@@ -25,47 +25,53 @@ GUARD = "in a script, the call of run must stand under: if __name__ == '__main__
 #: What a Client may raise that is refused or finds no one: a bad certificate is an OSError, none at all a TypeError.
 _UNANSWERED = (OSError, TimeoutError, ValueError, TypeError, RuntimeError)
 POLL_SECONDS = 0.2
-#: What a job asks for where neither an option nor Dask's settings say.
-_A_JOB: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2GiB"}
+#: What each job asks for where neither an option nor Dask's settings say.
+_JOB_DEFAULTS: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2GiB"}
 
 
-class Way(ABC):
-    """How to come to a scheduler."""
+class Connection(ABC):
+    """How to (re)connect to a Dask scheduler."""
 
     @property
     def patience(self) -> float:
-        """Seconds that a run waits while there are no workers."""
+        """Seconds for which a run waits while there are no workers."""
         return seconds("no-workers-timeout")
 
     @abstractmethod
     def client(self) -> AbstractContextManager[Any]:
-        """Connect, for a while; a SchedulerError tells that no one answers."""
+        """Return a context that is a connected Client.
+
+        Raises
+        ------
+        SchedulerError
+            From ``with``, if no one answers.
+        """
 
 
 @dataclass(frozen=True)
-class Address(Way):
-    """A scheduler that is there already, by its address."""
+class Address(Connection):
+    """A scheduler that runs already, by its address."""
 
     address: str
     security: Any = None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Connect, for a while."""
+        """Connect, for the time of a ``with``."""
         with _connect(lambda: self.address, self.security) as client:
             yield client
 
 
 @dataclass(frozen=True)
-class SchedulerFile(Way):
-    """A scheduler that is there already, or soon, by the file that it writes its address to."""
+class SchedulerFile(Connection):
+    """A scheduler that runs already, or soon, by the file that it writes its address to."""
 
     path: Path
     security: Any = None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Connect, for a while."""
+        """Connect, for the time of a ``with``."""
         with _connect(self._address, self.security) as client:
             yield client
 
@@ -79,7 +85,7 @@ class SchedulerFile(Way):
             ) from error
 
 
-#: What leaves a machine of few cores to its workers.
+#: Dask settings that cut its own CPU use on small machines.
 _LEAN = {
     # Dask has workers give each array's memory back to the system at once, which doubles the time of our tasks.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
@@ -90,7 +96,7 @@ _LEAN = {
 
 
 @dataclass(frozen=True)
-class LocalWorkers(Way):
+class LocalWorkers(Connection):
     """Worker processes of our own on this machine, one thread each."""
 
     workers: int | None = None
@@ -98,7 +104,7 @@ class LocalWorkers(Way):
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Start the workers, for a while."""
+        """Start the workers, for the time of a ``with``."""
         from distributed import Client, LocalCluster
 
         with _no_interrupts_for_children(), dask.config.set(_LEAN):
@@ -120,7 +126,7 @@ class LocalWorkers(Way):
 
 
 @dataclass(frozen=True)
-class Slurm(Way):
+class Slurm(Connection):
     """Workers that are SLURM jobs, by dask-jobqueue; what is not given comes from Dask's ``jobqueue.slurm`` settings.
 
     Jobs that are lost are asked for anew. They are not requeued by SLURM as well, for then both would come.
@@ -140,7 +146,7 @@ class Slurm(Way):
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Submit the jobs, for a while."""
+        """Submit the jobs, for the time of a ``with``."""
         try:
             from dask_jobqueue.slurm import SLURMCluster
         except ImportError as error:
@@ -158,7 +164,7 @@ class Slurm(Way):
         configured = dask.config.get("jobqueue.slurm", {})
         given = {"queue": self.queue, "walltime": self.walltime, "memory": self.memory, "interface": self.interface}
         options = {name: value for name, value in given.items() if value is not None}
-        options |= {name: value for name, value in _A_JOB.items() if not (configured | options).get(name)}
+        options |= {name: value for name, value in _JOB_DEFAULTS.items() if not (configured | options).get(name)}
         # Without an interface Dask would listen on all; what jobs on other nodes can reach is this host's own address.
         where = {} if options.get("interface") or configured.get("interface") else {"host": _own_address()}
         # A worker's web server would listen on all, whatever the interface.
@@ -178,7 +184,7 @@ class Slurm(Way):
             raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
 
 
-class Borrowed(Way):
+class Borrowed(Connection):
     """A user's own Client, and once that has lost its scheduler, a new one to the same address."""
 
     def __init__(self, client: Any) -> None:

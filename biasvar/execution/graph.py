@@ -23,11 +23,12 @@ from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import BlockRecords, Chunk, Group, Study
 
 
-class Parcel:
-    """A study on its way to tasks, which open it themselves.
+class PackedStudy:
+    """A study as tasks carry it.
 
-    Another process gets bytes, unpacked once for all its tasks. What a user's study raises while it is unpacked (a
-    module that a worker lacks, say) is then the task's error; in a message from the scheduler it would end the worker.
+    Another process receives bytes and unpacks them once for all its tasks. What a user's study raises while it is
+    unpacked (a module that a worker lacks, say) is then the task's error; in a message from the scheduler it would end
+    the worker.
 
     Raises
     ------
@@ -38,7 +39,7 @@ class Parcel:
     def __init__(self, study: Study[Any]) -> None:
         self._study = study
 
-    def open(self) -> Study[Any]:
+    def study(self) -> Study[Any]:
         """Return the study."""
         return self._study
 
@@ -54,20 +55,20 @@ class Parcel:
             ) from error
 
     def __reduce__(self) -> Any:
-        return _Sealed, (self.content,)
+        return _ReceivedStudy, (self.content,)
 
 
-class _Sealed:
-    """A parcel that has arrived."""
+class _ReceivedStudy:
+    """A packed study in another process."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def open(self) -> Study[Any]:
+    def study(self) -> Study[Any]:
         return _unpack(self._content)
 
     def __reduce__(self) -> Any:
-        return _Sealed, (self._content,)
+        return _ReceivedStudy, (self._content,)
 
 
 @lru_cache(maxsize=4)
@@ -81,7 +82,7 @@ class Tasks(DaskMethodsMixin):
 
     Parameters
     ----------
-    parcel
+    packed
         The study that the tasks carry.
     group
         What they simulate.
@@ -89,15 +90,15 @@ class Tasks(DaskMethodsMixin):
         The graph of all the group's chunks, its one layer, and the keys that are wanted.
     """
 
-    def __init__(self, parcel: Parcel, group: Group, graph: Any, layer: str, keys: Iterable[Any]) -> None:
-        self.parcel, self.group = parcel, group
+    def __init__(self, packed: PackedStudy, group: Group, graph: Any, layer: str, keys: Iterable[Any]) -> None:
+        self.packed, self.group = packed, group
         self._graph, self.layer, self._keys = graph, layer, list(keys)
 
     @classmethod
-    def of(cls, parcel: Parcel, store: Location, records: Records, chunks: Iterable[int]) -> "Tasks":
+    def of(cls, packed: PackedStudy, store: Location, records: Records, chunks: Iterable[int]) -> "Tasks":
         """Lay out the tasks that simulate some chunks of a group of the study into ``store``."""
         group = records.group
-        # A fresh token each time: a scheduler that still remembers a failed key would hand its error back.
+        # A fresh token per call: a scheduler that still remembers a failed key would return its old error.
         layer = f"{group.task_name}-{tokenize(group.path, str(store), np.random.default_rng().integers(2**62))}"
         array = da.map_blocks(
             simulate_chunk,
@@ -105,17 +106,17 @@ class Tasks(DaskMethodsMixin):
             dtype="f8",
             meta=np.empty(0),
             name=layer,
-            parcel=parcel,
+            packed=packed,
             group=group,
             store=store,
             layer=layer,
         )
-        return cls(parcel, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
+        return cls(packed, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
 
     def batches(self, size: int) -> Iterator["Tasks"]:
-        """Yield the same tasks, so many at a time, out of one graph: Dask remembers for good how long each was."""
+        """Yield the same tasks, ``size`` at a time, out of one graph: Dask never forgets how long each graph was."""
         for first in range(0, len(self._keys), size):
-            yield Tasks(self.parcel, self.group, self._graph, self.layer, self._keys[first : first + size])
+            yield Tasks(self.packed, self.group, self._graph, self.layer, self._keys[first : first + size])
 
     def __dask_graph__(self) -> Any:
         return self._graph
@@ -141,17 +142,17 @@ class Tasks(DaskMethodsMixin):
     def _rebuild(self, graph: Any, rename: Any = None) -> "Tasks":
         if not isinstance(graph, HighLevelGraph):
             graph = HighLevelGraph.from_collections(self.layer, graph, ())
-        return Tasks(self.parcel, self.group, graph, self.layer, self._keys)
+        return Tasks(self.packed, self.group, graph, self.layer, self._keys)
 
 
 def simulate_chunk(
     block_id: tuple[int, ...] | None = None,
-    parcel: Parcel | None = None,
+    packed: PackedStudy | None = None,
     group: Group | None = None,
     store: Location | None = None,
     layer: str = "",
 ) -> NDArray[np.float64]:
-    """Simulate and write one chunk: the task, one of a layer.
+    """Simulate and write one chunk: what each task of a layer does.
 
     Returns
     -------
@@ -159,12 +160,12 @@ def simulate_chunk(
         Count, mean and sum of squared deviations of each cell's headline number over the chunk's blocks: all that
         travels back.
     """
-    if block_id is None or parcel is None or group is None or store is None:
+    if block_id is None or packed is None or group is None or store is None:
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
-    study, chunk = parcel.open(), block_id[0]
+    study, chunk = packed.study(), block_id[0]
     with reading(store):
         stored = _opened(store, group, layer)
-        (records, failures), sound = stored.salvage(chunk)
+        (records, failures), sound = stored.recover(chunk)
     first, tracebacks = chunk * stored.chunk_size, np.full(len(sound), "", dtype=object)
     with one_blas_thread, _metered("simulate"):
         for position in np.flatnonzero(~sound):
@@ -213,7 +214,7 @@ def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords
 def failed_block(group: Group, reason: str, trace: str) -> BlockRecords:
     """Return what stands for a block that could not be simulated."""
     cells = len(group.cells)
-    return BlockRecords(np.full((cells, group.statistics), np.nan), (reason,) * cells, trace)
+    return BlockRecords(np.full((cells, group.record_size), np.nan), (reason,) * cells, trace)
 
 
 def _reason(error: Exception) -> str:

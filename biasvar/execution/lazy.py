@@ -10,7 +10,7 @@ from dask.base import tokenize
 from dask.delayed import delayed
 
 from biasvar.errors import StudyError
-from biasvar.execution.graph import Parcel
+from biasvar.execution.graph import PackedStudy
 from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import as_text, study_attributes
 from biasvar.execution.threads import one_blas_thread
@@ -53,10 +53,10 @@ def lazy(study: Study[S]) -> S:
         raise StudyError(
             "precision: a lazy study needs replicates, for what precision takes is only known by computing"
         )
-    blocks = study.planned_blocks()
-    parcel, token = Parcel(study), tokenize(study.to_json())
-    parts = [(group, _records(parcel, token, group, blocks[group.problem])) for group in study.groups()]
-    summary = delayed(_summarise, name=f"summarise-{token}")(parcel, parts)
+    blocks = study.blocks_needed()
+    packed, token = PackedStudy(study), tokenize(study.to_json())
+    parts = [(group, _records(packed, token, group, blocks[group.problem])) for group in study.groups()]
+    summary = delayed(_summarise, name=f"summarise-{token}")(packed, parts)
     attributes = study_attributes(study)
     nodes = {
         path: layout.assign(
@@ -73,7 +73,7 @@ def _delayed_copy(variable: xr.DataArray, summary: Any, path: str) -> xr.DataArr
     return variable.copy(data=da.from_delayed(value, variable.shape, dtype=variable.dtype, name=False))
 
 
-def _records(parcel: Parcel, token: str, group: Group, blocks: int) -> list[Any]:
+def _records(packed: PackedStudy, token: str, group: Group, blocks: int) -> list[Any]:
     """Return one delayed :class:`Chunk` for each of some equal runs of blocks."""
     size = -(-blocks // TASKS_WANTED)
     array = da.map_blocks(
@@ -82,7 +82,7 @@ def _records(parcel: Parcel, token: str, group: Group, blocks: int) -> list[Any]
         dtype=object,
         meta=np.empty(0, object),
         name=f"{group.task_name}-{tokenize(token, group)}",
-        parcel=parcel,
+        packed=packed,
         group=group,
         blocks=blocks,
         size=size,
@@ -92,21 +92,21 @@ def _records(parcel: Parcel, token: str, group: Group, blocks: int) -> list[Any]
 
 def _simulate(
     block_id: tuple[int, ...] | None = None,
-    parcel: Parcel | None = None,
+    packed: PackedStudy | None = None,
     group: Group | None = None,
     blocks: int = 0,
     size: int = 1,
 ) -> Any:
-    if block_id is None or parcel is None or group is None:
+    if block_id is None or packed is None or group is None:
         return np.empty(1, object)  # Dask asks what a result looks like, with no arguments
-    study = parcel.open()
+    study = packed.study()
     with one_blas_thread:
         return simulate_blocks(study, group, range(block_id[0] * size, min((block_id[0] + 1) * size, blocks)))
 
 
-def _summarise(parcel: Parcel, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
+def _summarise(packed: PackedStudy, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
     with one_blas_thread:
-        summary = parcel.open().summarise(Memory(dict(parts)))
+        summary = packed.study().summarise(Memory(dict(parts)))
     return {
         (path, name): variable.values
         for path, node in nodes_of(summary).items()

@@ -159,7 +159,7 @@ class Location:
         with reading(self):
             return sorted(sync(names()))
 
-    def sweep(self) -> None:
+    def remove_partial_files(self) -> None:
         """Remove what a killed writer left half written (object stores show nothing half); only while no one writes."""
         if self.scheme != "file":
             return

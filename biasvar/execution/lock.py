@@ -1,4 +1,4 @@
-"""One run a store.
+"""At most one run per store.
 
 A local store has a lock of the operating system, which goes with its holder, however that ends. An object store has a
 lease: an object beside the store, ``.NAME.lock``, that its holder writes anew all the time. One that stays the same

@@ -17,12 +17,12 @@ CHUNK_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """One group: how many blocks, how many of them a task, and what a block takes."""
+    """One group: how many blocks, how many of them per task, and seconds per block."""
 
     group: Group
     blocks: int
     chunk: int
-    seconds_a_block: float
+    seconds_per_block: float
 
     @property
     def tasks(self) -> int:
@@ -32,7 +32,7 @@ class GroupPlan:
     @property
     def seconds(self) -> float:
         """CPU seconds on one core of this machine."""
-        return self.blocks * self.seconds_a_block
+        return self.blocks * self.seconds_per_block
 
     @property
     def bytes(self) -> int:
@@ -113,8 +113,8 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
         Groups with their blocks, tasks, seconds and bytes.
     """
     groups = study.groups() if groups is None else groups
-    blocks = study.planned_blocks() if blocks is None else blocks
-    costs = [seconds_a_block(study, group) for group in groups]
+    blocks = study.blocks_needed() if blocks is None else blocks
+    costs = [seconds_per_block(study, group) for group in groups]
     total = sum(cost * blocks[group.problem] for cost, group in zip(costs, groups, strict=True))
     seconds = min(max(total / TASKS_WANTED, MIN_TASK_SECONDS), settings.seconds("task-seconds"))
     plans = [
@@ -124,8 +124,8 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
     return Plan(study.name, study.block_size, tuple(plans))
 
 
-def seconds_a_block(study: Study[Any], group: Group) -> float:
-    """Time ever larger trials until one takes long enough to say what a whole block costs.
+def seconds_per_block(study: Study[Any], group: Group) -> float:
+    """Time ever larger trials until one takes long enough to tell the cost of a whole block.
 
     The last two tell what a unit of work costs apart from what a block costs however small it is.
     """
@@ -151,7 +151,7 @@ def _trial_seconds(study: Study[Any], group: Group, work: int) -> float:
 
 
 def _chunk(group: Group, cost: float, seconds: float, blocks: int) -> int:
-    """Choose how many blocks a task takes: about ``seconds`` of work, and not too many bytes."""
+    """Choose the number of blocks per task: about ``seconds`` of work, and not too many bytes."""
     by_time = int(seconds / max(cost, 1e-9))
     by_bytes = CHUNK_BYTES // group.block_bytes
     return max(1, min(by_time, by_bytes, blocks))

@@ -58,7 +58,7 @@ class Records:
     def create(
         cls, location: Location, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]
     ) -> "Records":
-        """Create the arrays of a group, ``chunk`` blocks a chunk; ``statistic`` says what a record's numbers are."""
+        """Create the arrays of a group, ``chunk`` blocks per chunk; ``statistic`` says what a record's numbers are."""
         with writing(location):
             cls._create(open_group(location, "", "r+"), group, blocks, chunk, statistic)
         return cls(location, group, "r+")
@@ -67,7 +67,7 @@ class Records:
     def _create(root: zarr.Group, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> None:
         base = root.create_group(f"blocks/{group.path}", attributes=group.to_json(), overwrite=True)
         write_coordinates(base, group, statistic)
-        cells, statistics = len(group.cells), group.statistics
+        cells = len(group.cells)
         shared: dict[str, Any] = {
             "shape": (cells, blocks),
             "chunks": (cells, chunk),
@@ -75,8 +75,8 @@ class Records:
         }
         base.create_array(
             "records",
-            shape=(cells, blocks, statistics),
-            chunks=(cells, chunk, statistics),
+            shape=(cells, blocks, group.record_size),
+            chunks=(cells, chunk, group.record_size),
             dtype="f8",
             fill_value=np.nan,
             dimension_names=("cell", "block", "statistic"),
@@ -89,25 +89,25 @@ class Records:
 
     @property
     def blocks(self) -> int:
-        """How many blocks there is room for."""
+        """Number of blocks that there is room for."""
         return int(self._arrays["count"].shape[0])
 
     @property
     def chunk_size(self) -> int:
-        """How many blocks a chunk holds."""
+        """Blocks per chunk."""
         return int(self._arrays["count"].chunks[0])
 
     @property
     def chunks(self) -> int:
-        """How many chunks there are."""
+        """Number of chunks."""
         return -(-self.blocks // self.chunk_size)
 
-    def lengthen(self, blocks: int) -> None:
+    def grow(self, blocks: int) -> None:
         """Make room for more blocks, if there is less."""
         if blocks <= self.blocks:
             return
         if self.blocks % self.chunk_size:
-            self.forget(self.chunks - 1)  # it was the last chunk, and is not whole any more
+            self.discard(self.chunks - 1)  # it was the last chunk, and is not whole any more
         with writing(self.location):
             for name in _NAMES:  # count last: it says how many blocks there are
                 array = self._arrays[name]
@@ -124,7 +124,7 @@ class Records:
         """Return the chunks, in order, that hold a failure: only those have a file of reasons."""
         return sorted(self._stored("failure"))
 
-    def forget(self, chunk: int, entirely: bool = False) -> None:
+    def discard(self, chunk: int, entirely: bool = False) -> None:
         """Take a chunk's count away, so that its missing or damaged blocks are simulated again.
 
         With ``entirely`` all its blocks are. Its failures go before its checksums, so that whatever a kill leaves is
@@ -134,7 +134,7 @@ class Records:
             self._delete(name, chunk)
 
     def write(self, chunk: int, content: Chunk, count: int, tracebacks: Iterable[str] | None = None) -> None:
-        """Write one chunk, all its blocks, the count at the end; ``tracebacks`` are one text a block."""
+        """Write one chunk, all its blocks, the count at the end; ``tracebacks`` are one text per block."""
         blocks, traces = self._span(chunk), [] if tracebacks is None else list(tracebacks)
         with writing(self.location):
             self._arrays["records"][:, blocks] = content.records
@@ -217,7 +217,7 @@ class Records:
             raise DamagedChunkError(self.group, chunk, "its checksum does not fit")
         return content
 
-    def salvage(self, chunk: int) -> tuple[Chunk, NDArray[np.bool_]]:
+    def recover(self, chunk: int) -> tuple[Chunk, NDArray[np.bool_]]:
         """Return what a chunk without a count holds all the same, and which of its blocks are sound."""
         blocks = self._span(chunk)
         try:
@@ -229,7 +229,7 @@ class Records:
         except Exception:  # torn: a codec may raise anything, and nothing can be kept
             pass
         shape = (len(self.group.cells), blocks.stop - blocks.start)
-        empty = Chunk(np.full((*shape, self.group.statistics), np.nan), np.full(shape, "", dtype=object))
+        empty = Chunk(np.full((*shape, self.group.record_size), np.nan), np.full(shape, "", dtype=object))
         return empty, np.zeros(shape[1], bool)
 
     def _read_sound(self, blocks: slice) -> tuple[Chunk, NDArray[np.bool_]]:

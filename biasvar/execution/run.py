@@ -2,7 +2,7 @@
 
 What is stored is the only truth. The driver asks the store which chunks are missing, has them simulated on any Dask
 scheduler, reads all blocks back in index order and checks them; a damaged chunk is simulated again. A scheduler that is
-lost on the way is found again, or replaced, and what it did is in the store.
+lost meanwhile is found again, or replaced, and what it did is in the store.
 """
 
 import multiprocessing
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
-from biasvar.execution.graph import Parcel, Tasks, failed_block
+from biasvar.execution.blocks import StoredBlocks
+from biasvar.execution.graph import PackedStudy, Tasks, failed_block
 from biasvar.execution.location import writing
 from biasvar.execution.lock import Hold, exclusive
 from biasvar.execution.records import Records
-from biasvar.execution.schedulers import BATCH, ClusterLost, Setback, Workforce, check
+from biasvar.execution.schedulers import BATCH, ClusterLost, Executor, Setback, check
 from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
@@ -33,7 +34,6 @@ from biasvar.studies.base import Chunk, Group, Study, Summary
 
 TELL_SECONDS = 2.0  # between what is told to those who watch the store
 MAX_REPAIRS = 3
-KEEP_BYTES = 1 << 25  # of one group's records; larger groups are read once a pass, so that memory stays flat
 
 
 @dataclass
@@ -102,7 +102,7 @@ def run(
     scheduler : str or distributed.Client, optional
         ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. By
         default the active Client, else Dask's configured scheduler, else this process for a small study and a
-        LocalCluster for a large one. A scheduler that is lost on the way is looked for again at the same address.
+        LocalCluster for a large one. A scheduler that is lost meanwhile is looked for again at the same address.
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about two seconds' worth unless given. Changes no result.
     retry_failed : bool, optional
@@ -114,8 +114,8 @@ def run(
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        The labelled summary (a tree for an optimizer study), every variable with ``<name>_se``: what :func:`open` and
-        :func:`xarray.open_zarr` read.
+        The labelled summary (a tree for an optimizer study), with standard errors as ``<name>_se``: what :func:`open`
+        and :func:`xarray.open_zarr` read.
 
     Raises
     ------
@@ -141,32 +141,32 @@ def run(
     """
     _check_arguments(study, scheduler, blocks_per_chunk)
     target, voice = Store(store), _Voice(progress or _tell)
-    force = Workforce(scheduler, voice.say, {"study": study.name, "store": str(target.location)})
-    if force.remote and not target.location.shared:
+    executor = Executor(scheduler, voice.say, {"study": study.name, "store": str(target.location)})
+    if executor.remote and not target.location.shared:
         raise StudyError(
             f"store {target.location}: other processes cannot reach it; use scheduler='threads', or a path"
         )
     with exclusive(target.location, voice.say) as hold:
-        study.to_json()  # before anything of a user's runs, and may change
+        study.to_json()  # before any code of the user's runs, which may change it
         target.check(study)
         with one_blas_thread:
-            study.rehearse()
-        with force:
-            target.adopt(study)
-            target.sweep()
-            driver = _Driver(study, target, force, hold, blocks_per_chunk, voice)
+            study.call_user_code()
+        with executor:
+            target.claim(study)
+            target.remove_partial_files()
+            driver = _Driver(study, target, executor, hold, blocks_per_chunk, voice)
             if retry_failed:
-                driver.forget_failures()
-            blocks = study.planned_blocks()
+                driver.discard_failures()
+            blocks = study.blocks_needed()
             while True:
                 driver.fill(blocks)
                 summary = driver.summarise(blocks)
-                wanted = study.planned_blocks(summary)
+                wanted = study.blocks_needed(summary)
                 following = {problem: max(number, blocks[problem]) for problem, number in wanted.items()}
                 if following == blocks:
                     break
                 blocks = following
-        for message in study.shortfalls(summary):
+        for message in study.unmet_goals(summary):
             voice.say(message)
         hold.check()
         return cast(S, target.write_summary(study, summary))
@@ -176,7 +176,7 @@ def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker process is importing the user's script: it would run the study again, and so on without end.
         sys.exit("biasvar: worker processes import your script; put its call of run under: if __name__ == '__main__':")
-    if not hasattr(study, "planned_blocks"):
+    if not hasattr(study, "blocks_needed"):
         raise StudyError(f"study: expected a study, got {study!r}; load one from YAML or by name with biasvar.load")
     if blocks_per_chunk is not None and not (isinstance(blocks_per_chunk, int) and blocks_per_chunk > 0):
         raise StudyError(f"blocks_per_chunk: expected a positive integer, got {blocks_per_chunk!r}")
@@ -204,31 +204,6 @@ def open(store: str | PathLike[str]) -> Summary:  # noqa: A001  # bv.open, like 
     return Store(store).summary()
 
 
-class StoredBlocks:
-    """The blocks of a study in a store, in index order and checked."""
-
-    def __init__(self, store: Store, blocks: Mapping[str, int]) -> None:
-        self.blocks = blocks
-        self.records = {group: records for group, records in store.groups().items() if group.problem in blocks}
-        self._kept: dict[Group, list[Chunk]] = {}
-
-    def groups(self) -> list[Group]:
-        """Return the stored groups of the study's problems."""
-        return list(self.records)
-
-    def chunks(self, group: Group) -> Iterator[Chunk]:
-        """Iterate over a group's blocks, as many as the study needs."""
-        if group not in self._kept and self._bytes(group) <= KEEP_BYTES:
-            self._kept = {group: list(self._read(group))}  # summaries pass over a group more than once
-        return iter(self._kept[group]) if group in self._kept else self._read(group)
-
-    def _read(self, group: Group) -> Iterator[Chunk]:
-        return self.records[group].read_all(self.blocks[group.problem])
-
-    def _bytes(self, group: Group) -> int:
-        return group.block_bytes * self.blocks[group.problem]
-
-
 @dataclass
 class _Voice:
     """How a run speaks: to whoever called it."""
@@ -244,11 +219,11 @@ class _Voice:
 
 @dataclass
 class _Driver:
-    """One run's way between the store and a scheduler."""
+    """One run: fills the store by means of a scheduler, and summarises it."""
 
     study: Study[Any]
     store: Store
-    force: Workforce
+    executor: Executor
     hold: Hold
     blocks_per_chunk: int | None
     voice: _Voice
@@ -257,15 +232,15 @@ class _Driver:
     _kills: Counter[tuple[Group, int]] = field(default_factory=Counter)
 
     @cached_property
-    def parcel(self) -> Parcel:
+    def packed(self) -> PackedStudy:
         """The study as tasks get it."""
-        return Parcel(self.study)
+        return PackedStudy(self.study)
 
-    def forget_failures(self) -> None:
-        """Have everything simulated again that failed."""
+    def discard_failures(self) -> None:
+        """Discard every chunk in which something failed, so that it is simulated again."""
         for records in self.store.groups().values():
             for chunk in records.failed():
-                records.forget(chunk, entirely=True)
+                records.discard(chunk, entirely=True)
 
     def fill(self, blocks: Mapping[str, int]) -> None:
         """Have all chunks simulated that are missing for so many blocks."""
@@ -274,12 +249,12 @@ class _Driver:
         plan = planning.plan(self.study, new, blocks)
         work, pending = plan.seconds, dict[Records, list[int]]()
         for records in stored.values():
-            self.store.heal(records.group, self.study.statistic_coordinates(records.group))
-            records.lengthen(blocks[records.group.problem])
+            self.store.repair_coordinates(records.group, self.study.statistic_coordinates(records.group))
+            records.grow(blocks[records.group.problem])
             if missing := records.missing():
                 pending[records] = missing
-                if not self.force.chosen:  # else it makes no difference, and takes its time
-                    cost = planning.seconds_a_block(self.study, records.group)
+                if not self.executor.chosen:  # else it makes no difference, and takes its time
+                    cost = planning.seconds_per_block(self.study, records.group)
                     work += cost * len(missing) * records.chunk_size
         for part in plan.groups:
             statistic = self.study.statistic_coordinates(part.group)
@@ -295,7 +270,7 @@ class _Driver:
             stored = StoredBlocks(self.store, blocks)
             if lost := self._without(stored.groups()):
                 self.voice.say(f"metadata of blocks/{lost[0].path} was lost; simulating its cells again")
-                self.store.adopt(self.study)
+                self.store.claim(self.study)
             else:
                 try:
                     with one_blas_thread:
@@ -304,7 +279,7 @@ class _Driver:
                 except DamagedChunkError:
                     for records, damage in damaged_chunks(self.store):
                         self.voice.say(f"{damage}; simulating it again")
-                        records.forget(damage.chunk)
+                        records.discard(damage.chunk)
             self.fill(blocks)
         raise StoreError(f"store {self.store.location}: chunks are damaged again and again; is the disk sound?")
 
@@ -314,13 +289,13 @@ class _Driver:
 
     def _simulate(self, pending: dict[Records, list[int]], work: float) -> None:
         """Have chunks simulated, on whatever is left of the cluster, until the store has them all."""
-        cluster = self.force.settle(work, here=not self.store.location.shared)
+        cluster = self.executor.settle(work, here=not self.store.location.shared)
         attempts, idle = count("attempts" if cluster else "tries"), 0
         self._clock = time.monotonic() - self.voice.progress.seconds
         while pending:
             left = sum(map(len, pending.values()))
             try:
-                setbacks = self.force.compute(self._batches(pending), self._done, work)
+                setbacks = self.executor.compute(self._batches(pending), self._done, work)
                 self._retry_killers(setbacks)
                 trouble = next((setback.words for setback in setbacks if not setback.killed), "")
             except ClusterLost as error:
@@ -347,7 +322,7 @@ class _Driver:
         time.sleep(pause)
 
     def _retry_killers(self, setbacks: Iterable[Setback]) -> None:
-        """Give chunks whose workers ended a scheduler of their own, one by one: then it is known whose fault it is."""
+        """Run each chunk that killed its worker alone: if it kills again, the fault is its own."""
         opened = {records.group: records for records in self.store.groups().values()}
         for setback in setbacks:
             again = [setback] if setback.killed else []
@@ -357,8 +332,8 @@ class _Driver:
                 if self._kills[place] >= count("tries"):
                     self._record_killer(opened[setback.group], setback)
                     break
-                tasks = Tasks.of(self.parcel, self.store.location, opened[setback.group], [setback.chunk])
-                again = [one for one in self.force.compute([tasks], self._done) if one.killed]
+                tasks = Tasks.of(self.packed, self.store.location, opened[setback.group], [setback.chunk])
+                again = [one for one in self.executor.compute([tasks], self._done) if one.killed]
 
     def _record_killer(self, records: Records, setback: Setback) -> None:
         chunk = setback.chunk
@@ -375,7 +350,7 @@ class _Driver:
 
     def _batches(self, pending: Mapping[Records, list[int]]) -> Iterator[Tasks]:
         for records, chunks in pending.items():
-            yield from Tasks.of(self.parcel, self.store.location, records, chunks).batches(BATCH)
+            yield from Tasks.of(self.packed, self.store.location, records, chunks).batches(BATCH)
 
     def _done(self, group: Group, token: Any) -> None:
         progress = self.voice.progress

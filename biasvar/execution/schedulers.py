@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, on a Dask scheduler that is already there, or on a cluster of our own.
+"""Where tasks run: in this process, on a Dask scheduler that runs already, or on a cluster of our own.
 
 A scheduler is disposable. What is lost with one is told as :class:`ClusterLost`; the store knows what is left to do.
 """
@@ -19,7 +19,7 @@ from dask.base import compute as compute_all
 from dask.callbacks import Callback
 
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
-from biasvar.execution.clusters import GUARD, Address, Borrowed, LocalWorkers, Way
+from biasvar.execution.clusters import GUARD, Address, Borrowed, Connection, LocalWorkers
 from biasvar.execution.graph import Tasks
 from biasvar.studies.base import Group
 
@@ -65,12 +65,12 @@ class Setback(NamedTuple):
         return type(self.error).__name__ == "KilledWorker"
 
 
-class Workforce:
+class Executor:
     """Where the tasks of one run are computed: found, found again when it is lost, and left at the end.
 
     Parameters
     ----------
-    scheduler : str, distributed.Client, Way or None
+    scheduler : str, distributed.Client, Connection or None
         ``"synchronous"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler, or a Client. None: the
         active Client, else Dask's configured scheduler, else this process for small studies and a LocalCluster for
         large ones.
@@ -92,7 +92,7 @@ class Workforce:
         self._connection = ExitStack()
         self._greeted = False
 
-    def __enter__(self) -> "Workforce":
+    def __enter__(self) -> "Executor":
         if self._where is not None and not isinstance(self._where, str | LocalWorkers):
             self._connect()  # before anything is written: the address may be wrong
         return self
@@ -174,7 +174,7 @@ def check(scheduler: Any) -> None:
     StudyError
         Naming what would be one.
     """
-    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or isinstance(scheduler, Way):
+    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or isinstance(scheduler, Connection):
         return
     if not (isinstance(scheduler, str) and "://" in scheduler):
         raise StudyError(
@@ -182,8 +182,8 @@ def check(scheduler: Any) -> None:
         )
 
 
-def _resolve(scheduler: Any) -> str | Way | None:
-    """Return the name of a local scheduler, a way to another, or None where that depends on the work."""
+def _resolve(scheduler: Any) -> str | Connection | None:
+    """Return the name of a local scheduler, how to connect to another, or None where that depends on the work."""
     if scheduler is None:
         scheduler = config.get("scheduler", None)
         scheduler = _ALIASES.get(scheduler, scheduler)
@@ -246,7 +246,7 @@ def _getter(name: str) -> Any:
 
 
 class _Window:
-    """Tasks on their way through a scheduler: at most WINDOW at a time, refilled as they finish."""
+    """Tasks that a scheduler holds: at most WINDOW at a time, refilled as they finish."""
 
     def __init__(self, client: Any, done: Done, patience: float, say: Callable[[str], None]) -> None:
         self.client, self.done, self.patience, self.say = client, done, patience, say
@@ -258,7 +258,7 @@ class _Window:
         """Compute everything; return what met with a setback."""
         try:
             for tasks in batches:
-                _ = tasks.parcel.content  # what cannot be pickled is told here in our words
+                _ = tasks.packed.content  # what cannot be pickled is told here in our words
                 with _losses():
                     self._submit(tasks)
                 while len(self.waiting) > WINDOW - BATCH:

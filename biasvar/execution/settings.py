@@ -7,7 +7,7 @@ from dask.utils import parse_timedelta
 
 #: Every setting and its default.
 DEFAULTS: dict[str, Any] = {
-    "task-seconds": "2s",  # of simulation in a task; more of it where there are thousands of workers
+    "task-seconds": "2s",  # of simulation per task; more of it where there are thousands of workers
     "attempts": 10,  # in a row without a new chunk, before a run on a cluster gives up
     "retry-wait": "1s",  # after the first of them; each next one waits twice as long, up to LONGEST_WAIT
     "tries": 3,  # of a block whose own code raises, and of a chunk that ends its workers

@@ -79,7 +79,7 @@ class Store:
             )
         return found
 
-    def adopt(self, study: Study[Any]) -> None:
+    def claim(self, study: Study[Any]) -> None:
         """Make the store a store of ``study``: create it, or extend it.
 
         Whatever metadata above the groups was lost is written anew.
@@ -103,7 +103,7 @@ class Store:
             return
         attributes = self.attributes()
         errors = study.extension_errors(json.loads(attributes["study"]))
-        if not errors and (changed := study.evidence_errors(attributes["evidence"])):
+        if not errors and (changed := study.changed_values(attributes["evidence"])):
             errors.append(changed)
         if errors:
             raise StudyChangedError(
@@ -136,7 +136,7 @@ class Store:
         """Create a group's arrays."""
         return Records.create(self.location, group, blocks, chunk, statistic)
 
-    def heal(self, group: Group, statistic: Mapping[str, Any]) -> None:
+    def repair_coordinates(self, group: Group, statistic: Mapping[str, Any]) -> None:
         """Write a stored group's coordinates anew if they cannot be read."""
         if self._coordinates_are_sound(group):
             return
@@ -153,9 +153,9 @@ class Store:
             if not self._coordinates_are_sound(group)
         ]
 
-    def sweep(self) -> None:
+    def remove_partial_files(self) -> None:
         """Remove what a killed writer left half written; only for the holder of the lock."""
-        self.location.sweep()
+        self.location.remove_partial_files()
 
     # The summary
 
@@ -231,7 +231,7 @@ class Store:
             return None
 
     def _write_group(self, node: str, attributes: Mapping[str, Any]) -> None:
-        """Write a group's metadata: one file, at once, and without consolidated metadata, which may not hold longer."""
+        """Write a group's metadata: one file, at once, and without consolidated metadata, which may be out of date."""
         text = json.dumps({"attributes": as_text(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
         self.location.write(_metadata_key(node), text.encode())
 
@@ -306,4 +306,4 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
 
 def _root_attributes(study: Study[Any], complete: bool) -> dict[str, Any]:
     cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
-    return study_attributes(study) | {"cells": cells, "evidence": study.evidence(), "complete": complete}
+    return study_attributes(study) | {"cells": cells, "evidence": study.fingerprint_values(), "complete": complete}

@@ -1,4 +1,4 @@
-"""For ``dask worker --no-nanny --preload biasvar.execution.worker``: one thread a task, and a graceful end on SIGTERM.
+"""For ``dask worker --no-nanny --preload biasvar.execution.worker``: one thread per task, graceful end on SIGTERM.
 
 A queue that takes a node back sends SIGTERM first. The worker then takes no more tasks, hands over what it holds, lets
 the chunk that it is on be written, and leaves; a chunk that is cut short all the same is simulated again elsewhere.

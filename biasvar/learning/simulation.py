@@ -13,10 +13,10 @@ from biasvar.learning.losses.base import Loss
 from biasvar.learning.training_sets import Cell, TrainingSets
 from biasvar.montecarlo.draws import Block
 
-__all__ = ["Cell", "Outcome", "simulate_block"]
+__all__ = ["Cell", "CellRecord", "simulate_block"]
 
 
-class Outcome(NamedTuple):
+class CellRecord(NamedTuple):
     """A cell's record of one block, or the reason why there is none."""
 
     record: NDArray[np.float64]
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     traceback: str = ""
 
 
-def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block, loss: Loss) -> list[Outcome]:
+def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block, loss: Loss) -> list[CellRecord]:
     """Fit every cell to the same training sets and take their moments.
 
     Parameters
@@ -42,11 +42,11 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
 
     Returns
     -------
-    list of Outcome
+    list of CellRecord
         One per cell. A set that fails on its own yields NaN and a sentence, and disturbs no other.
     """
     sets = TrainingSets.draw(problem, n_train, block)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, CellRecord] = {}
     for indices, attempt in loss.attempts(sets, cells):
         try:
             records = attempt()
@@ -61,12 +61,12 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     return [outcomes[i] for i in range(len(cells))]
 
 
-def _failed(loss: Loss, problem: Problem, reason: str, trace: str = "") -> Outcome:
+def _failed(loss: Loss, problem: Problem, reason: str, trace: str = "") -> CellRecord:
     size = loss.record(len(problem.f)).size
-    return Outcome(np.full(size, np.nan), " ".join(reason.split()) or "failed", trace)
+    return CellRecord(np.full(size, np.nan), " ".join(reason.split()) or "failed", trace)
 
 
-def _checked(loss: Loss, problem: Problem, record: NDArray[np.float64]) -> Outcome:
+def _checked(loss: Loss, problem: Problem, record: NDArray[np.float64]) -> CellRecord:
     if not loss.record(len(problem.f)).is_finite(record):
         return _failed(loss, problem, "predictions are not finite on some training sets")
-    return Outcome(record)
+    return CellRecord(record)

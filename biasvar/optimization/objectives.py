@@ -60,7 +60,7 @@ class Described:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the fields that are set, as JSON; an array by its shape and fingerprint."""
-        return {name: _plain(value) for name, value in self._fields().items() if value is not None}
+        return {name: _as_json(value) for name, value in self._fields().items() if value is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         kept = self._fields().keys() | {"minimum", "minimizer"}
@@ -413,10 +413,10 @@ def _check_semidefinite(a: NDArray[np.float64]) -> None:
         raise StudyError(f"matrix: has the eigenvalue {least:.6g}, expected none below 0; the objective has no minimum")
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if hasattr(value, "to_fields"):
         return value.to_fields()
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _short(value: Any) -> str:

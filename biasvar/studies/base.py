@@ -7,7 +7,7 @@ whether it is done.
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -28,7 +28,7 @@ class Group:
         What the draws are for; groups of one problem share them block by block. For example ``"n10"``.
     cells : tuple of str
         Keys of the cells, unique within the problem. For example ``("H0", "H1")``.
-    statistics : int
+    record_size : int
         Numbers in one cell's record of one block.
     label : str
         What the cells are called together, where their keys are long.
@@ -36,13 +36,13 @@ class Group:
 
     problem: str
     cells: tuple[str, ...]
-    statistics: int
+    record_size: int
     label: str = ""
 
     @property
     def block_bytes(self) -> int:
         """Bytes of one block's records, before compression."""
-        return 8 * len(self.cells) * self.statistics
+        return 8 * len(self.cells) * self.record_size
 
     @property
     def title(self) -> str:
@@ -71,7 +71,13 @@ class Group:
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON."""
-        return asdict(self) | {"cells": list(self.cells)}
+        # The key ``statistics`` is what stores say.
+        return {
+            "problem": self.problem,
+            "cells": list(self.cells),
+            "statistics": self.record_size,
+            "label": self.label,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Group":
@@ -80,7 +86,7 @@ class Group:
 
 
 class BlockRecords(NamedTuple):
-    """One block of one group: a record a cell, and for cells that failed the reason (else empty text)."""
+    """One block of one group: one record per cell, and for cells that failed the reason (else empty text)."""
 
     records: NDArray[np.float64]  # (cells, statistics)
     failures: tuple[str, ...]
@@ -123,7 +129,7 @@ def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
 
 
 class Study(Protocol[S_co]):
-    """A study is what can say which cells it has, simulate a block of them, and summarise all blocks."""
+    """A study lists its cells, simulates blocks of them and summarises all blocks."""
 
     @property
     def name(self) -> str:
@@ -135,38 +141,38 @@ class Study(Protocol[S_co]):
 
     @property
     def block_size(self) -> int:
-        """Replicates in a block."""
+        """Replicates per block."""
 
     @property
     def block_work(self) -> int:
-        """Units of work in a block: what a trial may do less of."""
+        """Units of work per block; a trial does fewer."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the study in canonical form: the same study gives the same JSON."""
 
-    def rehearse(self) -> None:
-        """Call everything of a user's that a run will call outside of its tasks; errors are StudyErrors."""
+    def call_user_code(self) -> None:
+        """Call the user's functions once, so that errors appear before any task runs; they are StudyErrors."""
 
-    def evidence(self) -> Any:
-        """Return numbers (JSON) that a changed user's function is likely to change, though its name is the same."""
+    def fingerprint_values(self) -> Any:
+        """Return numbers (JSON) that are likely to change with a user's function, though its name stays the same."""
 
-    def evidence_errors(self, stored: Any) -> str:
-        """Say how the evidence differs from that of a stored study; nothing if it does not."""
+    def changed_values(self, stored: Any) -> str:
+        """Say how the fingerprint values differ from a stored study's; empty text if they do not."""
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
 
-    def planned_blocks(self, summary: Any = None) -> dict[str, int]:
+    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
         """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
 
     def simulate(self, group: Group, block: int) -> BlockRecords:
         """Simulate one block: pure, seeded by what it is."""
 
     def trial(self, group: Group, work: int) -> None:
-        """Simulate so much of a block and forget it: to see what it costs, and whether it works."""
+        """Simulate ``work`` units of a block and drop the result: to see what it costs, and whether it works."""
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one number a cell and block, (cells, blocks), of records (cells, blocks, statistics).
+        """Return one number per cell and block, (cells, blocks), of records (cells, blocks, statistics).
 
         Its standard error is shown while a study runs; NaN for cells that have none to show.
         """
@@ -174,8 +180,8 @@ class Study(Protocol[S_co]):
     def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return what the numbers of a group's records are: ``moment``, a name, and ``place`` within that name."""
 
-    def shortfalls(self, summary: Any) -> list[str]:
-        """Say what of its goals the finished study did not reach, a line each."""
+    def unmet_goals(self, summary: Any) -> list[str]:
+        """Say which of its goals the finished study did not reach, one line per goal."""
 
     def layout(self) -> S_co:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""

@@ -51,11 +51,11 @@ def run_in_memory(study: Study[S]) -> S:
     >>> run_in_memory(study).equals(bv.lazy(study).compute())
     True
     """
-    blocks = study.planned_blocks()
+    blocks = study.blocks_needed()
     while True:
         parts = {group: [simulate_blocks(study, group, range(blocks[group.problem]))] for group in study.groups()}
         summary = study.summarise(Memory(parts))
-        following = {problem: max(number, blocks[problem]) for problem, number in study.planned_blocks(summary).items()}
+        following = {problem: max(number, blocks[problem]) for problem, number in study.blocks_needed(summary).items()}
         if following == blocks:
             return summary
         blocks = following

@@ -256,7 +256,7 @@ class OptimizerStudy(StudyModel):
         """Steps of a replicate."""
         return self.steps
 
-    def rehearse(self) -> None:
+    def call_user_code(self) -> None:
         """Call every objective and update rule once, as a descent will."""
         try:  # what was not imported yet is checked now
             for label, objective in self.objectives.items():
@@ -273,7 +273,7 @@ class OptimizerStudy(StudyModel):
                 first = next(iter(self.grids[name].configurations.values()))
                 rehearsal.rehearse_rule(rule, name, objective.gradient, start, first.hyper, self.steps)
 
-    def evidence(self) -> dict[str, list[float]]:
+    def fingerprint_values(self) -> dict[str, list[float]]:
         """Return each objective's value and the size of its gradient where a few replicates start."""
         found: dict[str, list[float]] = {}
         for label, objective in self.objectives.items():
@@ -282,9 +282,9 @@ class OptimizerStudy(StudyModel):
             found[label] = [*np.asarray(objective.value(points)).tolist(), *sizes.tolist()]
         return found
 
-    def evidence_errors(self, stored: Mapping[str, Sequence[float]]) -> str:
+    def changed_values(self, stored: Mapping[str, Sequence[float]]) -> str:
         """Say which objective has changed, though its name is the same."""
-        mine = self.evidence()
+        mine = self.fingerprint_values()
         for label, numbers in stored.items():
             # Not to the last bit: mathematical functions differ between CPUs.
             if not np.allclose(mine[label], numbers, rtol=1e-6, atol=1e-9):
@@ -307,7 +307,7 @@ class OptimizerStudy(StudyModel):
             for optimizer, grid in self.grids.items():
                 yield _Problem((objective, optimizer), tuple(grid.configurations))
 
-    def planned_blocks(self, summary: Any = None) -> dict[str, int]:
+    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
         """Return how many replicates each problem needs: all the same."""
         return {problem.name: self.replicates for problem in self._problems()}
 
@@ -358,7 +358,7 @@ class OptimizerStudy(StudyModel):
             "place": np.array([*np.repeat(self.looks, len(names)), self.steps, self.steps]),
         }
 
-    def shortfalls(self, summary: Any) -> list[str]:
+    def unmet_goals(self, summary: Any) -> list[str]:
         """Return nothing: an optimizer study has no goals of its own."""
         return []
 

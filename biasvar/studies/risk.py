@@ -34,7 +34,7 @@ MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
 MAX_REPLICATES = 2**24  # unless given, where precision gives up
-EVIDENCE = 32
+FINGERPRINT_POINTS = 32
 LARGEST = 1e70  # of y: its fourth power times the square of a noise gain must be a number
 
 
@@ -208,7 +208,7 @@ class RiskStudy(StudyModel):
 
     # What the engine asks
 
-    def rehearse(self) -> None:
+    def call_user_code(self) -> None:
         """Call what users' sets say of themselves."""
         for label, hypothesis in self.sets.items():
             try:
@@ -239,15 +239,15 @@ class RiskStudy(StudyModel):
             raise StudyError(f"test_points: {reason}; ask for {size} or more")
         raise StudyError(f"{reason}; polynomials are orthonormal under {DEFAULT_NODES} nodes, so lower the degree")
 
-    def evidence(self) -> list[float]:
+    def fingerprint_values(self) -> list[float]:
         """Return some test points, and the target there."""
-        some = np.linspace(0, len(self.problem.f) - 1, EVIDENCE).astype(int)
-        x = self.problem.test.x[some].reshape(EVIDENCE, -1)
+        some = np.linspace(0, len(self.problem.f) - 1, FINGERPRINT_POINTS).astype(int)
+        x = self.problem.test.x[some].reshape(FINGERPRINT_POINTS, -1)
         return [float(len(self.problem.f)), *x[:, 0].tolist(), *self.problem.f[some].tolist()]
 
-    def evidence_errors(self, stored: Sequence[float]) -> str:
+    def changed_values(self, stored: Sequence[float]) -> str:
         """Say whether the target or the test points have changed."""
-        mine = self.evidence()
+        mine = self.fingerprint_values()
         # Not to the last bit: mathematical functions differ between CPUs.
         if len(mine) == len(stored) and np.allclose(mine, stored, rtol=1e-6, atol=1e-9):
             return ""
@@ -265,7 +265,7 @@ class RiskStudy(StudyModel):
                 groups.append(Group(problem_name(n), cells, size))
         return groups
 
-    def planned_blocks(self, summary: xr.Dataset | None = None) -> dict[str, int]:
+    def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
         """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
         if self.precision is None:
             assert self.replicates is not None
@@ -316,7 +316,7 @@ class RiskStudy(StudyModel):
         reasons = [cell.hypothesis.why_unfit(self.inputs, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
         outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self.loss) if fitted else [])
-        records = np.full((len(cells), group.statistics), np.nan)
+        records = np.full((len(cells), group.record_size), np.nan)
         failures, trace = [], ""
         for row, reason in zip(records, reasons, strict=True):
             if reason is None:
@@ -334,7 +334,7 @@ class RiskStudy(StudyModel):
             "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),
         }
 
-    def shortfalls(self, summary: xr.Dataset) -> list[str]:
+    def unmet_goals(self, summary: xr.Dataset) -> list[str]:
         """Say which standard errors are above what ``precision`` asks for."""
         out = []
         for name, goal in (self.precision or {}).items():

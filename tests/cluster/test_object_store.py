@@ -93,7 +93,7 @@ def cluster(processes, server):
 
 def chunks(store):
     try:
-        return bv.execution.verify.status(store).done
+        return bv.execution.status.store_status(store).done
     except bv.errors.StoreError:  # there is none yet
         return 0
 

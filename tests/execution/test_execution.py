@@ -75,13 +75,13 @@ def test_lazy_computes_nothing_until_asked_and_then_the_same(study, store, monke
 def test_tasks_have_readable_names(study, store):
     from dask.utils import key_split
 
-    Store(store).adopt(study)
+    Store(store).claim(study)
     (group, *_) = study.groups()
     blocks = Store(store).create(group, 16, 4, study.statistic_coordinates(group))
-    tasks = graph.Tasks.of(graph.Parcel(study), store, blocks, [1, 3])
+    tasks = graph.Tasks.of(graph.PackedStudy(study), store, blocks, [1, 3])
     assert [key_split(key) for key in tasks.__dask_keys__()] == ["simulate:H0+H1:n2"] * 2
     optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
-    assert len(dict(optimised)) == 2  # one task a chunk, and none for chunks that are there
+    assert len(dict(optimised)) == 2  # one task per chunk, and none for chunks that are there
 
 
 def simulated_blocks(monkeypatch, study, store, **options):
@@ -548,7 +548,7 @@ def test_a_file_is_refused(study, tmp_path):
 
 
 def test_an_unfinished_store_is_not_opened(study, store):
-    Store(store).adopt(study)
+    Store(store).claim(study)
     with pytest.raises(StoreError, match="has not finished"):
         bv.open(store)
 

@@ -30,8 +30,8 @@ from biasvar.errors import MissingDependencyError, StoreError, StoreLockedError,
 from biasvar.execution import graph, location, lock
 from biasvar.execution.location import Location
 from biasvar.execution.lock import exclusive, holder, in_words
+from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
-from biasvar.execution.verify import status
 from biasvar.studies.base import Chunk
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
@@ -179,7 +179,7 @@ def test_a_folder_may_be_named_by_a_file_url_and_looking_makes_none(tmp_path, mo
     at = Location.of("x.zarr")
     assert (at.exists(), at.read("zarr.json"), at.children()) == (False, None, [])
     with pytest.raises(StoreError, match="does not exist"):
-        status("x.zarr")
+        store_status("x.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -241,7 +241,7 @@ def test_a_study_runs_resumes_and_is_the_same_everywhere(place, reference, monke
     with pytest.raises(KilledError):
         bv.run(small_study(), place, scheduler="synchronous", blocks_per_chunk=4)
     monkeypatch.setattr(graph.Records, "write", write)
-    state = status(place)
+    state = store_status(place)
     assert (state.complete, state.done, state.chunks) == (False, 3, 8)
     with pytest.raises(StoreError, match="has not finished"):
         bv.open(place)
@@ -249,7 +249,7 @@ def test_a_study_runs_resumes_and_is_the_same_everywhere(place, reference, monke
     assert bv.verify(place).ok
     assert bv.digest(place) == reference
     assert bv.open(place).load().bias2.equals(summary.bias2)
-    assert status(place).complete
+    assert store_status(place).complete
 
 
 def test_a_study_is_extended_everywhere(place, tmp_path):
@@ -300,7 +300,7 @@ def test_something_else_in_a_bucket_is_refused_and_left_alone(bucket_place):
 def records(place):
     study = small_study()
     store, (group, *_) = Store(place), study.groups()
-    store.adopt(study)
+    store.claim(study)
     return store.create(group, 12, 4, study.statistic_coordinates(group))
 
 
@@ -308,7 +308,7 @@ def content(records, failure=""):
     shape = (len(records.group.cells), 4)
     failures = np.full(shape, "", dtype=object)
     failures[0, 2] = failure
-    return Chunk(np.ones((*shape, records.group.statistics)), failures)
+    return Chunk(np.ones((*shape, records.group.record_size)), failures)
 
 
 def test_failures_and_tracebacks_are_kept_listed_and_forgotten(records):
@@ -319,11 +319,11 @@ def test_failures_and_tracebacks_are_kept_listed_and_forgotten(records):
     assert records.failed() == [1]
     assert records.tracebacks(1) == ["", "", "Traceback: boom", ""]
     assert records.tracebacks(0) == [""] * 4
-    records.forget(1)
+    records.discard(1)
     assert records.missing() == [1]
-    assert records.salvage(1)[1].all()  # a failure is a result too
-    records.forget(1, entirely=True)
-    assert not records.salvage(1)[1].any()
+    assert records.recover(1)[1].all()  # a failure is a result too
+    records.discard(1, entirely=True)
+    assert not records.recover(1)[1].any()
     assert records.failed() == []
     records.write(1, content(records), 64)
     assert records.tracebacks(1) == [""] * 4
@@ -332,7 +332,7 @@ def test_failures_and_tracebacks_are_kept_listed_and_forgotten(records):
 
 def test_a_chunk_that_failed_and_then_did_not_is_sound(records):
     records.write(0, content(records, "only now and then"), 64)
-    records.forget(0)
+    records.discard(0)
     records.write(0, content(records), 64)
     assert (records.read(0).failures == "").all()
     assert records.failed() == []
@@ -352,7 +352,7 @@ def test_what_a_killed_forgetting_leaves_is_sound_or_simulated_again(records, ke
 
     monkeypatch.setattr(Location, "delete", killed)
     try:
-        records.forget(0, entirely=True)
+        records.discard(0, entirely=True)
     except KilledError:
         pass
     else:
@@ -361,7 +361,7 @@ def test_what_a_killed_forgetting_leaves_is_sound_or_simulated_again(records, ke
     if kept == 0:
         assert records.read(0).failures[0, 2] == "boom"
         return
-    (found, sound) = records.salvage(0)
+    (found, sound) = records.recover(0)
     assert [bool(s) for s in sound] == [kept < 4, kept < 4, kept < 3, kept < 4]
     assert sound[2] == (found.failures[0, 2] == "boom")
 
@@ -400,7 +400,7 @@ def test_a_store_with_a_pickle_inside_does_not_run_it(where, store, tmp_path, mo
 
     bv.run(small_study(), store, scheduler="synchronous")
     plant(store / where, marker)
-    for look in (lambda at: bv.open(at).load(), bv.verify, status, bv.digest, LOOKS["run"]):
+    for look in (lambda at: bv.open(at).load(), bv.verify, store_status, bv.digest, LOOKS["run"]):
         with contextlib.suppress(StoreError):
             look(store)
     assert not Path(marker).exists()
@@ -560,10 +560,10 @@ def test_a_file_system_without_locks_is_told(store, monkeypatch):
 def test_no_secret_is_in_graph_store_or_output(bucket_place, s3, tmp_path):
     study, at = small_study(), Location.of(bucket_place)
     store, (group, *_) = Store(at), study.groups()
-    store.adopt(study)
+    store.claim(study)
     records = store.create(group, 16, 4, study.statistic_coordinates(group))
     records.missing()
-    tasks = graph.Tasks.of(graph.Parcel(study), at, records, [1, 3])
+    tasks = graph.Tasks.of(graph.PackedStudy(study), at, records, [1, 3])
     shipped = cloudpickle.dumps(tasks)
     assert bucket_place.encode() in shipped
     done = command("run", "two-point-sine", "--store", f"{bucket_place}-2", cwd=tmp_path)
@@ -639,7 +639,7 @@ LOOKS = {
     "run": lambda url: bv.run(small_study(), url, scheduler="synchronous"),
     "open": bv.open,
     "verify": bv.verify,
-    "status": status,
+    "status": store_status,
 }
 
 
@@ -709,7 +709,7 @@ def test_what_cannot_be_reached_is_not_taken_for_missing(method, part, bucket_pl
 
     monkeypatch.setattr(ObjectStore, method, unreachable)
     monkeypatch.setattr(ObjectStore, "delete_dir", lambda *a: removed.append(a))
-    for look in (LOOKS["run"], status if method == "list_dir" else bv.verify):
+    for look in (LOOKS["run"], store_status if method == "list_dir" else bv.verify):
         with pytest.raises(StoreUnreachableError, match="refuses the connection"):
             look(bucket_place)
     monkeypatch.undo()

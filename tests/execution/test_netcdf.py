@@ -8,8 +8,8 @@ import xarray as xr
 from helpers import small_study
 
 import biasvar as bv
+from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
-from biasvar.execution.verify import status
 
 ENGINES = ("scipy", "h5netcdf", "netcdf4")
 TREE_ENGINES = ("h5netcdf", "netcdf4")  # the third version of netCDF knows no groups
@@ -108,7 +108,7 @@ def test_stores_of_older_versions_are_read_resumed_and_extended(study, tmp_path)
     ran = bv.run(study, store)
     as_it_was(store)
     assert bv.verify(store).ok
-    assert status(store).complete
+    assert store_status(store).complete
     assert Store(store).attributes()["complete"] is True
     assert bv.digest(store) == bv.digest(bv.run(study, fresh) and fresh)
     opened = bv.open(store).load()

@@ -43,7 +43,7 @@ def descents(**changes):
 def used(study):
     """A study that has been asked for all that it remembers."""
     run_in_memory(study)
-    study.to_json(), study.evidence(), study.layout()
+    study.to_json(), study.fingerprint_values(), study.layout()
     return study
 
 
