@@ -3,6 +3,7 @@ __version__: str
 from .execution.digest import digest as digest
 from .execution.lazy import lazy as lazy
 from .execution.plan import plan as plan
+from .execution.reopen import load as load
 from .execution.run import open as open  # noqa: A004
 from .execution.run import run as run
 from .execution.verify import verify as verify
@@ -47,7 +48,6 @@ from .optimization.schedules import Cosine as Cosine
 from .optimization.schedules import InverseSqrt as InverseSqrt
 from .optimization.schedules import StepDecay as StepDecay
 from .studies.catalog import bundled as bundled
-from .studies.catalog import load as load
 from .studies.confidence import confidence_interval as confidence_interval
 from .studies.optimizer import OptimizerStudy as OptimizerStudy
 from .studies.risk import RiskStudy as RiskStudy

@@ -90,7 +90,8 @@ _FILE = click.Path(path_type=Path)
 
 
 @main.command()
-@click.argument("study")
+@click.argument("study", required=False)
+@click.option("--resume", metavar="STORE", help="Go on with the study that STORE holds, there.")
 @click.option("--store", metavar="PLACE", help="Zarr store: a path or s3://BUCKET/KEY [default: NAME.zarr].")
 @_SET
 @click.option("--retry-failed", is_flag=True, help="Simulate again what a function of yours failed at before.")
@@ -111,15 +112,21 @@ _FILE = click.Path(path_type=Path)
 @click.option("--tls-key", type=_FILE, help="Its key.")
 @_JSON
 def run(
-    study: str, store: str | None, changes: tuple[str, ...], retry_failed: bool, as_json: bool, **where: Any
+    study: str | None,
+    resume: str | None,
+    store: str | None,
+    changes: tuple[str, ...],
+    retry_failed: bool,
+    as_json: bool,
+    **where: Any,
 ) -> None:
-    """Run STUDY (a bundled name or a YAML file) into a Zarr store; resume it if it is there."""
+    """Run STUDY (a bundled name, a YAML file, or - for standard input) into a Zarr store; resume it if it is there."""
+    from biasvar.execution.reopen import load
     from biasvar.execution.run import run as run_study
     from biasvar.report import tables
-    from biasvar.studies.catalog import load
 
-    loaded = load(study, changes)
-    path = store or f"{loaded.name}.zarr"
+    loaded = load(_stated(study, resume, store), changes)
+    path = resume or store or f"{loaded.name}.zarr"
     started = time.monotonic()
     with _progress() as report:
         summary = run_study(loaded, path, scheduler=_where(**where), retry_failed=retry_failed, progress=report)
@@ -131,6 +138,21 @@ def run(
     if failed := tables.failures(summary):
         click.echo(f"biasvar: {failed}; tracebacks: biasvar status --tracebacks {path}", err=True)
         sys.exit(4)
+
+
+def _stated(study: str | None, resume: str | None, store: str | None) -> str:
+    """Return where the study to run is stated: in a file or by name, or in the store to resume."""
+    from biasvar.execution.reopen import is_store
+
+    if resume:
+        if study or store:
+            raise StudyError("--resume: runs the study of that store, there; give no STUDY and no --store beside it")
+        return resume
+    if study is None:
+        raise StudyError("run: which study? Give a name, a YAML file, or --resume STORE; names: biasvar studies")
+    if is_store(study):
+        raise StudyError(f"{study}: is a store; go on with the study in it by: biasvar run --resume {study}")
+    return study
 
 
 def _where(
@@ -181,9 +203,9 @@ def _where(
 @_SET
 @_JSON
 def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
-    """Say what STUDY will cost, without running it."""
+    """Say what STUDY (as for run, or a store of it) costs as a whole, without running it."""
     from biasvar.execution.plan import plan as make_plan
-    from biasvar.studies.catalog import load
+    from biasvar.execution.reopen import load
 
     found = make_plan(load(study, changes))
     if as_json:

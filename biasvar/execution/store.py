@@ -21,7 +21,7 @@ SCHEMA = 2
 SOFTWARE = "biasvar"
 AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
 #: Attributes that are JSON text where a netCDF attribute cannot hold them; stores of older versions have them as JSON.
-_STRUCTURED = ("cells", "complete", "evidence", "nodes", "seed", "versions")
+_STRUCTURED = ("cells", "complete", "evidence", "nodes", "origins", "seed", "versions")
 _NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
@@ -299,6 +299,7 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
         "schema": SCHEMA,
         "study": text,
         "study_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "origins": study.origins(),
         "seed": study.seed,
         "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
     }

@@ -1,15 +1,16 @@
 """Studies in YAML files: those that come with biasvar, by name, and anyone's, by path."""
 
-import re
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from biasvar.errors import StudyError
 from biasvar.studies.optimizer import OptimizerStudy
+from biasvar.studies.origins import restored
 from biasvar.studies.risk import RiskStudy
+from biasvar.studies.text import read_yaml
 
 KINDS: dict[str, type[RiskStudy | OptimizerStudy]] = {"risk": RiskStudy, "optimizer": OptimizerStudy}
 
@@ -31,7 +32,7 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | Optimize
     Parameters
     ----------
     study : str or path
-        Name of a bundled study, or path of a YAML file.
+        Name of a bundled study, path of a YAML file, or ``-`` for standard input.
     changes : sequence of str
         Fields to set instead of the file's, as ``key=value`` with YAML values; dots lead into nested fields:
         ``"hypotheses.H3.Polynomial.degree=3"``.
@@ -46,24 +47,63 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | Optimize
     >>> load("two-point-sine", ["seed=7"]).seed
     7
     """
-    path = _find(study)
+    title, text = _text(study)
     try:
-        fields = _read_yaml(path.read_text())
-    except yaml.YAMLError as error:
-        raise StudyError(f"study {path}: is not YAML: {' '.join(str(error).split())}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"study {path}: cannot be read: {error}") from error
+        fields = read_yaml(text)
+    except StudyError as error:
+        raise StudyError(f"study {title}: {error}") from error
     if not isinstance(fields, dict):
-        raise StudyError(f"study {path}: expected fields such as 'name: ...', got {type(fields).__name__}")
+        raise StudyError(f"study {title}: expected fields such as 'name: ...', got {type(fields).__name__}")
+    return _made(fields, changes, title)
+
+
+def from_json(
+    stored: Mapping[str, Any], origins: Mapping[str, Any], changes: Sequence[str] = (), title: str = "in JSON"
+) -> RiskStudy | OptimizerStudy:
+    """Make the study whose canonical JSON is ``stored``, with some fields set instead.
+
+    Parameters
+    ----------
+    stored : mapping
+        What :meth:`to_json` of a study returned.
+    origins : mapping
+        What its :meth:`origins` returned: where a user's functions and objects are imported from.
+    changes : sequence of str
+        As for :func:`load`.
+    title : str
+        How errors call the study.
+
+    Raises
+    ------
+    StudyError
+        If what is a user's cannot be imported again, or is not what it was.
+
+    Examples
+    --------
+    >>> study = load("ravine")
+    >>> from_json(study.to_json(), study.origins()) == study
+    True
+    """
+    fields = json.loads(json.dumps(stored))
+    for change in changes:
+        _apply(fields, change)
+    try:
+        fields = restored(fields, "", origins)
+    except StudyError as error:
+        raise StudyError(f"study {title}: {error}") from error
+    return _made(fields, (), title)
+
+
+def _made(fields: dict[str, Any], changes: Sequence[str], title: str) -> RiskStudy | OptimizerStudy:
     for change in changes:
         _apply(fields, change)
     kind = fields.pop("kind", "risk")
     if kind not in KINDS:
-        raise StudyError(f"study {path}: kind: unknown kind {kind!r}; choose one of {', '.join(KINDS)}")
+        raise StudyError(f"study {title}: kind: unknown kind {kind!r}; choose one of {', '.join(KINDS)}")
     try:
         return KINDS[kind](**{str(name): value for name, value in fields.items()})
     except StudyError as error:
-        raise type(error)(f"study {path.stem}: {error}") from error
+        raise type(error)(f"study {title}: {error}") from error
 
 
 def _folder() -> Path:
@@ -72,18 +112,28 @@ def _folder() -> Path:
     return installed if installed.is_dir() else package.parent / "data" / "studies"
 
 
-def _find(study: str | Path) -> Path:
-    path = Path(study)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise StudyError(f"study {path}: there is no such file")
-        return path
-    known = bundled()
-    if str(study) not in known:
-        raise StudyError(
-            f"study {str(study)!r}: is neither a file nor a bundled study; choose one of {', '.join(known)}"
-        )
-    return known[str(study)]
+def is_file_or_name(study: str | Path) -> bool:
+    """Tell whether this is how a YAML file, standard input or a bundled study is named."""
+    path = Path(study).expanduser()
+    return str(study) in {"-", *bundled()} or path.suffix in (".yaml", ".yml") or path.is_file()
+
+
+def _text(study: str | Path) -> tuple[str, str]:
+    """Return what a study's file is called in errors, and what is in it."""
+    if str(study) == "-":
+        return "-", sys.stdin.read()
+    path = Path(study).expanduser()
+    if not (path.suffix in (".yaml", ".yml") or path.is_file()):
+        if str(study) not in bundled():
+            known = ", ".join(bundled())
+            raise StudyError(f"study {str(study)!r}: is no file, store or bundled study; choose one of {known}")
+        path = bundled()[str(study)]
+    elif not path.is_file():
+        raise StudyError(f"study {path}: there is no such file")
+    try:
+        return str(study), path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"study {path}: cannot be read: {error}") from error
 
 
 def _apply(fields: dict[str, Any], change: str) -> None:
@@ -91,9 +141,9 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     if not equals or not name:
         raise StudyError(f"--set {change!r}: expected key=value")
     try:
-        value = _read_yaml(text)
-    except yaml.YAMLError as error:
-        raise StudyError(f"--set {change!r}: the value is not YAML") from error
+        value = read_yaml(text)
+    except StudyError as error:
+        raise StudyError(f"--set {change!r}: {str(error).removeprefix('line 1: ')}") from error
     *parents, last = name.split(".")
     place: Any = fields
     for parent in parents:
@@ -106,19 +156,6 @@ def _apply(fields: dict[str, Any], change: str) -> None:
         place.pop(last, None)
     else:
         place[last] = value
-    instead = {"replicates": ("precision", "max_replicates"), "precision": ("replicates",)}
-    for other in instead.get(name.split(".")[0], ()):  # one stands for the other
+    kind = KINDS.get(fields.get("kind", "risk"))
+    for other in kind.instead_of.get(name.split(".")[0], ()) if kind else ():
         fields.pop(other, None)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose floats are those of YAML 1.2: PyYAML takes 1e-4 for text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
-def _read_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)

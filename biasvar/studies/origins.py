@@ -97,8 +97,11 @@ def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
     if _is_users(spec):
         name, origin = _key(spec).split()[0], known_origins.get(_key(spec))
         if origin is None:
-            raise StudyError(f"{where}: {name!r} was defined in a script or a session, not in a module; {_STATE_AGAIN}")
-        return _unchanged(resolved(Imported(origin["import"], origin.get("arguments"))), spec, where)
+            raise StudyError(
+                f"{where}: {name!r} is of a script or a session, not of a module to import it from; {_STATE_AGAIN}"
+            )
+        component = resolved(Imported(origin["import"], origin.get("arguments")))
+        return _unchanged(component, spec, where)
     return {name: restored(part, f"{where}.{name}".lstrip("."), known_origins) for name, part in spec.items()}
 
 

@@ -1,0 +1,59 @@
+"""A study from wherever it is stated: a YAML file, a name, or a store that holds its results."""
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+
+from biasvar.errors import StudyError
+from biasvar.execution.location import Location
+from biasvar.execution.store import Store
+from biasvar.studies import catalog
+from biasvar.studies.optimizer import OptimizerStudy
+from biasvar.studies.risk import RiskStudy
+
+
+def load(study: str | PathLike[str], changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
+    """Load a study: from a YAML file, a bundled one by name, or the one whose results a store holds.
+
+    Functions and objects of a user's own are imported again, from the module that they came from, and must be what
+    they were.
+
+    Parameters
+    ----------
+    study : str or path-like
+        Path of a YAML file, or ``-`` for standard input; name of a bundled study; or a store made by
+        :func:`~biasvar.run`.
+    changes : sequence of str
+        Fields to set instead of those, as ``key=value`` with YAML values; dots lead into nested fields:
+        ``"hypotheses.H3.Polynomial.degree=3"``.
+
+    Raises
+    ------
+    StudyError
+        If there is no such study, the file is no YAML, a field is wrong, or something of a user's cannot be imported
+        again.
+    StoreError
+        If it is a place that holds no store.
+
+    Examples
+    --------
+    >>> load("two-point-sine", ["seed=7"]).seed
+    7
+    """
+    if not is_store(study):
+        return catalog.load(study, changes)  # type: ignore[arg-type]
+    store = Store(study)
+    attributes = store.attributes()
+    title = f"in store {store.location}"
+    loaded = catalog.from_json(json.loads(attributes["study"]), attributes.get("origins", {}), changes, title)
+    if not changes and loaded.to_json() != json.loads(attributes["study"]):
+        differences = "; ".join(loaded.extension_errors(json.loads(attributes["study"])))
+        raise StudyError(f"study {title}: this version of biasvar reads it otherwise ({differences})")
+    return loaded
+
+
+def is_store(study: str | PathLike[str]) -> bool:
+    """Tell whether this names a store, or at least no YAML file and no bundled study."""
+    if not isinstance(study, str | PathLike) or catalog.is_file_or_name(study):  # type: ignore[arg-type]
+        return False
+    return "://" in str(study) or str(study).rstrip("/").endswith(".zarr") or Location.of(study).exists()
