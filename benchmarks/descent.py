@@ -70,7 +70,14 @@ def cases() -> list[Case]:
     return [
         Case("Adam, 2-D quadratic, 4096", bv.Quadratic(eigenvalues=eigenvalues(2)), 4096, 2, 120_000, 5000),
         Case("Adam, 64-D quadratic, 4096", bv.Quadratic(eigenvalues=eigenvalues(64)), 4096, 64, 6000, 5000),
-        Case("Adam, logistic 569 x 30, m=32, 1000", bv.LogisticLoss(X=x, y=y), 1000, 30, 15_000, 5000),
+        Case(
+            "Adam, logistic 569 x 30, m=32, 1000",
+            bv.EmpiricalRisk(data=(x, y), loss="logistic"),
+            1000,
+            30,
+            15_000,
+            5000,
+        ),
     ]
 
 

@@ -45,7 +45,8 @@ Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValida
 @dataclass_transform(frozen_default=True)
 def component(cls: type[T]) -> type[T]:
     """Make a class a frozen, validated dataclass whose complaints are one-line :class:`StudyError`."""
-    made: Any = dataclass(frozen=True, config=STRICT)(cls)
+    # A repr that a class has, its own or inherited, stays.
+    made: Any = dataclass(frozen=True, config=STRICT, repr=cls.__repr__ is object.__repr__)(cls)
     validate = made.__init__
 
     @wraps(validate)

@@ -24,12 +24,12 @@ What to see
 - At a constant rate online descent does not settle: near the minimum, batch descent is the better one."""
 
 
-def objectives() -> dict[str, bv.LogisticLoss]:
+def objectives() -> dict[str, bv.EmpiricalRisk]:
     """Return the loss on one copy and on ten."""
     out = {}
     for label, times in COPIES.items():
-        x, y = bv.repeated("breast_cancer", times)
-        out[label.replace(" ", "-")] = bv.LogisticLoss(X=x, y=y, penalty=0.01)
+        data = bv.repeated("breast_cancer", times)
+        out[label.replace(" ", "-")] = bv.EmpiricalRisk(data=data, loss="logistic", penalty=0.01)
     return out
 
 
@@ -51,7 +51,7 @@ def descent_study(name: str, rates: tuple[float, ...], size: int | None, looks: 
     )
 
 
-def above_minimum(tree: xr.DataTree, label: str, loss: bv.LogisticLoss) -> xr.DataArray:
+def above_minimum(tree: xr.DataTree, label: str, loss: bv.EmpiricalRisk) -> xr.DataArray:
     """Return J less its minimum along the descent whose rate is lowest at the end."""
     node = tree[f"{label}/sgd"].to_dataset().load().squeeze("batch_size")
     best = node.objective.isel(learning_rate=int(node.objective.isel(step=-1).argmin("learning_rate")))

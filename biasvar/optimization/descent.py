@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.optimization.objectives import Objective
+
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
 DIVERGED = 1e12  # times the size of the objective at the start, and more
@@ -56,7 +58,7 @@ class Descent:
         Whether the parameters are recorded too.
     """
 
-    objective: Any
+    objective: Objective
     rule: Any
     dim: int
     steps: int
@@ -119,7 +121,7 @@ class Descent:
     def _tiles(self, count: int) -> Iterator[NDArray[np.intp]]:
         """Yield the configurations of each tile; the last tile is padded with copies, which are then forgotten."""
         width = max(LEAST_WIDTH, TILE_NUMBERS // _power_of_two(self.dim))
-        elementwise = getattr(self.objective, "elementwise", False)  # no sums over parameters that BLAS may reorder
+        elementwise = self.objective.elementwise
         if not elementwise:
             width = min(width, PADDED_WIDTH)
         for start in range(0, count, width):
@@ -203,9 +205,9 @@ class _Tile:
         found = np.full((len(at), self.descent.quantities), np.nan)
         found[:, 0] = objective.value(at)
         found[:, 1] = np.sqrt((np.asarray(objective.gradient(at)) ** 2).sum(axis=-1))
-        if getattr(objective, "minimizer", None) is not None:
-            found[:, 2] = np.sqrt(((at - objective.minimizer) ** 2).sum(axis=-1))
-        if getattr(objective, "has_held_out", False):
+        if (minimizer := objective.minimizer) is not None:
+            found[:, 2] = np.sqrt(((at - minimizer) ** 2).sum(axis=-1))
+        if objective.has_held_out:
             found[:, 3] = objective.risk(at)
         if self.descent.parameters:
             found[:, len(QUANTITIES) :] = at

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, StudyError
+from biasvar.optimization.objectives import Objective
 
 Array = NDArray[np.float64]
 POINTS = 3
 
 
 def rehearse_objective(
-    objective: Any, label: str, initial: Array, batch: NDArray[np.intp] | None = None, check: bool = False
+    objective: Objective, label: str, initial: Array, batch: NDArray[np.intp] | None = None, check: bool = False
 ) -> None:
     """Call an objective near a point.
 
@@ -44,10 +45,10 @@ def rehearse_objective(
         _called(lambda theta: objective.gradient(theta, batch), f"{where}.gradient", points, points.shape)
     if not (np.isfinite(value).all() and np.isfinite(gradient).all()):
         raise StudyError(f"{where}: value or gradient is not finite near the initial point {initial}")
-    minimizer = getattr(objective, "minimizer", None)
+    minimizer = objective.minimizer
     if minimizer is not None and np.shape(minimizer) != (dim,):
         raise StudyError(f"{where}.minimizer: expected shape ({dim},), got {np.shape(minimizer)}")
-    if getattr(objective, "has_held_out", False):
+    if objective.has_held_out:
         _called(objective.risk, f"{where}.risk", points, (POINTS,))
     if check:
         _check_gradient(objective, where, points, gradient)
@@ -125,7 +126,7 @@ def _called(function: Callable[[Array], Any], name: str, points: Array, shape: t
     return found.astype(float)
 
 
-def _check_gradient(objective: Any, where: str, points: Array, gradient: Array) -> None:
+def _check_gradient(objective: Objective, where: str, points: Array, gradient: Array) -> None:
     for i in range(points.shape[1]):
         width = 1e-6 * np.maximum(1.0, np.abs(points[:, i]))
         up, down = points.copy(), points.copy()

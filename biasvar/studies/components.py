@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
-from biasvar.optimization import losses, objectives, optimizers, schedules
+from biasvar.optimization import objectives, optimizers, schedules
 
 _log = logging.getLogger("biasvar")
 
@@ -48,10 +48,7 @@ OBJECTIVES = _by_name(
     objectives.Quadratic,
     objectives.LogSumExp,
     objectives.Rosenbrock,
-    losses.LeastSquaresLoss,
-    losses.LogisticLoss,
-    losses.SoftmaxLoss,
-    losses.MLPLoss,
+    objectives.EmpiricalRisk,
 )
 OPTIMIZERS = _by_name(
     optimizers.SGD,

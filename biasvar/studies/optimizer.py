@@ -26,6 +26,7 @@ from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import descent, rehearsal
 from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
+from biasvar.optimization.objectives import Objective, adapted
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid, hyperparameters
@@ -180,11 +181,13 @@ class OptimizerStudy(StudyModel):
     def _check_objective(self, label: str, objective: Any) -> None:
         if isinstance(objective, components.Imported):
             return  # imported when the study runs
-        if isinstance(objective, type) or not (hasattr(objective, "value") and hasattr(objective, "gradient")):
-            raise ValueError(f"objectives.{label}: {objective!r} has no value(theta) and gradient(theta)")
-        if not hasattr(objective, "dim") and isinstance(self.initial.get(label, Normal()), Inputs):
-            raise ValueError(f"objectives.{label}: has no dim; give it one, or say where it starts in initial")
-        self._check_batches(label, getattr(objective, "examples", None))
+        try:
+            known = adapted(objective)
+            if isinstance(self.initial.get(label, Normal()), Inputs):
+                _ = known.dim
+        except StudyError as error:
+            raise ValueError(f"objectives.{label}: {error}") from error
+        self._check_batches(label, known.examples)
 
     def _check_batches(self, label: str, examples: int | None) -> None:
         for size in self.batch_size:
@@ -213,15 +216,19 @@ class OptimizerStudy(StudyModel):
         """The configurations of each optimizer."""
         return {label: Grid(hyperparameters(rule), self.batch_size) for label, rule in self.optimizers.items()}
 
+    def objective(self, label: str) -> Objective:
+        """Return an objective, imported if need be, with every member that an objective has."""
+        return adapted(components.resolved(self.objectives[label]))
+
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has."""
         start = self.initial.get(label)
-        return len(start) if isinstance(start, tuple) else int(self.objectives[label].dim)
+        return len(start) if isinstance(start, tuple) else self.objective(label).dim
 
     def descent(self, objective: str, optimizer: str) -> Descent:
         """Return how an optimizer descends an objective."""
         return Descent(
-            self.objectives[objective],
+            self.objective(objective),
             self.optimizers[optimizer],
             self.dim(objective),
             self.steps,
@@ -265,8 +272,8 @@ class OptimizerStudy(StudyModel):
                 _check_rule(label, components.resolved(rule))
         except ValueError as error:
             raise StudyError(str(error)) from error
-        for label, objective in self.objectives.items():
-            start = self.initial_point(label, 0)
+        for label in self.objectives:
+            objective, start = self.objective(label), self.initial_point(label, 0)
             batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
             rehearsal.rehearse_objective(objective, label, start, batch, self.check)
             for name, rule in self.optimizers.items():
@@ -276,7 +283,8 @@ class OptimizerStudy(StudyModel):
     def fingerprint_values(self) -> dict[str, list[float]]:
         """Return each objective's value and the size of its gradient where a few replicates start."""
         found: dict[str, list[float]] = {}
-        for label, objective in self.objectives.items():
+        for label in self.objectives:
+            objective = self.objective(label)
             points = np.stack([self.initial_point(label, replicate) for replicate in range(2)])
             sizes = np.abs(np.asarray(objective.gradient(points))).sum(axis=1)
             found[label] = [*np.asarray(objective.value(points)).tolist(), *sizes.tolist()]
@@ -341,8 +349,8 @@ class OptimizerStudy(StudyModel):
     def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:
         if size == FULL:
             return None
-        examples = int(self.objectives[objective].examples)
-        return Batches(self._stream(objective, replicate), examples, size, self.order)
+        examples = self.objective(objective).examples
+        return None if examples is None else Batches(self._stream(objective, replicate), examples, size, self.order)
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the last recorded objective, where it is finite."""

@@ -183,12 +183,12 @@ class _Node:
         return out
 
     def _has(self, name: str) -> bool:
-        known = getattr(self.way.objective, "minimizer", None) is not None
-        held_out = bool(getattr(self.way.objective, "has_held_out", False))
-        return {"distance": known, "excess_risk": known and held_out}.get(name, True)
+        known = self.way.objective.minimizer is not None
+        return {"distance": known, "excess_risk": known and self.way.objective.has_held_out}.get(name, True)
 
     def _least_risk(self) -> float:
-        return float(np.asarray(self.way.objective.risk(self.way.objective.minimizer[None]))[0])
+        minimizer = self.way.objective.minimizer
+        return np.nan if minimizer is None else float(np.asarray(self.way.objective.risk(minimizer[None]))[0])
 
     def _outcomes(
         self, outcomes: NDArray[np.int64], stops: NDArray[np.int64], failures: NDArray[np.object_]
@@ -282,12 +282,12 @@ class _Node:
         return out
 
     def _evaluations(self, steps: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        return gradient_evaluations(steps, getattr(self.way.objective, "examples", 1), size, self.order)
+        return gradient_evaluations(steps, self.way.objective.examples or 1, size, self.order)
 
     def _coordinates(self, replicates: int) -> dict[str, Any]:
         steps = np.array(self.way.record_steps)
         evaluations = np.stack([self._evaluations(steps, size) for size in self.grid.batch_sizes])
-        data = hasattr(self.way.objective, "examples")
+        data = self.way.objective.examples is not None
         coordinates: dict[str, Any] = {
             name: (name, np.array(values), {"long_name": name.replace("_", " ")})
             for name, values in self.grid.axes.items()

@@ -11,17 +11,27 @@ from scipy import optimize, special
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from biasvar.errors import MissingDependencyError, StudyError
-from biasvar.optimization.data import NAMED, Array, held_out_mask, load, repeated
-from biasvar.optimization.losses import (
-    LeastSquaresLoss,
-    LogisticLoss,
-    MLPLoss,
-    SoftmaxLoss,
-    sigmoid_of_minus,
-    softplus_of_minus,
-)
-from biasvar.optimization.objectives import LogSumExp, Objective, Quadratic, Rosenbrock
+from biasvar.optimization.objectives import MLP, EmpiricalRisk, LogSumExp, Objective, Quadratic, Rosenbrock, repeated
+from biasvar.optimization.objectives.examples import NAMED, Array, Examples, held_out_mask, load
+from biasvar.optimization.stable import sigmoid_of_minus, softplus_of_minus
 
+
+def risk(loss):
+    """Make empirical risks with a loss: of X and y, or of a named set."""
+    return lambda *pair, data=None, **fields: EmpiricalRisk(
+        data=data if data is not None else pair, loss=loss, **fields
+    )
+
+
+def network(x, y, width, **fields):
+    return EmpiricalRisk(data=(x, y), loss="squared", model=MLP(width=width), **fields)
+
+
+def is_network(objective):
+    return isinstance(objective, EmpiricalRisk) and objective.model != "linear"
+
+
+squared, logistic, softmax = risk("squared"), risk("logistic"), risk("softmax")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 3))
 REAL = X @ [1.0, -2.0, 0.5] + RNG.normal(size=24)
@@ -38,14 +48,16 @@ PLAIN = [
     pytest.param(Rosenbrock(5), id="rosenbrock in space"),
 ]
 LOSSES = [
-    pytest.param(LeastSquaresLoss(X, REAL), id="least squares"),
-    pytest.param(LeastSquaresLoss(X, REAL, held_out=0.25), id="least squares, split"),
-    pytest.param(LogisticLoss(X, TWO), id="logistic"),
-    pytest.param(LogisticLoss(X, TWO, penalty=0.3, held_out=0.25), id="logistic, penalty, split"),
-    pytest.param(SoftmaxLoss(X, THREE), id="softmax"),
-    pytest.param(SoftmaxLoss(X, THREE, penalty=0.3, held_out=0.25), id="softmax, penalty, split"),
-    pytest.param(MLPLoss(X, REAL, width=4), id="mlp"),
-    pytest.param(MLPLoss(X, REAL, width=4, penalty=0.3, held_out=0.25), id="mlp, penalty, split"),
+    pytest.param(squared(X, REAL), id="least squares"),
+    pytest.param(squared(X, REAL, held_out=0.25), id="least squares, split"),
+    pytest.param(squared(X, REAL, penalty=0.3), id="least squares, penalty"),
+    pytest.param(logistic(X, TWO), id="logistic"),
+    pytest.param(logistic(X, TWO, penalty=0.3, held_out=0.25), id="logistic, penalty, split"),
+    pytest.param(softmax(X, THREE), id="softmax"),
+    pytest.param(softmax(X, THREE, penalty=0.3, held_out=0.25), id="softmax, penalty, split"),
+    pytest.param(network(X, REAL, width=4), id="mlp"),
+    pytest.param(EmpiricalRisk(data=(X, TWO), loss="logistic", model=MLP(3)), id="mlp of two classes"),
+    pytest.param(network(X, REAL, width=4, penalty=0.3, held_out=0.25), id="mlp, penalty, split"),
 ]
 ALL = PLAIN + LOSSES
 SPLIT = [member for member in LOSSES if member.values[0].held_out]
@@ -117,7 +129,7 @@ def test_hessian_product_is_the_slope_of_the_gradient(objective):
 
 @pytest.mark.parametrize("objective", ALL)
 def test_minimum_is_where_scipy_finds_it(objective):
-    if isinstance(objective, MLPLoss):
+    if is_network(objective):
         assert objective.minimum is None
         assert objective.minimizer is None
         return
@@ -156,7 +168,7 @@ def test_points_of_another_dimension_are_refused(objective):
 
 @pytest.mark.parametrize("objective", PLAIN)
 def test_objectives_without_data_have_no_batches(objective):
-    assert not hasattr(objective, "examples")
+    assert objective.examples is None
     with pytest.raises(StudyError, match="no examples"):
         objective.gradient(points(objective), batch=np.array([0]))
 
@@ -179,23 +191,22 @@ def test_batches_are_of_training_examples_in_order(loss):
     theta = points(loss)
     x, y = loss.training_examples
     assert len(y) == loss.examples == (18 if loss.held_out else 24)
-    assert set(y) == set(loss.y.values[~held_out_mask(24, loss.held_out)])
-    fields = {"penalty": loss.penalty} if loss.penalty else {}
-    fields |= {"width": 4} if isinstance(loss, MLPLoss) else {}
+    assert set(y) == set(loss.data.y.values[~held_out_mask(24, loss.held_out)])
+    fields = {"penalty": loss.penalty}
     for batch in (np.arange(9, 18), np.array([2, 2, 5, 1, 0, 3, 9, 11])):  # every class is in either
-        alone = type(loss)(x[batch], y[batch], **fields)
+        alone = EmpiricalRisk(data=(x[batch], y[batch]), loss=loss.loss, model=loss.model, **fields)
         np.testing.assert_allclose(loss.gradient(theta, batch), alone.gradient(theta), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("loss", SPLIT)
 def test_risk_is_the_loss_on_every_fourth_example_without_penalty(loss):
     aside = np.arange(24) % 4 == 3
-    fields = {"width": 4} if isinstance(loss, MLPLoss) else {}
     theta = points(loss, 2, 3)
-    other = type(loss)(loss.X.values[aside], loss.y.values[aside], **fields)
+    held_out = loss.data.X.values[aside], loss.data.y.values[aside]
+    other = EmpiricalRisk(data=held_out, loss=loss.loss, model=loss.model)
     assert loss.has_held_out
     np.testing.assert_allclose(loss.risk(theta), other.value(theta), rtol=1e-12)
-    training = type(loss)(*loss.training_examples, **fields)
+    training = EmpiricalRisk(data=loss.training_examples, loss=loss.loss, model=loss.model)
     penalty = loss.penalty / 2 * np.square(theta).sum(axis=-1)
     np.testing.assert_allclose(loss.value(theta), training.value(theta) + penalty, rtol=1e-12)
     assert not training.has_held_out
@@ -204,13 +215,13 @@ def test_risk_is_the_loss_on_every_fourth_example_without_penalty(loss):
 
 
 def test_values_are_those_of_the_formulas():
-    theta = points(LogisticLoss(X, TWO))
+    theta = points(logistic(X, TWO))
     z = X @ theta
-    assert LogisticLoss(X, TWO).value(theta) == pytest.approx(np.log1p(np.exp(np.where(TWO == "spam", -z, z))).mean())
-    weights = points(SoftmaxLoss(X, THREE))
+    assert logistic(X, TWO).value(theta) == pytest.approx(np.log1p(np.exp(np.where(TWO == "spam", -z, z))).mean())
+    weights = points(softmax(X, THREE))
     shares = special.log_softmax(X @ weights.reshape(3, 3), axis=1)
-    assert SoftmaxLoss(X, THREE).value(weights) == pytest.approx(-shares[np.arange(24), THREE].mean())
-    net = MLPLoss(X, REAL, width=2)
+    assert softmax(X, THREE).value(weights) == pytest.approx(-shares[np.arange(24), THREE].mean())
+    net = network(X, REAL, width=2)
     parts = points(net)
     outputs = np.tanh(X @ parts[:6].reshape(3, 2) + parts[6:8]) @ parts[8:10] + parts[10]
     assert net.value(parts) == pytest.approx(np.square(outputs - REAL).mean() / 2)
@@ -224,38 +235,38 @@ def test_values_are_those_of_the_formulas():
 
 
 def test_softmax_of_two_classes_is_logistic():
-    theta = points(LogisticLoss(X, TWO), 4)
+    theta = points(logistic(X, TWO), 4)
     both = np.stack([-theta / 2, theta / 2], axis=-1).reshape(4, 6)
-    np.testing.assert_allclose(SoftmaxLoss(X, TWO).value(both), LogisticLoss(X, TWO).value(theta), rtol=1e-12)
+    np.testing.assert_allclose(softmax(X, TWO).value(both), logistic(X, TWO).value(theta), rtol=1e-12)
 
 
 def test_least_squares_is_fitted_in_closed_form():
-    loss = LeastSquaresLoss(data="diabetes")
+    loss = squared(data="diabetes")
     x, y = loss.training_examples
     np.testing.assert_allclose(loss.minimizer, LinearRegression(fit_intercept=False).fit(x, y).coef_, rtol=1e-10)
-    wide = LeastSquaresLoss(X[:2], REAL[:2])  # more features than examples: the fit of least norm
+    wide = squared(X[:2], REAL[:2])  # more features than examples: the fit of least norm
     np.testing.assert_allclose(wide.minimizer, np.linalg.pinv(X[:2]) @ REAL[:2], rtol=1e-10)
 
 
-@pytest.mark.parametrize("make", [LogisticLoss, SoftmaxLoss])
+@pytest.mark.parametrize("make", [logistic, softmax])
 @pytest.mark.parametrize("penalty", [0.0, 0.01])
 def test_classifiers_are_fitted_as_scikit_learn_fits_them(make, penalty):
     loss = make(data="breast_cancer", penalty=penalty)
     x, y = loss.training_examples
     # A softmax of two classes with penalty on both is a logistic loss of their difference with half of it.
-    weight = penalty / 2 if make is SoftmaxLoss else penalty
+    weight = penalty / 2 if make is softmax else penalty
     inverse = 1 / (weight * len(y)) if penalty else np.inf
     model = LogisticRegression(C=inverse, fit_intercept=False, tol=1e-10, solver="newton-cholesky", max_iter=200)
     coefficients = model.fit(x, y).coef_[0]
-    theta = loss.minimizer if make is LogisticLoss else np.diff(loss.minimizer.reshape(30, 2), axis=1)[:, 0]
+    theta = loss.minimizer if make is logistic else np.diff(loss.minimizer.reshape(30, 2), axis=1)[:, 0]
     np.testing.assert_allclose(theta, coefficients, rtol=1e-5, atol=1e-6)
 
 
 def test_minimizers_have_least_norm():
-    doubled = LogisticLoss(np.hstack([X, X]), TWO)
-    np.testing.assert_allclose(doubled.minimizer, np.tile(LogisticLoss(X, TWO).minimizer, 2) / 2, rtol=1e-9)
-    assert doubled.minimum == pytest.approx(LogisticLoss(X, TWO).minimum, abs=1e-14)
-    classes = SoftmaxLoss(X, THREE).minimizer.reshape(3, 3)
+    doubled = logistic(np.hstack([X, X]), TWO)
+    np.testing.assert_allclose(doubled.minimizer, np.tile(logistic(X, TWO).minimizer, 2) / 2, rtol=1e-9)
+    assert doubled.minimum == pytest.approx(logistic(X, TWO).minimum, abs=1e-14)
+    classes = softmax(X, THREE).minimizer.reshape(3, 3)
     np.testing.assert_allclose(classes.sum(axis=1), 0, atol=1e-12)
     assert LogSumExp([[1, 1], [-1, -1]], [0, 1]).minimizer == pytest.approx([0.25, 0.25])
 
@@ -264,11 +275,11 @@ def test_minimizers_have_least_norm():
 @pytest.mark.parametrize(
     "objective",
     [
-        pytest.param(LogisticLoss([[1.0], [-2.0]], [1, 0]), id="separable"),
-        pytest.param(LogisticLoss([[1e6, 1], [-2e6, 1], [3e6, 1]], [1, 0, 1]), id="separable, large"),
-        pytest.param(LogisticLoss([[1, 0], [-1, 0], [0, 1], [0, 1]], [1, 0, 1, 0]), id="nearly separable"),
-        pytest.param(LogisticLoss(X[:4], ["a", "a", "a", "b"], held_out=0.25), id="one class in training"),
-        pytest.param(SoftmaxLoss(data="iris"), id="three classes apart"),
+        pytest.param(logistic([[1.0], [-2.0]], [1, 0]), id="separable"),
+        pytest.param(logistic([[1e6, 1], [-2e6, 1], [3e6, 1]], [1, 0, 1]), id="separable, large"),
+        pytest.param(logistic([[1, 0], [-1, 0], [0, 1], [0, 1]], [1, 0, 1, 0]), id="nearly separable"),
+        pytest.param(logistic(X[:4], ["a", "a", "a", "b"], held_out=0.25), id="one class in training"),
+        pytest.param(softmax(data="iris"), id="three classes apart"),
         pytest.param(LogSumExp([[1], [2]], [0, 0]), id="slope"),
         pytest.param(LogSumExp([[0], [1]], [0, 0]), id="slope that flattens"),
         pytest.param(LogSumExp([[1, 0], [-1, 0], [0, 1]], [0, 0, 0]), id="slope in one direction"),
@@ -280,17 +291,17 @@ def test_minima_that_are_not_attained_are_none(objective):
 
 
 def test_a_penalty_brings_the_minimum_back():
-    loss = LogisticLoss([[1.0], [-2.0]], [1, 0], penalty=1e-6)
+    loss = logistic([[1.0], [-2.0]], [1, 0], penalty=1e-6)
     assert abs(loss.gradient(loss.minimizer)[0]) < 1e-12
     assert loss.minimizer[0] > 5
 
 
 def test_far_out_losses_are_finite_and_precise():
     far = np.array([[-1e4], [1e4]])
-    loss = LogisticLoss([[1.0]] * 3, [0, 1, 1])
+    loss = logistic([[1.0]] * 3, [0, 1, 1])
     np.testing.assert_allclose(loss.value(far), [2e4 / 3, 1e4 / 3], rtol=1e-14)
     np.testing.assert_allclose(loss.gradient(far)[:, 0], [-2 / 3, 1 / 3], rtol=1e-14)
-    many = SoftmaxLoss([[1.0]] * 3, [0, 1, 2])
+    many = softmax([[1.0]] * 3, [0, 1, 2])
     assert many.value(np.array([1e4, 0.0, 0.0])) == pytest.approx(2e4 / 3)
     assert LogSumExp([[1], [-1]], [0, 0]).value(np.array([-1e5])) == 1e5
     z = np.linspace(-60, 60, 241)
@@ -303,11 +314,17 @@ def test_far_out_losses_are_finite_and_precise():
 
 @pytest.mark.parametrize("name", NAMED)
 def test_named_sets_are_standardised_by_their_training_examples(name):
-    loss = LeastSquaresLoss(data=name, held_out=0.2)
+    loss = squared(data=name, held_out=0.2)
     x, y = loss.training_examples
     raw, labels = load(name)
     assert loss.examples == len(y) == len(labels) - len(labels) // 5
-    assert loss.to_fields() == {"held_out": 0.2, "data": name}
+    assert loss.to_fields() == {
+        "data": {"Examples": {"name": name}},
+        "loss": "squared",
+        "model": "linear",
+        "penalty": 0.0,
+        "held_out": 0.2,
+    }
     varying = raw[~held_out_mask(len(raw), 0.2)].std(axis=0) > 0
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-10)
     np.testing.assert_allclose(x.std(axis=0), varying, atol=1e-10)
@@ -315,7 +332,7 @@ def test_named_sets_are_standardised_by_their_training_examples(name):
         assert (y.mean(), y.std()) == pytest.approx((0, 1))
     else:
         assert set(labels) == set(range(NAMED[name]))
-        assert SoftmaxLoss(data=name).dim == raw.shape[1] * NAMED[name]
+        assert softmax(data=name).dim == raw.shape[1] * NAMED[name]
     assert np.isfinite(loss.risk(np.zeros(loss.dim)))
 
 
@@ -323,8 +340,8 @@ def test_reading_a_set_waits_until_it_is_needed():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
         "from biasvar.errors import MissingDependencyError\n"
-        "from biasvar.optimization.losses import LogisticLoss\n"
-        "loss = LogisticLoss(data='breast_cancer')\n"
+        "from biasvar import EmpiricalRisk\n"
+        "loss = EmpiricalRisk(data='breast_cancer', loss='logistic')\n"
         "try:\n    loss.dim\n"
         "except MissingDependencyError as error:\n    print(error)"
     )
@@ -339,17 +356,10 @@ def test_held_out_examples_are_spread_evenly(examples, fraction):
     assert set(np.diff(where)) <= {int(1 / fraction), int(1 / fraction) + 1}
 
 
-@pytest.mark.parametrize("data", [(X, TWO), "breast_cancer", LogisticLoss(X, TWO, held_out=0.25)], ids=type)
+@pytest.mark.parametrize("data", [(X, TWO), "breast_cancer", Examples(X, TWO)], ids=type)
 def test_repeated_sets_have_the_same_loss(data):
-    once = (
-        data
-        if isinstance(data, LogisticLoss)
-        else LogisticLoss(data=data)
-        if data == "breast_cancer"
-        else LogisticLoss(*data)
-    )
-    x, y = repeated(data, times=3)
-    loss = LogisticLoss(x, y)
+    once = logistic(data=data)
+    loss = logistic(data=repeated(data, times=3))
     theta = points(loss, 4)
     assert loss.examples == 3 * once.examples
     np.testing.assert_allclose(loss.value(theta), once.value(theta), rtol=1e-12)
@@ -362,27 +372,27 @@ def test_repeated_sets_have_the_same_loss(data):
 def test_repeated_is_ten_times_unless_told():
     x, y = repeated("diabetes")
     assert x.shape == (4420, 10)
-    once = LeastSquaresLoss(data="diabetes")
-    assert LeastSquaresLoss(x, y).minimum == pytest.approx(once.minimum, rel=1e-12)
+    once = squared(data="diabetes")
+    assert squared(x, y).minimum == pytest.approx(once.minimum, rel=1e-12)
 
 
 def test_arrays_are_copied_and_read_only():
     x = X.copy()
-    loss = LeastSquaresLoss(x, REAL)
+    loss = squared(x, REAL)
     x[0] = 99
-    assert np.array_equal(np.asarray(loss.X), X)
-    for held in (loss.X, pickle.loads(pickle.dumps(loss)).X):
+    assert np.array_equal(np.asarray(loss.data.X), X)
+    for held in (loss.data.X, pickle.loads(pickle.dumps(loss)).data.X):
         with pytest.raises(ValueError, match="read-only"):
             held.values[0] = 1
 
 
 def test_equality_is_of_content():
-    assert LeastSquaresLoss(X, REAL) == LeastSquaresLoss(X.tolist(), REAL)
-    assert LeastSquaresLoss(X, REAL) != LeastSquaresLoss(X + 1e-12, REAL)
-    assert LogisticLoss(X, TWO) != LogisticLoss(X, TWO, penalty=1)
-    assert LogisticLoss(X, TWO) == LogisticLoss(X, TWO.astype(object))
+    assert squared(X, REAL) == squared(X.tolist(), REAL)
+    assert squared(X, REAL) != squared(X + 1e-12, REAL)
+    assert logistic(X, TWO) != logistic(X, TWO, penalty=1)
+    assert logistic(X, TWO) == logistic(X, TWO.astype(object))
     assert Array(np.zeros((2, 3))) != Array(np.zeros((3, 2)))
-    assert LogisticLoss(X, TWO).to_fields()["X"] == {"shape": [24, 3], "sha256": Array(X).sha256}
+    assert logistic(X, TWO).to_fields()["data"]["Examples"]["X"] == {"shape": [24, 3], "sha256": Array(X).sha256}
 
 
 @pytest.mark.parametrize(
@@ -399,34 +409,41 @@ def test_equality_is_of_content():
         (lambda: LogSumExp([[1, 2], [3]], [0, 0]), "expected rows of A of one length"),
         (lambda: LogSumExp([[1], [2]], [0]), "1 numbers for 2 rows"),
         (lambda: Rosenbrock(1), "greater than or equal to 2"),
-        (lambda: LeastSquaresLoss(), "got neither"),
-        (lambda: LeastSquaresLoss(X, REAL, data="iris"), "got both"),
-        (lambda: LeastSquaresLoss(X), "expected X and y together"),
-        (lambda: LeastSquaresLoss(REAL, REAL), r"expected X of shape \(examples, features\), got \(24,\)"),
-        (lambda: LeastSquaresLoss(X, X), r"expected y of shape \(examples,\)"),
-        (lambda: LeastSquaresLoss(X, REAL[:5]), "5 labels for 24 examples"),
-        (lambda: LeastSquaresLoss(X * np.nan, REAL), r"expected X to be finite, got nan at \(0, 0\)"),
-        (lambda: LeastSquaresLoss(X, REAL * np.nan), r"expected y to be finite, got nan at \(0,\)"),
-        (lambda: LeastSquaresLoss(X * 1j, REAL), "expected X to be numbers, got complex128"),
-        (lambda: LeastSquaresLoss([["a"]], [1]), "expected X to be numbers"),
-        (lambda: LeastSquaresLoss(X, TWO), "expected numbers, got text"),
-        (lambda: LeastSquaresLoss(data="titanic"), "unknown set 'titanic'; choose one of breast_cancer, diabetes, "),
-        (lambda: LeastSquaresLoss(X, REAL, held_out=1.0), "less than 1"),
-        (lambda: LeastSquaresLoss(X, REAL, held_out=-0.1), "greater than or equal to 0"),
-        (lambda: LeastSquaresLoss(X, REAL, held_out=0.01), "0.01 of 24 examples holds out none"),
-        (lambda: LeastSquaresLoss(X[:1], REAL[:1], held_out=0.5), "holds out none"),
-        (lambda: LogisticLoss(X, THREE), "expected two classes, got 3"),
-        (lambda: LogisticLoss(data="iris"), "expected two classes, got those of 'iris', 3"),
-        (lambda: LogisticLoss(X, TWO, penalty=-1), "greater than or equal to 0"),
-        (lambda: SoftmaxLoss(X, np.ones(24)), "two or more classes, got 1"),
-        (lambda: SoftmaxLoss(data="diabetes"), "'diabetes', which are real numbers"),
-        (lambda: MLPLoss(X, REAL, width=0), "width: input should be greater than 0"),
+        (lambda: Examples(), "got neither"),
+        (lambda: Examples(X, REAL, "iris"), "got both"),
+        (lambda: Examples(X), "expected X and y together"),
+        (lambda: squared(REAL, REAL), r"expected X of shape \(examples, features\), got \(24,\)"),
+        (lambda: squared(X, X), r"expected y of shape \(examples,\)"),
+        (lambda: squared(X, REAL[:5]), "5 labels for 24 examples"),
+        (lambda: squared(X * np.nan, REAL), r"expected X to be finite, got nan at \(0, 0\)"),
+        (lambda: squared(X, REAL * np.nan), r"expected y to be finite, got nan at \(0,\)"),
+        (lambda: squared(X * 1j, REAL), "expected X to be numbers, got complex128"),
+        (lambda: squared([["a"]], [1]), "expected X to be numbers"),
+        (lambda: squared(X, TWO), "expected numbers, got text"),
+        (lambda: squared(data="titanic"), "unknown set 'titanic'; choose one of breast_cancer, diabetes, "),
+        (lambda: squared(X, REAL, held_out=1.0), "less than 1"),
+        (lambda: squared(X, REAL, held_out=-0.1), "greater than or equal to 0"),
+        (lambda: squared(X, REAL, held_out=0.01), "0.01 of 24 examples holds out none"),
+        (lambda: squared(X[:1], REAL[:1], held_out=0.5), "holds out none"),
+        (lambda: logistic(X, THREE), "expected two classes, got 3"),
+        (lambda: logistic(data="iris"), "expected two classes, got those of 'iris', 3"),
+        (lambda: logistic(X, TWO, penalty=-1), "greater than or equal to 0"),
+        (lambda: softmax(X, np.ones(24)), "two or more classes, got 1"),
+        (lambda: softmax(data="diabetes"), "'diabetes', which are real numbers"),
+        (lambda: network(X, REAL, width=0), "width: input should be greater than 0"),
         (lambda: repeated((X, REAL), times=0), "times: expected a number of repetitions"),
         (lambda: repeated((X, REAL[:5])), "5 labels for 24 examples"),
+        (lambda: squared(X), "data: expected a pair"),
+        (
+            lambda: EmpiricalRisk(data=(X, REAL), loss="hinge"),
+            "loss: input should be 'squared', 'logistic' or 'softmax'",
+        ),
+        (lambda: EmpiricalRisk(data=(X, REAL), loss="squared", model="cubic"), "model"),
+        (lambda: EmpiricalRisk(data=(X, THREE), loss="softmax", model=MLP(4)), "MLP has one output"),
         (lambda: repeated(X), "data: expected a pair"),
         (lambda: repeated((REAL, REAL)), "expected X of shape"),
-        (lambda: LeastSquaresLoss([[1.0], [2.0, 3.0]], [1, 2]), "rows of X of one length"),
-        (lambda: LogisticLoss(X[:2], [None, 1]), "expected y to be numbers or text, got object"),
+        (lambda: squared([[1.0], [2.0, 3.0]], [1, 2]), "rows of X of one length"),
+        (lambda: logistic(X[:2], [None, 1]), "expected y to be numbers or text, got object"),
         (lambda: repeated("titanic"), "unknown set 'titanic'"),
     ],
 )

@@ -38,7 +38,7 @@ def small(**changes):
 def logistic(**changes):
     fields = {
         "name": "logistic",
-        "objectives": {"loss": bv.LogisticLoss(X=X, y=Y, penalty=0.1)},
+        "objectives": {"loss": bv.EmpiricalRisk(data=(X, Y), loss="logistic", penalty=0.1)},
         "optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3]), "momentum": bv.Momentum(learning_rate=0.1)},
         "batch_size": [None, 3, 1],
         "steps": 20,
@@ -387,7 +387,11 @@ def test_lazy_has_the_same_bits_and_computes_nothing_before(store, monkeypatch):
 def test_bits_of_a_trajectory_do_not_depend_on_its_neighbours(dim):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, dim)), rng.integers(0, 2, 40).astype(float)
-    for objective in (bv.LogisticLoss(X=x, y=y), bv.Quadratic(eigenvalues=range(1, dim + 1)), bv.Rosenbrock(dim)):
+    for objective in (
+        bv.EmpiricalRisk(data=(x, y), loss="logistic"),
+        bv.Quadratic(eigenvalues=range(1, dim + 1)),
+        bv.Rosenbrock(dim),
+    ):
         way = Descent(objective, bv.SGD(learning_rate=1e-3), dim, 20, (1, 20))
         rates = rng.uniform(1e-4, 1e-2, 2000)
         many = way.run(np.ones(dim), {"learning_rate": rates}, None)
@@ -427,7 +431,7 @@ def test_an_extension_computes_only_what_is_new(store, monkeypatch):
         ({"seed": 1}, "seed"),
         ({"order": "fixed"}, "order"),
         ({"batch_size": [3, 1]}, "batch_size"),
-        ({"objectives": {"loss": bv.LogisticLoss(X=X, y=Y, penalty=0.2)}}, "objectives.loss"),
+        ({"objectives": {"loss": bv.EmpiricalRisk(data=(X, Y), loss="logistic", penalty=0.2)}}, "objectives.loss"),
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03]), "momentum": bv.Momentum(learning_rate=0.1)}}, "0.3"),
         ({"optimizers": {"sgd": bv.SGD(learning_rate=[0.03, 0.3])}}, "lacks"),
         ({"replicates": 2}, "replicates"),

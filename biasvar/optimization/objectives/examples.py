@@ -1,4 +1,4 @@
-"""Examples that losses are averages over: given as arrays, or a set that scikit-learn ships; whole, split or repeated.
+"""Examples that an empirical risk averages over: arrays, or a set that scikit-learn ships; whole, split or repeated.
 
 Arrays are taken as they are. Of a named set every column is standardised, and so are its labels where they are real
 numbers (diabetes), by the mean and standard deviation of the training examples; classes are the numbers 0, 1, ...
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
 from biasvar.errors import MissingDependencyError, StudyError
+from biasvar.fields import component
+from biasvar.optimization.objectives.base import Described, written_as
 
 #: Sets by name, with how many classes their labels have; None where labels are real numbers.
 NAMED: dict[str, int | None] = {"breast_cancer": 2, "diabetes": None, "digits": 10, "iris": 3, "wine": 3}
@@ -80,7 +82,7 @@ def _labels(value: Any) -> Any:
     if y.dtype.kind not in "US":
         y = _numbers(y, "y")
     if y.ndim != 1:
-        raise StudyError(f"expected y of shape (examples,), got {y.shape}; give one label an example")
+        raise StudyError(f"expected y of shape (examples,), got {y.shape}; give one label per example")
     return Array(y)
 
 
@@ -106,48 +108,92 @@ Inputs = Annotated[Any, BeforeValidator(_matrix)]
 Labels = Annotated[Any, BeforeValidator(_labels)]
 
 
-def check(x: Array | None, y: Array | None, name: str | None) -> None:
-    """Refuse fields that are neither a pair X, y of one length nor the name of a set.
+@component
+class Examples(Described):
+    """Hold examples and their labels: arrays, or a set that scikit-learn ships, read when it is first needed.
+
+    Parameters
+    ----------
+    X, y : array_like
+        Examples, shape (m, p), and their labels, shape (m,): numbers or text.
+    name : str
+        Instead of X and y: breast_cancer, diabetes, digits, iris or wine, standardised.
 
     Raises
     ------
     StudyError
-        Saying which field is wrong.
-    """
-    if (x is None) != (y is None):
-        raise StudyError("expected X and y together, got only one of them; give both, or data")
-    if (x is None) == (name is None):
-        raise StudyError(f"expected X and y, or data, got {'neither' if x is None else 'both'}; give one of the two")
-    if name is not None and name not in NAMED:
-        raise StudyError(f"data: unknown set {name!r}; choose one of {', '.join(NAMED)}, or give X and y")
-    if x is not None and y is not None and len(x.values) != len(y.values):
-        raise StudyError(f"y: got {len(y.values)} labels for {len(x.values)} examples; give one label an example")
-
-
-def classes_of(y: Array | None, name: str | None) -> int | None:
-    """Count the different labels, without reading a named set; None where these are real numbers."""
-    return NAMED[str(name)] if y is None else len(np.unique(y.values))
-
-
-def split(x: Array | None, y: Array | None, name: str | None, held_out: float) -> tuple[Pair, Pair]:
-    """Return training examples and those held out, each a pair (X, y); of a named set they are standardised.
+        Unless they are a pair X, y of one length, or the name of a set.
 
     Examples
     --------
-    >>> training, held_out = split(None, None, "iris", 0.2)
+    >>> Examples(X=[[1.0], [2.0]], y=["ham", "spam"]).classes
+    2
+    >>> training, held_out = Examples(name="iris").split(0.2)
     >>> training[0].shape, held_out[0].shape
     ((120, 4), (30, 4))
     """
-    inputs, labels = load(str(name)) if x is None or y is None else (x.values, y.values)
-    aside = held_out_mask(len(labels), held_out)
-    if held_out and (aside.all() or not aside.any()):
-        raise StudyError(
-            f"held_out: {held_out} of {len(aside)} examples holds out {'all' if aside.all() else 'none'}; try 0.25"
-        )
-    training, tested = (inputs[~aside], labels[~aside]), (inputs[aside], labels[aside])
-    if name is None:
-        return training, tested
-    return _standardised(training, training, name), _standardised(tested, training, name)
+
+    X: Inputs = None
+    y: Labels = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.X is None) != (self.y is None):
+            raise StudyError("expected X and y together, got only one of them; give both, or a name")
+        if (self.X is None) == (self.name is None):
+            got = "neither" if self.X is None else "both"
+            raise StudyError(f"expected X and y, or the name of a set, got {got}; give one of the two")
+        if self.name is not None and self.name not in NAMED:
+            raise StudyError(f"unknown set {self.name!r}; choose one of {', '.join(NAMED)}, or give X and y")
+        if self.X is not None and len(self.X.values) != len(self.y.values):
+            raise StudyError(
+                f"y: got {len(self.y.values)} labels for {len(self.X.values)} examples; give one label per example"
+            )
+
+    @property
+    def classes(self) -> int | None:
+        """How many different labels there are, without reading a named set; None where these are real numbers."""
+        return NAMED[self.name] if self.name is not None else len(np.unique(self.y.values))
+
+    @property
+    def has_text(self) -> bool:
+        """Whether labels are text."""
+        return self.name is None and self.y.values.dtype.kind in "US"
+
+    def labels(self) -> NDArray[Any]:
+        """Return the classes, sorted, without reading a named set."""
+        return np.unique(self.y.values) if self.name is None else np.arange(float(self.classes or 0))
+
+    def split(self, held_out: float) -> tuple[Pair, Pair]:
+        """Return training examples and those held out, each a pair (X, y); of a named set they are standardised.
+
+        Raises
+        ------
+        StudyError
+            If a fraction other than 0 holds out all examples, or none.
+        """
+        inputs, labels = (self.X.values, self.y.values) if self.name is None else load(self.name)
+        aside = held_out_mask(len(labels), held_out)
+        if held_out and (aside.all() or not aside.any()):
+            raise StudyError(
+                f"held_out: {held_out} of {len(aside)} examples holds out {'all' if aside.all() else 'none'}; try 0.25"
+            )
+        training, tested = (inputs[~aside], labels[~aside]), (inputs[aside], labels[aside])
+        if self.name is None:
+            return training, tested
+        return _standardised(training, training, self.name), _standardised(tested, training, self.name)
+
+
+def examples_of(data: Any) -> Any:
+    """Take the name of a set, a pair (X, y) or how a component is written for :class:`Examples`."""
+    if isinstance(data, str):
+        return Examples(name=data)
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return Examples(X=data[0], y=data[1])
+    data = written_as(Examples)(data)
+    if not isinstance(data, Examples):
+        raise StudyError(f"expected a pair (X, y) or the name of a set, got {type(data).__name__}")
+    return data
 
 
 def held_out_mask(examples: int, fraction: float) -> NDArray[np.bool_]:
@@ -187,15 +233,15 @@ def repeated(data: Any, times: int = 10) -> Pair:
 
     Parameters
     ----------
-    data : pair of arrays, str or loss
-        X and y; the name of a set, standardised; or a loss, of which the training examples are taken.
+    data : pair of arrays, str or Examples
+        X and y; the name of a set, standardised; or examples.
     times : int
         How often the set appears.
 
     Returns
     -------
     X, y : ndarray
-        Examples for a new loss, shapes (times m, p) and (times m,).
+        Examples for an objective, shapes (times m, p) and (times m,).
 
     Raises
     ------
@@ -210,20 +256,11 @@ def repeated(data: Any, times: int = 10) -> Pair:
     """
     if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 1:
         raise StudyError(f"times: expected a number of repetitions of at least 1, got {times!r}")
-    x, y = _pair(data)
+    try:
+        (x, y), _ = examples_of(data).split(0.0)
+    except StudyError as error:
+        raise StudyError(f"data: {str(error).removeprefix('Examples: ')}") from error
     return np.tile(x, (times, 1)), np.tile(y, times)
-
-
-def _pair(data: Any) -> Pair:
-    if hasattr(data, "training_examples"):
-        pair: Pair = data.training_examples
-        return pair
-    name = data if isinstance(data, str) else None
-    if name is None and not (isinstance(data, tuple | list) and len(data) == 2):
-        raise StudyError(f"data: expected a pair (X, y), a name or a loss, got {type(data).__name__}")
-    x, y = (None, None) if name is not None else (_matrix(data[0]), _labels(data[1]))
-    check(x, y, name)
-    return split(x, y, name, 0.0)[0]
 
 
 def _standardised(pair: Pair, by: Pair, name: str) -> Pair:
@@ -234,4 +271,5 @@ def _standardised(pair: Pair, by: Pair, name: str) -> Pair:
 def _scaled(values: NDArray[Any], by: NDArray[Any]) -> NDArray[np.float64]:
     scale = by.std(axis=0)
     centred: NDArray[np.float64] = values - by.mean(axis=0)
-    return centred / np.where(scale > 0, scale, 1.0)  # a constant column becomes zero
+    # A constant column becomes zero.
+    return centred / np.where(scale > 0, scale, 1.0)
