@@ -202,14 +202,15 @@ class EmpiricalRisk(Described, Objective):
     def _curvature(self, examples: Prepared, count: int, theta: Array, v: Array) -> Array:
         """Return its Hessian times v, shape (D, K)."""
         loss, targets = self._loss, examples.targets
+        early, late = (count, 1) if loss.averages_first else (1, count)
         total = self._model.curvature(
             theta,
             v,
             examples.x,
-            lambda scores: loss.slope(scores, targets, 1),
-            lambda scores, directions: loss.curvature(scores, directions, targets),
+            lambda scores: loss.slope(scores, targets, early),
+            lambda scores, directions: loss.curvature(scores, directions, targets) / early,
         )
-        total /= count
+        total /= late
         return total
 
     def _sum(self, part: Callable[..., Array], examples: Prepared, *columns: Array) -> Array:

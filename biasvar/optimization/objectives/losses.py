@@ -24,6 +24,9 @@ class Loss(ABC):
     of_margins = False
     #: Whether the second derivative is one.
     is_quadratic = False
+    #: Whether curvatures are divided by the number of examples before these are summed, not after: it is the same but
+    #: for the last bit, which stores keep.
+    averages_first = False
     #: A sum of losses below which every example is on its own side: without penalty nothing is least then.
     separated = -np.inf
 
@@ -53,7 +56,7 @@ class Loss(ABC):
 
     @abstractmethod
     def curvature(self, scores: Array, directions: Array, targets: Any) -> Array:
-        """Return the second derivative times directions of the scores' shape; may overwrite both."""
+        """Return the second derivative times directions, of their shape; may overwrite both."""
 
 
 class Squared(Loss):
@@ -123,6 +126,7 @@ class Logistic(Loss):
 class Softmax(Loss):
     """-log softmax(z)_y of scores z, one per class; adding the same to all changes nothing."""
 
+    averages_first = True
     separated = float(np.log(2))
 
     def check(self, examples: Examples) -> None:
