@@ -200,8 +200,6 @@ def describe(component: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(component, Imported):
         return component.identity()
     name = type(component).__name__
-    if isinstance(component, hypotheses.Estimator):
-        return {name: {"estimator": component.spec}}
     if known.get(name) is type(component):
         return {name: component.to_fields() if hasattr(component, "to_fields") else plain(fields_of(component))}
     if isinstance(component, types.FunctionType):

@@ -1,28 +1,38 @@
 """Any scikit-learn estimator as a hypothesis set, one fit a replicate."""
 
-import importlib.util
+import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import MissingDependencyError, StudyError
+from biasvar.errors import StudyError
 from biasvar.learning.hypotheses.base import Predictor
+from biasvar.learning.hypotheses.specs import described, import_module, is_splitter, rebuilt, written
 
 
 class Estimator(Predictor):
     """Fit a clone of a scikit-learn estimator on every training set.
 
-    Label noise is simulated. Every ``random_state`` among the estimator's parameters is seeded by the study, with the
-    same seeds for all noise levels. Inputs are passed as a matrix (n, dim), labels as a vector.
+    Label noise is simulated. Every ``random_state`` of the estimator, of all that it is made of and of the splitters
+    that shuffle its data is seeded by the study, with the same seeds for all noise levels. Inputs are passed as a
+    matrix (n, dim), labels as a vector.
 
     Parameters
     ----------
-    estimator : object or mapping
-        Anything with ``fit``, ``predict`` and ``get_params``; or, as in YAML, ``{"module:Class": {parameter: value}}``,
-        which imports nothing until it is fitted.
+    estimator : object, str or mapping
+        Anything with ``fit``, ``predict`` and ``get_params``: a search over a grid, a pipeline, a stack. Or, as in
+        YAML, ``{"module:Class": {parameter: value}}``, which imports nothing until it is fitted; arrays are written
+        ``{"array": [...]}`` in it, functions ``{"import": "module:name"}``.
+    **spec
+        The same mapping, for YAML that says ``Estimator: {"module:Class": {parameter: value}}``.
+
+    Raises
+    ------
+    StudyError
+        If it is no estimator, or is made of something that cannot be written into a study, such as a lambda.
 
     Examples
     --------
@@ -30,35 +40,50 @@ class Estimator(Predictor):
     Estimator({'sklearn.tree:DecisionTreeRegressor': {'max_depth': 3}})
     """
 
-    def __init__(self, estimator: Any) -> None:
-        self.spec: Any
-        self._given = None if isinstance(estimator, Mapping) else estimator
-        if isinstance(estimator, Mapping):
-            self.spec = _checked(estimator)
-        elif hasattr(estimator, "fit") and hasattr(estimator, "predict") and hasattr(estimator, "get_params"):
-            self.spec = _describe(estimator)
+    def __init__(self, estimator: Any = None, **spec: Any) -> None:
+        given = spec if estimator is None else estimator
+        if spec and estimator is not None:
+            raise StudyError(f"Estimator: expected one 'module:Class', got {estimator!r} and {spec!r}")
+        if isinstance(given, str):
+            given = {given: None}
+        self.spec: dict[str, Any]
+        self._given: Any = None
+        if isinstance(given, Mapping):
+            self.spec = _checked(given)
         else:
-            raise StudyError(
-                f"Estimator: {estimator!r} has no fit, predict and get_params; "
-                "pass a scikit-learn estimator, or give your own set a fit_predict method"
-            )
+            _check_methods(given, repr(given))
+            self.spec = described(given, f"Estimator: {type(given).__name__}")
+            # Its owner may change theirs.
+            self._given = _clone(given)
 
     def __repr__(self) -> str:
         return f"Estimator({self.spec!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Estimator) and self.spec == other.spec
+        return isinstance(other, Estimator) and self._text == other._text
 
     def __hash__(self) -> int:
-        return hash(repr(self.spec))
+        return hash(self._text)
+
+    @cached_property
+    def _text(self) -> str:
+        return json.dumps(self.spec, sort_keys=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"spec": self.spec, "_given": self._given}
 
+    def to_fields(self) -> dict[str, Any]:
+        """Return what identifies the set, as JSON."""
+        return {"estimator": self.spec}
+
     @cached_property
     def prototype(self) -> Any:
         """The unfitted estimator that is cloned."""
-        return self._given if self._given is not None else _build(self.spec)
+        if self._given is not None:
+            return self._given
+        made = rebuilt(self.spec)
+        _check_methods(made, next(iter(self.spec)))
+        return made
 
     def fit_predict(
         self,
@@ -68,118 +93,127 @@ class Estimator(Predictor):
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:
         """Fit one clone a replicate and predict, shape (K, m)."""
-        sklearn = _import("sklearn")
-        seeded = [name for name in self.prototype.get_params(deep=True) if name.split("__")[-1] == "random_state"]
-        seeds = rng.integers(0, 2**31 - 1, size=(len(y), len(seeded)))
+        sklearn = import_module("sklearn")
+        seeds = rng.integers(0, 2**31 - 1, size=(len(y), len(_seats(self.prototype)))).tolist()
         x, at = (a[..., None] if a.ndim == 2 else a for a in (x, at))
         out = np.empty((len(y), at.shape[1]))
-        out[0] = self._fit_one(x[0], y[0], at[0], dict(zip(seeded, seeds[0].tolist(), strict=True)))
+        out[0] = self._fit_one(x[0], y[0], at[0], seeds[0])
         # The first fit checked the parameters, and the arrays are ours: the others need no checks.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             for k in range(1, len(y)):
-                out[k] = self._fit_one(x[k], y[k], at[k], dict(zip(seeded, seeds[k].tolist(), strict=True)))
+                out[k] = self._fit_one(x[k], y[k], at[k], seeds[k])
         return out
 
     def _fit_one(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], states: dict[str, int]
+        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], seeds: list[int]
     ) -> NDArray[np.float64]:
-        estimator = self._clone(states)
+        estimator = self._seeded_clone(seeds)
         # Copies, for some estimators may be told to overwrite their data.
         return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
 
-    def _clone(self, states: dict[str, int]) -> Any:
-        if self._plain_parameters is not None and states.keys() <= self._plain_parameters.keys():
+    def _seeded_clone(self, seeds: list[int]) -> Any:
+        if self._plain_parameters is not None:
             # What clone() comes to for parameters that need no cloning themselves, at a tenth of its time.
+            states = {"random_state": seeds[0]} if seeds else {}
             return type(self.prototype)(**{**self._plain_parameters, **states})
-        from sklearn.base import clone
-
-        estimator = clone(self.prototype)
-        return estimator.set_params(**states) if states else estimator
+        estimator = _clone(self.prototype)
+        for seat, seed in zip(_seats(estimator) if seeds else (), seeds, strict=True):
+            seat.take(seed)
+        return estimator
 
     @cached_property
     def _plain_parameters(self) -> dict[str, Any] | None:
-        """The prototype's parameters, if a clone consists of nothing else and they are numbers, text and the like."""
+        """The prototype's parameters, if they are numbers, text and the like and a clone consists of nothing else."""
         parameters: dict[str, Any] = self.prototype.get_params(deep=False)
-        plain = all(value is None or isinstance(value, bool | int | float | str) for value in parameters.values())
-        configured = vars(self.prototype).keys() & {"_sklearn_output_config", "_metadata_request"}
-        own = "__sklearn_clone__" in {name for kind in type(self.prototype).__mro__[:-1] for name in _own_methods(kind)}
-        return parameters if plain and not configured and not own else None
+        if not all(map(_is_plain, parameters.values())):
+            return None
+        made, cloned = type(self.prototype)(**parameters), _clone(self.prototype)
+        # What a clone has beside them, such as an output format that was asked for, only clone() brings along.
+        same = type(made) is type(cloned) and _plain_state(made) == _plain_state(cloned) is not None
+        return parameters if same else None
 
 
-def _own_methods(kind: type) -> set[str]:
-    """Return what a class defines, unless it is scikit-learn's base of all estimators."""
-    return set() if kind.__module__ == "sklearn.base" else set(vars(kind))
+class _Seat(NamedTuple):
+    """A place for a seed: a parameter of an estimator, or an attribute of a splitter."""
+
+    owner: Any
+    name: str = "random_state"
+
+    def take(self, seed: int) -> None:
+        """Seed it."""
+        if hasattr(self.owner, "set_params"):
+            self.owner.set_params(**{self.name: seed})
+        else:
+            setattr(self.owner, self.name, seed)
 
 
-def _describe(value: Any) -> Any:
-    """Turn an estimator into {"module:Class": parameters that differ from their defaults}, nested ones too."""
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        kind = type(value)
-        defaults = _defaults(kind)
-        parameters = {
-            name: _describe(parameter)
-            for name, parameter in value.get_params(deep=False).items()
-            if name not in defaults or repr(defaults[name]) != repr(parameter)
-        }
-        return {f"{_public_module(kind)}:{kind.__qualname__}": parameters}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return [_describe(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise StudyError(
-        f"Estimator: parameter {value!r} of type {type(value).__name__} cannot be written into a study; "
-        "use numbers, text, lists or estimators, or give your own set a fit_predict method"
-    )
+def _seats(estimator: Any) -> list[_Seat]:
+    """Return whatever of an estimator has a random state: its parts by name, then splitters, then parts in mappings."""
+    parts: dict[str, Any] = estimator.get_params(deep=True)
+    seats = [_Seat(estimator, name) for name in parts if name.split("__")[-1] == "random_state"]
+    seats += [_Seat(part) for part in parts.values() if _shuffles(part)]
+    known = set(map(id, parts.values()))
+    for hidden in (hidden for part in parts.values() for hidden in _inside(part)):
+        if id(hidden) not in known:
+            known.add(id(hidden))
+            seats += _seats(hidden) if hasattr(hidden, "get_params") else [_Seat(hidden)]
+    return seats
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    import inspect
+def _inside(part: Any) -> list[Any]:
+    """Return the estimators and shuffling splitters in lists and mappings, such as those of a grid to search."""
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        return [hidden for item in part for hidden in ([item] if _is_part(item) else _inside(item))]
+    return []
 
-    signature = inspect.signature(kind.__init__)  # type: ignore[misc]
-    return {name: p.default for name, p in signature.parameters.items() if p.default is not p.empty}
+
+def _is_part(value: Any) -> bool:
+    return _shuffles(value) or (hasattr(value, "get_params") and not isinstance(value, type))
 
 
-def _public_module(kind: type) -> str:
-    """Return the package that exports a class: sklearn.tree rather than sklearn.tree._classes."""
-    package = kind.__module__.split("._")[0]
-    return package if getattr(importlib.import_module(package), kind.__qualname__, None) is kind else kind.__module__
+def _shuffles(value: Any) -> bool:
+    return is_splitter(value) and hasattr(value, "random_state") and getattr(value, "shuffle", True)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _plain_state(value: Any) -> dict[str, str] | None:
+    """Return an object's attributes in writing, or None if one of them is more than a number or text."""
+    state = getattr(value, "__dict__", {"": value})
+    return {name: repr(item) for name, item in state.items()} if all(map(_is_plain, state.values())) else None
+
+
+def _clone(estimator: Any) -> Any:
+    clone = import_module("sklearn.base").clone
+    try:
+        return clone(estimator)
+    except (RuntimeError, TypeError) as error:
+        raise StudyError(f"Estimator: {type(error).__name__}: {error}") from error
+
+
+def _check_methods(estimator: Any, name: str) -> None:
+    if isinstance(estimator, type):
+        raise StudyError(f"Estimator: {name} is a class; pass an estimator, {estimator.__name__}()")
+    # Some show their predict only when they are fitted: their class has it always.
+    if not all(hasattr(estimator, each) or hasattr(type(estimator), each) for each in ("fit", "predict", "get_params")):
+        raise StudyError(
+            f"Estimator: {name} has no fit, predict and get_params; "
+            "pass a scikit-learn estimator, or give your own set a fit_predict method"
+        )
 
 
 def _checked(spec: Mapping[str, Any]) -> dict[str, Any]:
-    if len(spec) != 1 or ":" not in next(iter(spec)):
+    name = next(iter(spec), None)
+    if len(spec) != 1 or not isinstance(name, str) or ":" not in name:
         raise StudyError(
             f"Estimator: expected one 'module:Class' with its parameters, got {dict(spec)!r}; "
             "for example {'sklearn.tree:DecisionTreeRegressor': {'max_depth': 3}}"
         )
-    name, parameters = next(iter(spec.items()))
-    return {name: dict(parameters or {})}
-
-
-def _build(spec: Any) -> Any:
-    if isinstance(spec, list):
-        return [_build(item) for item in spec]
-    if not (isinstance(spec, dict) and len(spec) == 1 and ":" in next(iter(spec))):
-        return spec
-    name, parameters = next(iter(spec.items()))
-    module, _, qualname = name.partition(":")
-    kind = getattr(_import(module), qualname, None)
-    if kind is None:
-        raise StudyError(f"Estimator: module {module!r} has no class {qualname!r}")
-    try:
-        estimator = kind(**{key: _build(value) for key, value in (parameters or {}).items()})
-    except TypeError as error:
-        raise StudyError(f"Estimator: {qualname}: {error}") from error
-    if not all(hasattr(estimator, method) for method in ("fit", "predict", "get_params")):
-        raise StudyError(f"Estimator: {name} has no fit, predict and get_params")
-    return estimator
-
-
-def _import(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        if module.partition(".")[0] == "sklearn" and not importlib.util.find_spec("sklearn"):
-            raise MissingDependencyError("scikit-learn", "estimators") from error
-        raise StudyError(f"Estimator: cannot import module {module!r}: {error}") from error
+    parameters = spec[name]
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise StudyError(f"Estimator: {name}: expected parameters, got {parameters!r}; write {{parameter: value}}")
+    return {name: written(parameters or {})}
