@@ -1,20 +1,22 @@
-"""The one loop: many configurations of one update rule descend one objective, side by side.
+"""The loop of all studies: many configurations of one update rule descend one objective, side by side.
 
 Parameters are kept as arrays (D, K), trajectories innermost; objectives are given the transposed view (K, D). All that
 happens to a trajectory depends on itself alone: tiles have the width that belongs to D, padded if need be, so that a
-matrix product gives it the same bits whichever others stand beside it.
+matrix product gives it the same bits whichever others stand beside it. A step is
+:func:`biasvar.optimization.rules.advance`; :func:`biasvar.optimization.rules.descend` is the same loop without tiles,
+looks and outcomes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.optimization.objectives import Objective
+from biasvar.optimization.rules import UpdateRule, advance
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
@@ -42,8 +44,8 @@ class Descent:
     ----------
     objective : Objective
         What is minimised.
-    rule : object
-        Update rule: ``init(theta)`` and ``update(theta, gradient, state, step, **hyper)``.
+    rule : UpdateRule
+        What updates the parameters.
     dim : int
         D, number of parameters.
     steps : int
@@ -59,7 +61,7 @@ class Descent:
     """
 
     objective: Objective
-    rule: Any
+    rule: UpdateRule
     dim: int
     steps: int
     record_steps: tuple[int, ...]
@@ -166,18 +168,13 @@ class _Tile:
 
     def _advance(self, first: int, last: int, source: Iterator[NDArray[np.intp] | None]) -> None:
         """Take steps first + 1 to last."""
-        rule, gradient = self.descent.rule, self.descent.objective.gradient
-        lookahead: Callable[..., Array] | None = getattr(rule, "lookahead", None)
-        schedule = getattr(rule, "schedule", None)
-        rate, hyper, theta, state = self.hyper.get("learning_rate"), self.hyper, self.theta, self.state
+        rule, objective, steps = self.descent.rule, self.descent.objective, self.descent.steps
+
+        def gradient(place: Array) -> Array:
+            return np.asarray(objective.gradient(place.T, next(source))).T
+
         for step in range(first + 1, last + 1):
-            if schedule is not None and rate is not None:
-                hyper = self.hyper | {"learning_rate": rate * schedule(step, self.descent.steps)}
-            place = theta if lookahead is None else lookahead(theta, state, **hyper)
-            batch = next(source)
-            found = gradient(place.T) if batch is None else gradient(place.T, batch)
-            theta, state = rule.update(theta, np.asarray(found).T, state, step, **hyper)
-        self.theta, self.state = theta, state
+            self.theta, self.state = advance(rule, gradient, self.theta, self.state, step, steps, self.hyper)
 
     def _look(self, step: int) -> None:
         """Record all trajectories, and stop those that are done."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, StudyError
 from biasvar.optimization.objectives import Objective
+from biasvar.optimization.rules import UpdateRule, advance
 
 Array = NDArray[np.float64]
 POINTS = 3
@@ -55,14 +56,19 @@ def rehearse_objective(
 
 
 def rehearse_rule(
-    rule: Any, label: str, gradient: Callable[[Array], Any], initial: Array, hyper: Mapping[str, float], steps: int
+    rule: UpdateRule,
+    label: str,
+    gradient: Callable[[Array], Any],
+    initial: Array,
+    hyper: Mapping[str, float],
+    steps: int,
 ) -> None:
     """Let an update rule take one step.
 
     Parameters
     ----------
-    rule : object
-        What is called: ``init``, ``update``, and ``lookahead`` and ``schedule`` where there are any.
+    rule : UpdateRule
+        What is called.
     label : str
         Its name, for messages.
     gradient : callable
@@ -83,16 +89,17 @@ def rehearse_rule(
     theta = np.repeat(initial[:, None], 2, axis=1)
     values = {name: np.full(2, value) for name, value in hyper.items()}
     try:
-        schedule = getattr(rule, "schedule", None)
-        if schedule is not None and "learning_rate" in values:
-            values["learning_rate"] = values["learning_rate"] * float(schedule(1, steps))
         state = rule.init(theta)
-        place = rule.lookahead(theta, state, **values) if hasattr(rule, "lookahead") else theta
-        slope = np.asarray(gradient(place.T), dtype=float).T
-        arguments = [theta, slope, *values.values(), *_arrays(state)]
+        arguments = [theta, *values.values(), *_arrays(state)]
         before = [array.copy() for array in arguments]
-        after = rule.update(theta, slope, state, 1, **values)
-        found, _ = after
+
+        def slope(place: Array) -> Array:
+            found = np.asarray(gradient(place.T), dtype=float).T
+            arguments.append(found)
+            before.append(found.copy())
+            return found
+
+        found, _ = advance(rule, slope, theta, state, 1, steps, values)
     except BiasvarError:
         raise
     except Exception as error:  # a user's rule may raise anything

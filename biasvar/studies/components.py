@@ -23,13 +23,23 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, targets
-from biasvar.optimization import objectives, optimizers, schedules
+from biasvar.optimization import objectives, rules, schedules
 
 _log = logging.getLogger("biasvar")
 
 
 def _by_name(*classes: type) -> dict[str, Any]:
     return {cls.__name__: cls for cls in classes}
+
+
+def _members(room: types.ModuleType, family: type) -> dict[str, Any]:
+    """Return the classes of a family among a room's public names."""
+    public = {name: getattr(room, name) for name in room.__all__}
+    return {
+        name: kind
+        for name, kind in public.items()
+        if isinstance(kind, type) and issubclass(kind, family) and not inspect.isabstract(kind)
+    }
 
 
 INPUTS = _by_name(inputs.Uniform, inputs.Normal, inputs.FixedDesign)
@@ -44,26 +54,8 @@ HYPOTHESES = _by_name(
     hypotheses.Interpolator,
     hypotheses.Estimator,
 )
-OBJECTIVES = _by_name(
-    objectives.Quadratic,
-    objectives.LogSumExp,
-    objectives.Rosenbrock,
-    objectives.EmpiricalRisk,
-)
-OPTIMIZERS = _by_name(
-    optimizers.SGD,
-    optimizers.Momentum,
-    optimizers.Nesterov,
-    optimizers.AdaGrad,
-    optimizers.RMSProp,
-    optimizers.RMSPropNesterov,
-    optimizers.AdaDelta,
-    optimizers.Adam,
-    optimizers.AMSGrad,
-    optimizers.AdamW,
-    optimizers.NAdam,
-    optimizers.Lion,
-)
+OBJECTIVES = _members(objectives, objectives.Objective)
+OPTIMIZERS = _members(rules, rules.UpdateRule)
 SCHEDULES = _by_name(schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
 NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
@@ -189,7 +181,7 @@ def _built(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _field(name: str, value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and set(value) == {"logspace"}:
         try:
-            return optimizers.logspace(*value["logspace"])
+            return rules.logspace(*value["logspace"])
         except (TypeError, ValueError) as error:
             raise StudyError(f"{where}: logspace: expected [low, high, count], got {value['logspace']!r}") from error
     return build(value, NESTED[name], where) if name in NESTED and value is not None else value

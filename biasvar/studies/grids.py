@@ -1,15 +1,11 @@
 """Grids of hyperparameters: axes, points and their names."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
-
-import numpy as np
 
 from biasvar.optimization.batches import FULL
-from biasvar.studies.components import resolved
 
 
 @dataclass(frozen=True)
@@ -65,27 +61,3 @@ class Grid:
     def _points(self) -> Iterator[Configuration]:
         for *values, size in product(*self.axes.values()):
             yield Configuration(dict(zip(self.hyper, values, strict=True)), int(size))
-
-
-def hyperparameters(rule: Any) -> dict[str, tuple[float, ...]]:
-    """Return the values of each hyperparameter of an update rule: what it says, else its fields that are numbers.
-
-    Examples
-    --------
-    >>> class Own:
-    ...     def __init__(self):
-    ...         self.rate, self.name = [0.1, 0.2], "own"
-    >>> hyperparameters(Own())
-    {'rate': (0.1, 0.2)}
-    """
-    rule = resolved(rule)
-    said = getattr(rule, "hyperparameters", None)
-    if said is not None:
-        return dict(said)
-    named = {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else vars(rule)
-    found = {}
-    for name, value in named.items():
-        values = tuple(np.atleast_1d(value)) if isinstance(value, list | tuple | range | np.ndarray) else (value,)
-        if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
-            found[name] = tuple(float(v) for v in values)
-    return found

@@ -23,13 +23,14 @@ from biasvar.fields import (
 )
 from biasvar.learning.inputs import FixedDesign, Inputs, Normal
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
-from biasvar.optimization import descent, rehearsal
+from biasvar.optimization import descent, objectives, rehearsal, rules
 from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import QUANTITIES, Descent
-from biasvar.optimization.objectives import Objective, adapted
+from biasvar.optimization.objectives import Objective
+from biasvar.optimization.rules import UpdateRule
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
-from biasvar.studies.grids import Grid, hyperparameters
+from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.model import StudyModel
 from biasvar.studies.optimizer_summary import RESERVED, OptimizerGrid, problem_name
@@ -88,7 +89,7 @@ class OptimizerStudy(StudyModel):
     objectives : dict of str to objective
         What is minimised, by label; see :mod:`biasvar.optimization.objectives`.
     optimizers : dict of str to update rule
-        What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.optimizers`.
+        What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.rules`.
     steps : int
         How many steps at the most.
     batch_size : sequence of int or None
@@ -182,7 +183,7 @@ class OptimizerStudy(StudyModel):
         if isinstance(objective, components.Imported):
             return  # imported when the study runs
         try:
-            known = adapted(objective)
+            known = objectives.adapted(objective)
             if isinstance(self.initial.get(label, Normal()), Inputs):
                 _ = known.dim
         except StudyError as error:
@@ -214,11 +215,15 @@ class OptimizerStudy(StudyModel):
     @cached_property
     def grids(self) -> dict[str, Grid]:
         """The configurations of each optimizer."""
-        return {label: Grid(hyperparameters(rule), self.batch_size) for label, rule in self.optimizers.items()}
+        return {label: Grid(self.rule(label).hyperparameters, self.batch_size) for label in self.optimizers}
 
     def objective(self, label: str) -> Objective:
         """Return an objective, imported if need be, with every member that an objective has."""
-        return adapted(components.resolved(self.objectives[label]))
+        return objectives.adapted(components.resolved(self.objectives[label]))
+
+    def rule(self, label: str) -> UpdateRule:
+        """Return an update rule, imported if need be, with every member that a rule has."""
+        return rules.adapted(components.resolved(self.optimizers[label]))
 
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has."""
@@ -229,7 +234,7 @@ class OptimizerStudy(StudyModel):
         """Return how an optimizer descends an objective."""
         return Descent(
             self.objective(objective),
-            self.optimizers[optimizer],
+            self.rule(optimizer),
             self.dim(objective),
             self.steps,
             self.looks,
@@ -276,9 +281,9 @@ class OptimizerStudy(StudyModel):
             objective, start = self.objective(label), self.initial_point(label, 0)
             batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
             rehearsal.rehearse_objective(objective, label, start, batch, self.check)
-            for name, rule in self.optimizers.items():
+            for name in self.optimizers:
                 first = next(iter(self.grids[name].configurations.values()))
-                rehearsal.rehearse_rule(rule, name, objective.gradient, start, first.hyper, self.steps)
+                rehearsal.rehearse_rule(self.rule(name), name, objective.gradient, start, first.hyper, self.steps)
 
     def fingerprint_values(self) -> dict[str, list[float]]:
         """Return each objective's value and the size of its gradient where a few replicates start."""
@@ -414,11 +419,11 @@ def _check_labels(field: str, named: Mapping[str, Any]) -> None:
 def _check_rule(label: str, rule: Any) -> None:
     if isinstance(rule, components.Imported):
         return
-    if isinstance(rule, type) or not (hasattr(rule, "init") and hasattr(rule, "update")):
-        raise ValueError(
-            f"optimizers.{label}: {rule!r} has no init(theta) and update(theta, gradient, state, step, ...)"
-        )
-    for name, values in hyperparameters(rule).items():
+    try:
+        axes = rules.adapted(rule).hyperparameters
+    except StudyError as error:
+        raise ValueError(f"optimizers.{label}: {error}") from error
+    for name, values in axes.items():
         if not values:
             raise ValueError(f"optimizers.{label}.{name}: the grid is empty; give at least one value")
         if len(set(values)) < len(values):
@@ -427,5 +432,5 @@ def _check_rule(label: str, rule: Any) -> None:
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value that is not finite")
         if name in RESERVED or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
             raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
-    if not hyperparameters(rule):
+    if not axes:
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,16 @@ from scipy import optimize, special
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from biasvar.errors import MissingDependencyError, StudyError
-from biasvar.optimization.objectives import MLP, EmpiricalRisk, LogSumExp, Objective, Quadratic, Rosenbrock, repeated
+from biasvar.optimization.objectives import (
+    MLP,
+    EmpiricalRisk,
+    LogSumExp,
+    Objective,
+    Quadratic,
+    Rosenbrock,
+    adapted,
+    repeated,
+)
 from biasvar.optimization.objectives.examples import NAMED, Array, Examples, held_out_mask, load
 from biasvar.optimization.stable import sigmoid_of_minus, softplus_of_minus
 
@@ -450,4 +460,81 @@ def test_equality_is_of_content():
 def test_impossible_objectives_are_refused_in_a_line(make, message):
     with pytest.raises(StudyError, match=message) as caught:
         make()
+    assert "\n" not in str(caught.value)
+
+
+# A user's own
+
+
+class Plain:
+    """A bowl as a user may write it: no base class, no registration, nothing optional."""
+
+    dim = 3
+
+    def value(self, theta):
+        return np.cosh(theta).sum(axis=-1)
+
+    def gradient(self, theta):
+        return np.sinh(theta)
+
+
+class Rich(Plain):
+    """The same with all that may be offered; two examples, which are the same."""
+
+    examples, has_held_out, elementwise, minimizer, minimum = 2, True, True, [0, 0, 0], 3
+
+    def gradient(self, theta, batch=None):
+        return np.sinh(theta)
+
+    def hessian_product(self, theta, v):
+        return np.cosh(theta) * v
+
+    def risk(self, theta):
+        return self.value(theta)
+
+
+@pytest.mark.parametrize("own", [Plain(), Rich()], ids=["plain", "rich"])
+def test_a_users_objective_is_one_of_ours(own):
+    objective, theta, v = adapted(own), points(own, 4), points(own, 4, seed=2)
+    assert isinstance(objective, Objective)
+    assert objective.dim == 3
+    np.testing.assert_array_equal(objective.value(theta), own.value(theta))
+    np.testing.assert_array_equal(objective.gradient(theta), own.gradient(theta))
+    np.testing.assert_allclose(objective.hessian_product(theta, v), np.cosh(theta) * v, rtol=1e-8)
+    np.testing.assert_allclose(objective.hessian_product(theta[0], v), np.cosh(theta[0]) * v, rtol=1e-8)
+    assert not objective.hessian_product(theta, 0 * v).any()
+
+
+def test_what_a_user_leaves_out_has_its_default():
+    plain, rich = adapted(Plain()), adapted(Rich())
+    assert (plain.examples, plain.minimizer, plain.minimum) == (None, None, None)
+    assert (plain.has_held_out, plain.elementwise) == (False, False)
+    assert (rich.examples, rich.has_held_out, rich.elementwise, rich.minimum) == (2, True, True, 3.0)
+    assert rich.minimizer.tolist() == [0.0, 0.0, 0.0]
+    assert rich.risk(np.zeros(3)) == 3
+    assert not rich.gradient(np.zeros(3), np.array([0])).any()
+    nowhere = adapted(SimpleNamespace(value=len, gradient=len))
+    with pytest.raises(StudyError, match="has no dim; give it one, or say where it starts"):
+        _ = nowhere.dim
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_ours_are_taken_as_they_are(objective):
+    assert adapted(objective) is objective
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3, r"3 has no value\(theta\) and gradient\(theta\)"),
+        (Plain, "has no value"),
+        (SimpleNamespace(value=len, gradient=3), "has no value"),
+        (SimpleNamespace(value=len, gradient=len, dim="3"), "dim is '3', expected a positive integer"),
+        (SimpleNamespace(value=len, gradient=len, examples=0), "examples is 0, expected a positive integer"),
+        (SimpleNamespace(value=len, gradient=len, has_held_out=True), r"no risk\(theta\)"),
+    ],
+)
+def test_what_is_no_objective_is_refused_in_a_line(given, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        adapted(given)
     assert "\n" not in str(caught.value)

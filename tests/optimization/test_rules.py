@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from biasvar.errors import StudyError
-from biasvar.optimization import optimizers
-from biasvar.optimization.optimizers import (
+from biasvar.optimization import rules
+from biasvar.optimization.rules import (
     SGD,
     AdaDelta,
     AdaGrad,
@@ -26,6 +26,9 @@ from biasvar.optimization.optimizers import (
     Nesterov,
     RMSProp,
     RMSPropNesterov,
+    UpdateRule,
+    adapted,
+    advance,
     descend,
     logspace,
 )
@@ -53,7 +56,7 @@ LIMITS = {"learning_rate": (0.001, 0.5), "epsilon": (1e-8, 0.1)}
 
 
 def test_every_rule_is_a_member():
-    public = {getattr(optimizers, name) for name in optimizers.__all__} - {optimizers.Optimizer, descend, logspace}
+    public = {getattr(rules, name) for name in rules.__all__} - {UpdateRule, adapted, advance, descend, logspace}
     assert {type(rule) for rule in RULES} == public
 
 
@@ -141,7 +144,7 @@ def test_the_gradient_is_taken_at_lookahead_where_there_is_one(rule):
     theta, gradients, hyper = trajectories(rule, 7)
     theta, *state = run(rule, theta, gradients, hyper)
     if not isinstance(rule, Nesterov | RMSPropNesterov):
-        assert not hasattr(rule, "lookahead")
+        assert rule.lookahead(theta, tuple(state), **hyper) is theta
         return
     ahead = rule.lookahead(theta, tuple(state), **hyper)
     still, _ = rule.update(theta, 0 * theta, tuple(state), 7, **hyper)  # no gradient: only the velocity moves theta
@@ -420,7 +423,7 @@ def test_paths_are_those_of_torch(case):
     name, objective = case.split("-")
     theirs = TORCH[case]
     steps = len(theirs) - 1
-    ours = descend(getattr(optimizers, name)(**CASES[case]), GRADIENTS[objective], theirs[0], steps)
+    ours = descend(getattr(rules, name)(**CASES[case]), GRADIENTS[objective], theirs[0], steps)
     assert abs(theirs[-1] - theirs[0]).max() > 0.01
     if name == "Nesterov":
         # torch keeps theta + a v, where the gradient is taken, and v is the last step of theta.
@@ -508,3 +511,75 @@ def test_logspace_has_equal_ratios_and_its_own_ends():
     assert logspace(1e-5, 10, 7) == (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
     assert logspace(1, 2, 2) == (1.0, 2.0)
     assert SGD(logspace(1e-3, 1, 4)).learning_rate == (0.001, 0.01, 0.1, 1.0)
+
+
+# A user's own
+
+
+class Plain:
+    """Nesterov's rule, with a schedule, as a user may write it: no base class, no registration."""
+
+    def __init__(self, momentum=(0.5, 0.9)):
+        self.learning_rate, self.momentum, self.name = 0.1, momentum, "plain"
+
+    @staticmethod
+    def schedule(step, steps):
+        return 1 - (step - 1) / steps
+
+    def init(self, theta):
+        return (np.zeros_like(theta),)
+
+    def lookahead(self, theta, state, *, momentum, learning_rate):
+        return theta + momentum * state[0]
+
+    def update(self, theta, gradient, state, step, *, learning_rate, momentum):
+        velocity = momentum * state[0] - learning_rate * gradient
+        return theta + velocity, (velocity,)
+
+
+def test_a_users_plain_rule_is_one_of_ours():
+    rule = adapted(Plain())
+    assert isinstance(rule, UpdateRule)
+    assert rule.hyperparameters == {"learning_rate": (0.1,), "momentum": (0.5, 0.9)}
+    ours = Nesterov(0.1, [0.5, 0.9], schedule=Plain.schedule)
+    theirs, start = Plain(), np.ones((3, 2))
+    found = [descend(each, lambda theta: theta**3, start, 9) for each in (theirs, ours)]
+    np.testing.assert_allclose(*found, rtol=1e-14)
+
+
+@every_rule
+def test_ours_are_taken_as_they_are(rule):
+    assert adapted(rule) is rule
+    assert rule.schedule is None
+
+
+def test_a_step_scales_the_rate_looks_ahead_and_updates():
+    theta, velocity = np.array([[1.0, 2.0]]), np.array([[0.5, -1.0]])
+    hyper = {"learning_rate": np.array([0.1, 0.2]), "momentum": np.array([0.5, 0.9])}
+    seen = []
+
+    def gradient(place):
+        seen.append(place)
+        return 2 * place
+
+    after, (moved,) = advance(adapted(Plain()), gradient, theta, (velocity,), 2, 4, hyper)
+    np.testing.assert_allclose(seen[0], [[1.25, 1.1]])
+    np.testing.assert_allclose(moved, [[0.25 - 0.075 * 2.5, -0.9 - 0.15 * 2.2]])
+    np.testing.assert_allclose(after, theta + moved)
+    assert hyper["learning_rate"].tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3, r"3 has no init\(theta\) and update"),
+        (Plain, "has no init"),
+        (SimpleNamespace(init=1, update=1), "has no init"),
+        (SimpleNamespace(init=len, update=len, lookahead=3), "lookahead cannot be called"),
+        (SimpleNamespace(init=len, update=len, schedule=0.5), "schedule cannot be called"),
+    ],
+)
+def test_what_is_no_rule_is_refused_in_a_line(given, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        adapted(given)
+    assert "\n" not in str(caught.value)

@@ -6,12 +6,12 @@ import numpy as np
 from numba import njit
 
 from biasvar.fields import component
-from biasvar.optimization.optimizers.base import Array, Fractions, NonNegatives, Optimizer, Positives, Schedule, State
-from biasvar.optimization.optimizers.momentum import ahead
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.rules.momentum import ahead
 
 
 @component
-class AdaGrad(Optimizer):
+class AdaGrad(UpdateRule):
     """Divide by the root of the sum of squares of all gradients.
 
     r <- r + g^2
@@ -25,7 +25,7 @@ class AdaGrad(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(AdaGrad(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.75, 0.6, 0.492]
     """
@@ -48,7 +48,7 @@ class AdaGrad(Optimizer):
 
 
 @component
-class RMSProp(Optimizer):
+class RMSProp(UpdateRule):
     """Divide by the root of a running mean square of the gradient.
 
     r <- rho r + (1 - rho) g^2
@@ -63,7 +63,7 @@ class RMSProp(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(RMSProp(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.209, 0.039, 0.006]
     """
@@ -96,7 +96,7 @@ class RMSProp(Optimizer):
 
 
 @component
-class RMSPropNesterov(Optimizer):
+class RMSPropNesterov(UpdateRule):
     """Divide by the root of a running mean square of the gradient, within Nesterov's momentum.
 
     g = gradient at theta + a v
@@ -113,7 +113,7 @@ class RMSPropNesterov(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(RMSPropNesterov(0.25, momentum=0.5), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.209, -0.034, -0.023]
     """
@@ -154,7 +154,7 @@ class RMSPropNesterov(Optimizer):
 
 
 @component
-class AdaDelta(Optimizer):
+class AdaDelta(UpdateRule):
     """Divide by the root mean square of gradients, multiply by that of past steps.
 
     r <- rho r + (1 - rho) g^2
@@ -170,7 +170,7 @@ class AdaDelta(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(AdaDelta(1.0, epsilon=1e-2), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.564, 0.257, 0.103]
     """

@@ -4,11 +4,11 @@ import numpy as np
 from numba import njit
 
 from biasvar.fields import component
-from biasvar.optimization.optimizers.base import Array, Fractions, NonNegatives, Optimizer, Positives, Schedule, State
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
 
 
 @component
-class Adam(Optimizer):
+class Adam(UpdateRule):
     """Divide a running mean of the gradient by the root of one of its square, both corrected for their start at zero.
 
     s <- b1 s + (1 - b1) g
@@ -25,7 +25,7 @@ class Adam(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(Adam(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.75, 0.504, 0.268]
     """
@@ -59,7 +59,7 @@ class Adam(Optimizer):
 
 
 @component
-class AdamW(Optimizer):
+class AdamW(UpdateRule):
     """Shrink theta by e w theta beside each step of Adam, not by way of the gradient.
 
     theta <- theta - e w theta - e s / (1 - b1^t) / (sqrt(r / (1 - b2^t)) + d), with s and r as of :class:`Adam`
@@ -73,7 +73,7 @@ class AdamW(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(AdamW(0.25, weight_decay=0.4), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.65, 0.343, 0.085]
     """
@@ -111,7 +111,7 @@ class AdamW(Optimizer):
 
 
 @component
-class AMSGrad(Optimizer):
+class AMSGrad(UpdateRule):
     """Divide in Adam by the largest mean square so far, so that no rate grows back.
 
     q <- max(q, r)
@@ -126,7 +126,7 @@ class AMSGrad(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(AMSGrad(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.75, 0.504, 0.268]
     """
@@ -160,7 +160,7 @@ class AMSGrad(Optimizer):
 
 
 @component
-class NAdam(Optimizer):
+class NAdam(UpdateRule):
     """Take in Adam the mean of the gradient a step ahead, as Nesterov's momentum does.
 
     theta <- theta - e (b1 s / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)) / (sqrt(r / (1 - b2^t)) + d)
@@ -174,7 +174,7 @@ class NAdam(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(NAdam(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].round(3).tolist()
     [1.0, 0.632, 0.38, 0.171]
     """

@@ -6,11 +6,11 @@ import numpy as np
 from numba import njit
 
 from biasvar.fields import component
-from biasvar.optimization.optimizers.base import Array, Fractions, NonNegatives, Optimizer, Positives, Schedule, State
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
 
 
 @component
-class SGD(Optimizer):
+class SGD(UpdateRule):
     """Step against the gradient.
 
     theta <- theta - e g
@@ -23,7 +23,7 @@ class SGD(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(SGD(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
@@ -43,7 +43,7 @@ class SGD(Optimizer):
 
 
 @component
-class Momentum(Optimizer):
+class Momentum(UpdateRule):
     """Let a velocity build up: Polyak's heavy ball.
 
     v <- a v - e g
@@ -58,7 +58,7 @@ class Momentum(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(Momentum(0.25, 0.5), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.5, 0.0, -0.25]
     """
@@ -81,7 +81,7 @@ class Momentum(Optimizer):
 
 
 @component
-class Nesterov(Optimizer):
+class Nesterov(UpdateRule):
     """Let a velocity build up from gradients where it leads: Nesterov's momentum.
 
     v <- a v - e g(theta + a v)
@@ -96,7 +96,7 @@ class Nesterov(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(Nesterov(0.25, 0.5), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.5, 0.125, -0.03125]
     """
@@ -123,7 +123,7 @@ class Nesterov(Optimizer):
 
 
 @component
-class Lion(Optimizer):
+class Lion(UpdateRule):
     """Step by the sign of a mix of gradient and momentum.
 
     theta <- theta - e (sign(b1 m + (1 - b1) g) + w theta)
@@ -137,7 +137,7 @@ class Lion(Optimizer):
 
     Examples
     --------
-    >>> from biasvar.optimization.optimizers import descend
+    >>> from biasvar.optimization.rules import descend
     >>> descend(Lion(0.25), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.75, 0.5, 0.25]
     """

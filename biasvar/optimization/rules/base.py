@@ -1,0 +1,258 @@
+"""What all update rules share: fields that are grid axes, the base class, and the step that says what they mean."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+from sys import float_info
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BeforeValidator, ValidationInfo
+
+from biasvar.errors import StudyError
+from biasvar.fields import one_or_more
+
+Array = NDArray[np.float64]
+State = tuple[Array, ...]
+Schedule = Callable[[int, int], float]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Take one number or several, each within bounds, for a tuple of floats."""
+
+    bounds: str
+    admits: Callable[[float], bool]
+
+    def __call__(self, value: Any, info: ValidationInfo) -> tuple[float, ...]:
+        numbers = one_or_more(value.tolist() if isinstance(value, np.ndarray) else value)
+        name = info.field_name
+        if numbers == ():
+            raise ValueError("expected one number or more, got none")
+        for number in numbers if isinstance(numbers, tuple) else (numbers,):
+            if not self._is_number(number) or not self.admits(number):
+                raise ValueError(f"expected {self.bounds.format(name)}, got {number!r}")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{list(numbers)} has a value twice; list each once")
+        return tuple(float(number) for number in numbers)
+
+    @staticmethod
+    def _is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
+
+
+#: A grid axis of numbers above zero, such as learning rates.
+Positives = Annotated[tuple[float, ...], BeforeValidator(_Axis("0 < {} < inf", lambda value: value > 0))]
+#: A grid axis of numbers from zero, such as epsilon and weight decay.
+NonNegatives = Annotated[tuple[float, ...], BeforeValidator(_Axis("0 <= {} < inf", lambda value: value >= 0))]
+#: A grid axis of numbers from zero to below one, such as momentum and rates of decay.
+Fractions = Annotated[tuple[float, ...], BeforeValidator(_Axis("0 <= {} < 1", lambda value: 0 <= value < 1))]
+
+
+class UpdateRule(ABC):
+    """An update rule: pure functions on explicit state.
+
+    Of ours, fields that are tuples of numbers are hyperparameters, each an axis of a grid. A user's own rule need not
+    inherit from this: an object with ``init``, ``update`` and hyperparameters serves as it is (:func:`adapted`).
+    :func:`advance` says what ``lookahead`` and ``schedule`` mean.
+    """
+
+    @property
+    def hyperparameters(self) -> dict[str, tuple[float, ...]]:
+        """The grid axes by name, in the order of the fields."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, tuple)}
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Factors on the learning rate, step by step; None leaves it as it is."""
+        return None
+
+    @abstractmethod
+    def init(self, theta: Array) -> State:
+        """Return the state before the first step, for theta of shape (D, K): D parameters of K trajectories."""
+
+    def lookahead(self, theta: Array, state: State, *_: Any, **hyper: Any) -> Array:
+        """Return where the gradient is wanted: at theta, unless a rule says otherwise."""
+        return theta
+
+    @abstractmethod
+    def update(
+        self, theta: Array, gradient: Array, state: State, step: int, *_: Any, **hyper: Any
+    ) -> tuple[Array, State]:
+        """Return theta and state after a step; ``step`` counts from 1, each hyperparameter has shape (K,).
+
+        Nothing is written into the arguments.
+        """
+
+
+class _Adapted(UpdateRule):
+    """A user's own rule: what it has of a rule's members, and the defaults of the rest."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+        self._looks_ahead = hasattr(own, "lookahead")
+
+    @property
+    def hyperparameters(self) -> dict[str, tuple[float, ...]]:
+        said = getattr(self.own, "hyperparameters", None)
+        return _numbers_of(self.own) if said is None else dict(said)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        own: Schedule | None = getattr(self.own, "schedule", None)
+        return own
+
+    def init(self, theta: Array) -> State:
+        state: State = self.own.init(theta)
+        return state
+
+    def lookahead(self, theta: Array, state: State, *_: Any, **hyper: Any) -> Array:
+        place: Array = self.own.lookahead(theta, state, **hyper) if self._looks_ahead else theta
+        return place
+
+    def update(
+        self, theta: Array, gradient: Array, state: State, step: int, *_: Any, **hyper: Any
+    ) -> tuple[Array, State]:
+        after: tuple[Array, State] = self.own.update(theta, gradient, state, step, **hyper)
+        return after
+
+
+def adapted(given: Any) -> UpdateRule:
+    """Take in an update rule: one of ours as it is, a user's plain object with its missing members filled in.
+
+    Its hyperparameters are what it says, else its fields that are numbers.
+
+    Raises
+    ------
+    StudyError
+        If a required member is missing, or an optional one cannot be called.
+
+    Examples
+    --------
+    >>> class Own:
+    ...     def __init__(self):
+    ...         self.rate, self.name = [0.1, 0.2], "own"
+    ...     def init(self, theta):
+    ...         return ()
+    ...     def update(self, theta, gradient, state, step, *, rate):
+    ...         return theta - rate * gradient, ()
+    >>> adapted(Own()).hyperparameters, adapted(Own()).schedule is None
+    ({'rate': (0.1, 0.2)}, True)
+    """
+    if isinstance(given, UpdateRule):
+        return given
+    if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("init", "update")):
+        raise StudyError(f"{given!r} has no init(theta) and update(theta, gradient, state, step, ...)")
+    for name in ("lookahead", "schedule"):
+        if (own := getattr(given, name, None)) is not None and not callable(own):
+            raise StudyError(f"{given!r}: {name} cannot be called; expected a function, or leave it out")
+    return _Adapted(given)
+
+
+def _numbers_of(own: Any) -> dict[str, tuple[float, ...]]:
+    """Return the fields of a user's rule that are one number or several."""
+    named = {f.name: getattr(own, f.name) for f in fields(own)} if is_dataclass(own) else vars(own)
+    found = {}
+    for name, value in named.items():
+        values = tuple(np.atleast_1d(value)) if isinstance(value, list | tuple | range | np.ndarray) else (value,)
+        if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
+            found[name] = tuple(float(v) for v in values)
+    return found
+
+
+def advance(
+    rule: UpdateRule,
+    gradient: Callable[[Array], Array],
+    theta: Array,
+    state: State,
+    step: int,
+    steps: int,
+    hyper: Mapping[str, Array],
+) -> tuple[Array, State]:
+    """Take one step: the one place that says what lookahead and schedules mean.
+
+    The schedule multiplies the learning rate, the gradient is taken where the rule looks, then the rule updates.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        What updates.
+    gradient : callable
+        Gradient at points, both of shape (D, K).
+    theta, state : ndarray of shape (D, K), tuple of ndarray
+        Where the trajectories are.
+    step, steps : int
+        Which step this is, from 1, and how many there will be.
+    hyper : mapping of str to ndarray of shape (K,)
+        Hyperparameters of each trajectory.
+
+    Returns
+    -------
+    theta, state
+        After the step.
+    """
+    if (schedule := rule.schedule) is not None and "learning_rate" in hyper:
+        hyper = {**hyper, "learning_rate": hyper["learning_rate"] * schedule(step, steps)}
+    return rule.update(theta, gradient(rule.lookahead(theta, state, **hyper)), state, step, **hyper)
+
+
+def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike, steps: int) -> Array:
+    """Follow an update rule from start to end: the plain loop that a study's descents are checked against.
+
+    Parameters
+    ----------
+    rule : UpdateRule or alike
+        Each hyperparameter one number, or one for each trajectory.
+    gradient : callable
+        Gradient at theta, both of shape (D, K).
+    start : array_like of shape (D,) or (D, K)
+        Where to start.
+    steps : int
+        Number of steps.
+
+    Returns
+    -------
+    ndarray of shape (steps + 1, D, K)
+        Theta at the start and after each step.
+
+    Examples
+    --------
+    >>> from biasvar.optimization.rules import SGD
+    >>> descend(SGD([0.1, 0.5, 1.0]), lambda theta: 2 * theta, [[1.0, 1.0, 1.0]], 2)[:, 0].round(3).tolist()
+    [[1.0, 1.0, 1.0], [0.8, 0.0, -1.0], [0.64, 0.0, 1.0]]
+    """
+    rule, theta = adapted(rule), np.array(start, dtype=float)
+    theta = theta[:, None] if theta.ndim == 1 else theta
+    hyper = {name: np.broadcast_to(values, theta.shape[1:]).copy() for name, values in rule.hyperparameters.items()}
+    state = rule.init(theta)
+    path = [theta]
+    for step in range(1, steps + 1):
+        theta, state = advance(rule, lambda at: np.asarray(gradient(at), dtype=float), theta, state, step, steps, hyper)
+        path.append(theta)
+    return np.stack(path)
+
+
+def logspace(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Return ``count`` numbers from ``low`` to ``high``, both exactly, each the same multiple of the one before.
+
+    Those between are rounded to 15 digits, so that decades are the very numbers that one would write.
+
+    Raises
+    ------
+    StudyError
+        Unless 0 < low < high and count is an integer of at least 2.
+
+    Examples
+    --------
+    >>> logspace(1e-4, 1, 5)
+    (0.0001, 0.001, 0.01, 0.1, 1.0)
+    """
+    if not (isfinite(low) and isfinite(high) and 0 < low < high):
+        raise StudyError(f"logspace: expected 0 < low < high < inf, got low={low!r}, high={high!r}")
+    if isinstance(count, bool) or count != int(count) or count < 2:
+        raise StudyError(f"logspace: expected an integer count of at least 2, got {count!r}")
+    between = np.geomspace(low, high, int(count))[1:-1]
+    return (float(low), *(float(f"{value:.15g}") for value in between), float(high))
