@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from biasvar.errors import TargetError
 from biasvar.learning import targets
 from biasvar.learning.hypotheses.base import HypothesisSet
+from biasvar.learning.inputs import FixedDesign, has_density
 from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.quadrature import TestPoints
 
@@ -43,6 +44,18 @@ class Problem:
     def f(self) -> NDArray[np.float64]:
         """Target values at the test points."""
         return targets.evaluate(self.target, self.test.x, self.inputs.dim)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether all derivatives of the target are bounded on bounded sets, or it is seen at finitely many inputs."""
+        return bool(getattr(self.target, "smooth", False)) or isinstance(self.inputs, FixedDesign)
+
+    @cached_property
+    def square_tail_index(self) -> float:
+        """Tail index of f(x)^2 under the inputs; infinite where it has all moments, or was not looked at."""
+        if self.inputs.dim > 1 or not has_density(self.inputs):
+            return np.inf
+        return targets.square_tail_index(self.target, self.inputs.quantile)
 
     def projection(self, hypothesis: HypothesisSet, model: LinearModel) -> Projection:
         """Return the features of a set's model under the test points, made once."""

@@ -60,7 +60,7 @@ class _Independent(ABC):
 
     def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
         """Turn uniforms (n_train * dim, size) into inputs (n_train, size) or (n_train, size, dim)."""
-        x = self._quantile(uniforms)
+        x = self.quantile(uniforms)
         if self.dim == 1:
             return x
         return np.ascontiguousarray(np.moveaxis(x.reshape(n_train, self.dim, -1), 1, 2))
@@ -74,7 +74,7 @@ class _Independent(ABC):
         sets = []
         for replicate in range(TEST_REPLICATES):
             generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
-            sets.append(self._quantile(scrambled_sobol(generator, self.dim, log2_each)).T)
+            sets.append(self.quantile(scrambled_sobol(generator, self.dim, log2_each)).T)
         points = len(sets) << log2_each
         return TestPoints(
             np.ascontiguousarray(np.concatenate(sets)),
@@ -84,7 +84,7 @@ class _Independent(ABC):
 
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
         """Return the quadrature rule cut at seven more places."""
-        cuts = self._quantile(np.arange(1, 8) / 8)
+        cuts = self.quantile(np.arange(1, 8) / 8)
         return TestPoints.deterministic(*self._rule(count, [*breakpoints, *cuts.tolist()]))
 
     def marginal(self) -> "Inputs":
@@ -92,7 +92,7 @@ class _Independent(ABC):
         return replace(self, dim=1)  # type: ignore[type-var]
 
     @abstractmethod
-    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the inverse distribution function, elementwise."""
 
     @abstractmethod
@@ -120,7 +120,8 @@ class Uniform(_Independent):
             raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
         return self
 
-    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the inverse distribution function, elementwise."""
         return self.low + (self.high - self.low) * uniforms
 
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -141,7 +142,8 @@ class Normal(_Independent):
     std: PositiveReal = 1.0
     dim: PositiveInt = 1
 
-    def _quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the inverse distribution function, elementwise."""
         quantiles: NDArray[np.float64] = self.mean + self.std * ndtri(uniforms)
         return quantiles
 

@@ -4,6 +4,7 @@ Any vectorised callable is a target. Two attributes are read where a target has 
 smooth (quadrature is split there), and ``smooth``, which says that all its derivatives are bounded on bounded sets.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from biasvar.errors import TargetError
 from biasvar.fields import Real, Reals, component
+
+FAR_OUT = (16, 49)  # powers of one half: probabilities from 1e-5 to 4e-15
+STRAIGHT = 0.94  # ratio of the slopes of the outer half and the inner one, above which a line is straight
 
 
 @component
@@ -136,6 +140,49 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
             f"target: {target!r} is not finite at x={where}: got {y[bad][0]}; define it on all of the inputs"
         )
     return y
+
+
+def square_tail_index(target: Any, quantile: Callable[[NDArray[Any]], NDArray[np.float64]]) -> float:
+    """Return the tail index of f(x)^2 under a one-dimensional law, as its quantiles far out show it.
+
+    P(f^2 > t) ~ t^-a where f grows like P(beyond x)^(-1 / 2a), so that log f^2 is a straight line in log P with slope
+    1/a. Of targets with all moments, polynomials under a normal law for one, the slope falls on the way out.
+
+    Parameters
+    ----------
+    target : callable
+        The target.
+    quantile : callable
+        Inverse distribution function of the inputs.
+
+    Returns
+    -------
+    float
+        The index; infinite where the target is bounded or has all moments, as far as it was looked at.
+
+    Examples
+    --------
+    >>> from scipy.special import ndtri
+    >>> round(square_tail_index(lambda x: np.exp(x**2 / 5), ndtri), 2)
+    1.23
+    >>> square_tail_index(np.sin, ndtri), square_tail_index(lambda x: x**9, ndtri)
+    (inf, inf)
+    """
+    log2_beyond = np.arange(*FAR_OUT)
+    index = np.inf
+    for beyond in (0.5**log2_beyond, 1 - 0.5**log2_beyond):
+        try:
+            f = np.abs(evaluate(target, quantile(beyond), 1))
+        except TargetError:
+            continue  # no further than inputs are ever drawn
+        if not f.all():
+            continue
+        # The largest so far: what oscillates is as large as its envelope.
+        level = 2 * np.log(np.maximum.accumulate(f))
+        near, far = (level[len(f) // 2] - level[0], level[-1] - level[len(f) // 2])
+        if far > STRAIGHT * near > 0:
+            index = min(index, float((log2_beyond[-1] - log2_beyond[len(f) // 2]) * np.log(2) / far))
+    return index
 
 
 def breakpoints(target: Any) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """Does the mean exist, and does its standard error? The tail index says.
 
 A loss whose tail falls like P(L > t) ~ t^-a has a mean for a > 1 only, and a Monte-Carlo standard error that
-means anything for a > 2 only.
+means anything for a > 2 only. Where theory knows a, that is that. An estimate of it carries an error of its own, and
+takes a mean or a standard error away on evidence only.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 MIN_EXCEEDANCES = 20
 EXTREMES = 10
 LEAST_INDEX = 2.1  # an estimate below says that the variance is not seen yet, not how large it is
+EVIDENCE = 2.0  # standard errors
+TIE = 1e-9  # losses that differ by less, relatively, are one value
+SMALL = 30  # so few exceedances put an estimate twice as far off as its error in the limit of many
+PRIOR = 10  # a weak prior centred on a shape of one half, worth so many observations, as is usual for small samples
 
 
 class Status(StrEnum):
@@ -38,6 +43,57 @@ def status_of(tail_index: float) -> Status:
 
 
 @dataclass(frozen=True)
+class IndexEstimate:
+    """A tail index as the shape of a generalised Pareto law, its reciprocal, with what is known of its error.
+
+    Parameters
+    ----------
+    shape : float
+        Estimated shape; 0 or less for light and bounded tails.
+    shape_se : float
+        Its standard error, in the limit of many exceedances (1 + shape) / sqrt(exceedances); infinite where there are
+        too few to tell.
+    upper_shape : float
+        The shape that the upper half of the exceedances has by itself.
+
+    References
+    ----------
+    R. L. Smith, Estimating tails of probability distributions, 1987 (the standard error).
+    """
+
+    shape: float
+    shape_se: float
+    upper_shape: float
+
+    @property
+    def value(self) -> float:
+        """The tail index; infinite where the tail is light."""
+        return 1 / self.shape if self.shape > 0 else np.inf
+
+    @property
+    def se(self) -> float:
+        """Standard error of the index; NaN where that is infinite."""
+        return self.shape_se / self.shape**2 if self.shape > 0 else np.nan
+
+    @property
+    def most(self) -> float:
+        """What the index is below, on the evidence of all exceedances that their upper half does not contradict."""
+        if self.shape <= 0 or self.upper_shape <= 0:
+            return np.inf
+        return max(self.value + EVIDENCE * self.se, 1 / self.upper_shape)
+
+    @property
+    def least(self) -> float:
+        """What the index is above."""
+        highest = self.shape + EVIDENCE * self.shape_se
+        return 1 / highest if highest > 0 else np.inf
+
+
+BOUNDED = IndexEstimate(0.0, 0.0, 0.0)
+UNKNOWN = IndexEstimate(0.0, np.inf, 0.0)
+
+
+@dataclass(frozen=True)
 class Tail:
     """The largest losses of a sample, for what the rest of it cannot tell.
 
@@ -47,13 +103,13 @@ class Tail:
         The ``EXTREMES``-th largest loss.
     exceedances : int
         How many losses lie above it.
-    index : float
+    index : IndexEstimate
         Estimated tail index.
     """
 
     threshold: float
     exceedances: int
-    index: float
+    index: IndexEstimate
 
     @classmethod
     def of(cls, block_tops: NDArray[np.float64], block_size: int) -> "Tail":
@@ -80,11 +136,11 @@ class Tail:
         """
         if not 2 < index < np.inf:
             return 0.0
-        a = min(index, max(self.index, LEAST_INDEX))
+        a = min(index, max(self.index.value, LEAST_INDEX))
         return float(np.sqrt(self.exceedances * self.threshold**2 * a / (a - 2)) / replicates)
 
 
-def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> float:
+def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> IndexEstimate:
     """Estimate the tail index of a loss from the largest losses of each block.
 
     Fits a generalised Pareto law to the largest losses of all, by the quasi-Bayesian estimator of Zhang and Stephens:
@@ -99,8 +155,8 @@ def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> flo
 
     Returns
     -------
-    float
-        The tail index 1 / shape; ``inf`` for light or bounded tails, or where there is no spread at all.
+    IndexEstimate
+        The tail index with its error: infinite for light or bounded tails, or where there is no spread at all.
 
     References
     ----------
@@ -110,23 +166,34 @@ def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> flo
     Examples
     --------
     >>> losses = np.random.default_rng(1).pareto(1.5, size=(64, 4096))
-    >>> bool(1.2 < estimate_tail_index(np.sort(losses, axis=1)[:, -16:], block_size=4096) < 2)
+    >>> found = estimate_tail_index(np.sort(losses, axis=1)[:, -16:], block_size=4096)
+    >>> bool(1.2 < found.value < 1.8 and found.most < 2)
     True
     """
     finite = np.sort(block_tops[np.isfinite(block_tops)])
-    if finite.size == 0:
-        return np.inf
+    if finite.size == 0 or finite[-1] - finite[0] <= TIE * np.abs(finite).max():
+        return BOUNDED
     losses = len(block_tops) * block_size
     threshold = finite[-min(finite.size, int(min(losses / 5, 3 * np.sqrt(losses))) + 1)]
     complete = block_tops[np.isfinite(block_tops).all(axis=1)]
     if block_size > block_tops.shape[1] and len(complete):
         threshold = max(threshold, complete[:, 0].max())  # below, losses are missing
-    excess = finite[finite > threshold] - threshold
-    scale = np.abs(finite).max()
-    if excess.size < MIN_EXCEEDANCES or excess[-1] <= 1e-9 * scale:
-        return np.inf
-    shape = _pareto_shape(excess)
-    return 1 / shape if shape > 0 else np.inf
+    excess = _above(finite, threshold)
+    if excess.size < MIN_EXCEEDANCES:
+        return UNKNOWN
+    shape, middle = _pareto_shape(excess), excess[excess.size // 2 - 1]
+    upper = _above(threshold + excess, threshold + middle)
+    return IndexEstimate(
+        shape,
+        (1 + max(shape, 0.0)) / np.sqrt(excess.size) * (1 + (SMALL / excess.size) ** 2),
+        _pareto_shape(upper) if upper.size >= MIN_EXCEEDANCES // 2 else 0.0,
+    )
+
+
+def _above(losses: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """Return by how much sorted losses exceed a threshold, without those that tie with it."""
+    excess: NDArray[np.float64] = losses - threshold
+    return excess[excess > TIE * abs(threshold)]
 
 
 def _pareto_shape(excess: NDArray[np.float64]) -> float:
@@ -140,6 +207,5 @@ def _pareto_shape(excess: NDArray[np.float64]) -> float:
     likelihood = size * (np.log(-theta / shape) - shape - 1)
     weight = np.exp(likelihood - likelihood.max())
     theta_hat = float((theta * weight).sum() / weight.sum())
-    # A weak prior centred on one half, worth ten observations, as is usual for small samples.
     estimate = float(np.log1p(-theta_hat * excess).mean())
-    return (size * estimate + 10 * 0.5) / (size + 10)
+    return (size * estimate + PRIOR * 0.5) / (size + PRIOR)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from biasvar.learning.decomposition import Problem, best_in_class
 from biasvar.learning.fits import Fit
 from biasvar.learning.hypotheses import HypothesisSet
+from biasvar.learning.loss_tails import TARGET, Index, LossTails, noise_index, signal_index
 from biasvar.learning.losses import Loss
 from biasvar.learning.simulation import Cell
 from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
 from biasvar.montecarlo.moments import RunningMean
-from biasvar.montecarlo.tails import Status, status_of
+from biasvar.montecarlo.tails import Status
 from biasvar.studies.base import BlockSource, Group
 
 LABELS = {
@@ -41,6 +42,8 @@ _CURVES = {
 }
 #: What a heavy-tailed loss spoils; a mean prediction and training errors exist all the same.
 _SPOILED = ("variance", "excess_risk", "expected_risk", "generalization_gap", "estimation_error")
+#: What a target without a second moment spoils besides.
+_OF_TARGET = {"bias2", "approximation_error", "best_in_class_risk"}
 
 
 class _Key(NamedTuple):
@@ -121,6 +124,7 @@ class RiskGrid:
             add(name, (*axes, self._x_dim), label, unit)
             add(f"{name}_se", (*axes, self._x_dim), f"standard error of {name}", unit)
         add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2")
+        add("tail_index_se", axes, "standard error of tail_index: 0 by theory, NaN where the estimate is infinite")
         add("replicates", axes, "random training sets behind the numbers", fill=0)
         add("block_count", axes, "independent blocks behind the standard errors", fill=0)
         add("status", axes, "what can be said of the numbers", fill="")
@@ -201,43 +205,26 @@ class _Column:
         series = self.series.get(self.grid.key(label, noise))
         if series is None:
             return None
-        tails = self.tails(label, noise)
-        replicates = series.blocks * self.grid.block_size
+        tails, replicates = self.tails(label, noise), self.replicates(label, noise)
         extremes = np.hypot(
-            series.loss_tail.standard_error(tails.signal, replicates),
-            noise**2 * series.gain_tail.standard_error(tails.noise, replicates),
+            tails.signal.standard_error(series.loss_tail, replicates),
+            noise**2 * tails.noise.standard_error(series.gain_tail, replicates),
         )
         return estimate(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
 
-    def tails(self, label: str, noise: float) -> "_Tails":
-        """Return the tail indices of the loss without and with label noise, from theory where it is known."""
-        hypothesis, series = self.grid.hypotheses[label], self.series[self.grid.key(label, noise)]
-        signal, gain = hypothesis.tail_index(self.grid.problem.inputs, self.n_train)
-        if np.isnan(signal) and not np.isnan(gain) and self.grid.problem.inputs.dim == 1:
-            # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
-            signal = np.inf if getattr(self.grid.problem.target, "smooth", False) else signal
-        theory = [not np.isnan(signal), not np.isnan(gain)]
-        if not theory[0]:
-            # A fit S y of bounded y is at most |S| |y|: its tail is no heavier than that of the noise gain |S|^2.
-            theory[0] = theory[1] and gain >= series.loss_tail.index
-            signal = gain if theory[0] else series.loss_tail.index
-        gain = gain if theory[1] else series.gain_tail.index
-        if not self.grid.integrates_noise(label) or noise == 0:
-            gain, theory[1] = np.inf, True
-        return _Tails(signal, gain, theory[int(gain < signal)])
+    def replicates(self, label: str, noise: float) -> int:
+        """Return how many training sets are behind a cell."""
+        return self.series[self.grid.key(label, noise)].blocks * self.grid.block_size
 
-
-class _Tails(NamedTuple):
-    """Tail indices of a cell's loss."""
-
-    signal: float
-    noise: float
-    by_theory: bool  # whether the lower one is
-
-    @property
-    def lower(self) -> float:
-        """The index that decides."""
-        return min(self.signal, self.noise)
+    def tails(self, label: str, noise: float) -> LossTails:
+        """Return the tail indices of the loss without label noise and of what the noise adds."""
+        series, problem = self.series[self.grid.key(label, noise)], self.grid.problem
+        known = self.grid.hypotheses[label].tail_index(problem.inputs, self.n_train)
+        noisy = self.grid.integrates_noise(label) and noise > 0
+        return LossTails(
+            signal_index(known, problem, series.loss_tail.index),
+            noise_index(known, series.gain_tail.index) if noisy else Index.known(np.inf),
+        )
 
 
 _Table = dict[str, NDArray[Any]]
@@ -257,30 +244,31 @@ def _fill(
     for name, curve in result.curves.items():
         table[name][at] = curve
     table["bias2_lean"][at] = result.bias2_lean
-    tails = cells.tails(label, noise)
-    status = status_of(tails.lower)
-    if status is not Status.OK:
-        for name in (*_SPOILED, "variance_x"):
-            table[f"{name}_se"][at] = np.nan
-            if status is Status.INFINITE and not np.isnan(table[name][at]).all():
-                table[name][at] = np.inf
-        if status_of(tails.signal) is not Status.OK:
-            for name in ("bias2", "bias2_x", "mean_prediction"):
-                table[f"{name}_se"][at] = np.nan
-    table["tail_index"][at] = tails.lower
+    tails, replicates = cells.tails(label, noise), cells.replicates(label, noise)
+    if tails.status is not Status.OK:
+        _strike(table, at, tails, result)
+    table["tail_index"][at], table["tail_index_se"][at] = tails.decisive.value, tails.decisive.se
     table["block_count"][at] = len(result.excess)
-    table["replicates"][at] = len(result.excess) * cells.grid.block_size
-    table["status"][at] = str(status)
-    table["status_reason"][at] = _reason(status, tails)
+    table["replicates"][at] = replicates
+    table["status"][at] = str(tails.status)
+    table["status_reason"][at] = tails.reason(replicates)
 
 
-def _reason(status: Status, tails: _Tails) -> str:
-    what = {Status.INFINITE: ("mean", 1), Status.SE_UNRELIABLE: ("variance", 2)}
-    if status not in what:
-        return ""
-    moment, least = what[status]
-    how = "by theory" if tails.by_theory else "estimated from the largest losses"
-    return f"the loss has no finite {moment}: its tail index is {tails.lower:.3g} ({how}), not above {least}"
+def _strike(table: _Table, at: tuple[int, int, int], tails: LossTails, result: Estimates) -> None:
+    """Take away the numbers and standard errors that do not exist."""
+    spoiled = set(_SPOILED)
+    if tails.signal.source == TARGET:
+        spoiled |= _OF_TARGET
+        table["empirical_risk_se"][at] = np.nan
+        if not np.ptp(result.excess):  # a set that the data do not move
+            spoiled.remove("variance")
+    for name in (*spoiled, "variance_x"):
+        table[f"{name}_se"][at] = np.nan
+        if tails.status is Status.INFINITE and not np.isnan(table[name][at]).all():
+            table[name][at] = np.inf
+    if tails.signal.status is not Status.OK:
+        for name in ("bias2", "bias2_x", "mean_prediction"):
+            table[f"{name}_se"][at] = np.nan
 
 
 def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]) -> None:

@@ -1,4 +1,4 @@
-"""Moments, jackknife errors, intervals and tail indices, against numpy, scipy and brute force.
+"""Moments, jackknife errors and intervals, against numpy, scipy and brute force.
 
 Statistical tests have a false-alarm rate of at most 1e-4 each under the seeds' randomness, unless they say otherwise.
 """
@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from biasvar.montecarlo import intervals, moments
-from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
 
 reals = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -171,83 +170,3 @@ def test_standard_error_is_scipys(blocks):
 def test_interval_is_students(estimate, error, blocks, level):
     expected = stats.t.interval(level, blocks - 1, loc=estimate, scale=error)
     np.testing.assert_allclose(intervals.interval(estimate, error, blocks, level), expected, rtol=1e-7, atol=1e-9)
-
-
-# Tails
-
-
-def tops(losses, kept=moments.TAIL_SIZE):
-    """Each block's largest losses, as a record keeps them."""
-    return np.array([moments.largest(row, kept) for row in losses])
-
-
-def index_of(losses):
-    return estimate_tail_index(tops(losses), losses.shape[1])
-
-
-SIZES = [(16, 16), (32, 128), (64, 4096), (256, 1)]  # blocks and replicates in each; the first is the smallest allowed
-
-
-@pytest.mark.parametrize("index", [0.8, 1.5, 3.0])
-def test_tail_index_of_pareto_losses(index):
-    # Thirty samples of some 200 exceedances each: their median is known to about 5 %, and the prior moves it less.
-    losses = np.random.default_rng(0).pareto(index, (30, 32, 1024)) + 1
-    estimates = [index_of(sample) for sample in losses]
-    assert np.median(estimates) == pytest.approx(index, rel=0.2)
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_tail_index_does_not_depend_on_units(scale):
-    losses = np.random.default_rng(0).pareto(1.5, (32, 1024))
-    assert index_of(losses * scale) == pytest.approx(index_of(losses), rel=1e-6)
-
-
-@pytest.mark.parametrize(("blocks", "size"), SIZES)
-def test_losses_without_a_mean_are_noticed(blocks, size):
-    losses = np.random.default_rng(1).pareto(0.5, (100, blocks, size))
-    found = [status_of(index_of(sample)) for sample in losses]
-    assert sum(status is Status.INFINITE for status in found) >= 95
-
-
-LIGHT = {
-    "uniform": lambda rng, shape: rng.random(shape),
-    "arcsine": lambda rng, shape: np.sin(3 * rng.random(shape)) ** 2,
-    "beta": lambda rng, shape: rng.beta(0.1, 1.0, shape),  # most losses next to nothing, none above one
-    "exponential": lambda rng, shape: rng.standard_exponential(shape),
-    "squared normal": lambda rng, shape: rng.standard_normal(shape) ** 2,
-}
-
-
-@pytest.mark.parametrize(("blocks", "size"), SIZES)
-@pytest.mark.parametrize("law", LIGHT)
-def test_losses_with_all_moments_are_hardly_ever_flagged(law, blocks, size):
-    # A false flag takes away a standard error: one study in fifty is the most that is fit for use.
-    reps = 200 if blocks * size < 10_000 else 10
-    rng = np.random.default_rng(2)
-    flagged = sum(status_of(index_of(LIGHT[law](rng, (blocks, size)))) is not Status.OK for _ in range(reps))
-    assert flagged <= 0.02 * reps + 3.7 * np.sqrt(0.02 * reps)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 1e300])
-def test_constant_losses_have_no_tail(value):
-    assert index_of(np.full((16, 16), value)) == np.inf
-
-
-@pytest.mark.parametrize("blocks", [1, 16])
-def test_no_losses_have_no_tail(blocks):
-    assert estimate_tail_index(np.full((blocks, 16), np.nan), 16) == np.inf
-
-
-@pytest.mark.parametrize(
-    ("index", "status"),
-    [
-        (0.5, "infinite"),
-        (1.0, "infinite"),
-        (np.nextafter(1, 2), "se_unreliable"),
-        (2.0, "se_unreliable"),
-        (np.nextafter(2, 3), "ok"),
-        (np.inf, "ok"),
-    ],
-)
-def test_status_of_tail_indices(index, status):
-    assert status_of(index) == status
