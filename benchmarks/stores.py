@@ -19,7 +19,7 @@ import numpy as np
 from zarr.storage import FsspecStore
 
 import biasvar as bv
-from biasvar.execution.location import Location
+from biasvar.execution.backends import Location
 from biasvar.execution.store import Store
 from biasvar.studies.base import Chunk
 

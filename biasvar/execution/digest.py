@@ -2,7 +2,7 @@
 
 import hashlib
 
-from biasvar.execution.location import Place
+from biasvar.execution.backends import Place
 from biasvar.execution.records import checksums
 from biasvar.execution.store import Store, summary_digest
 

@@ -16,7 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, MissingDependencyError, StoreUnreachableError, StudyError
-from biasvar.execution.location import Location, reading, writing
+from biasvar.execution.backends import Location, reading, writing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread

@@ -23,7 +23,7 @@ import zarr
 from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, StoreError
-from biasvar.execution.location import Location, reading, writing
+from biasvar.execution.backends import Location, reading, writing
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1

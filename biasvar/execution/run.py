@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
+from biasvar.execution.backends import writing
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.graph import PackedStudy, Tasks, failed_block
-from biasvar.execution.location import writing
-from biasvar.execution.lock import Hold, exclusive
+from biasvar.execution.lock import Hold
 from biasvar.execution.records import Records
 from biasvar.execution.schedulers import BATCH, ClusterLost, Executor, Setback, check
 from biasvar.execution.settings import LONGEST_WAIT, count, seconds
@@ -146,7 +146,7 @@ def run(
         raise StudyError(
             f"store {target.location}: other processes cannot reach it; use scheduler='threads', or a path"
         )
-    with exclusive(target.location, voice.say) as hold:
+    with target.location.hold(voice.say) as hold:
         study.to_json()  # before any code of the user's runs, which may change it
         target.check(study)
         with one_blas_thread:

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
-from biasvar.execution.location import Place
-from biasvar.execution.lock import holder, in_words
+from biasvar.execution.backends import Place
+from biasvar.execution.lock import in_words
 from biasvar.execution.store import Store
 from biasvar.studies.base import Group
 
@@ -75,7 +75,7 @@ def store_status(store: Place) -> StoreStatus:
     groups = target.groups().values()
     chunks = sum(records.chunks for records in groups)
     missing = sum(len(records.missing()) for records in groups)
-    who = holder(target.location)
+    who = target.location.holder()
     told = who["progress"] if who else {}
     return StoreStatus(
         name=json.loads(attributes["study"])["name"],

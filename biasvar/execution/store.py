@@ -13,7 +13,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from biasvar.errors import StoreError, StudyChangedError
-from biasvar.execution.location import Location, Place, reading, writing
+from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, open_group, write_coordinates
 from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from biasvar.errors import DamagedChunkError
-from biasvar.execution.location import Place
+from biasvar.execution.backends import Place
 from biasvar.execution.records import Records
 from biasvar.execution.store import Store, summary_digest
 

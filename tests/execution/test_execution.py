@@ -19,7 +19,7 @@ from helpers import ROOT, Noisy, everything, small_study
 import biasvar as bv
 from biasvar.errors import BiasvarError, RunError, StoreError, StoreLockedError, StudyChangedError, StudyError
 from biasvar.execution import graph, records
-from biasvar.execution.lock import exclusive, holder
+from biasvar.execution.backends import Location
 from biasvar.execution.store import Store
 
 
@@ -284,7 +284,7 @@ def test_a_link_to_a_held_store_is_held_too(study, store):
     bv.run(study, store)
     link = store.with_name("link.zarr")
     link.symlink_to(store)
-    with exclusive(store), pytest.raises(StoreLockedError):
+    with Location.of(store).hold(), pytest.raises(StoreLockedError):
         bv.run(study, link)
 
 
@@ -488,11 +488,11 @@ def test_same_bits_after_the_driver_is_killed(scheduler, delay, store, reference
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_store(study, store):
-    with exclusive(store):
+    with Location.of(store).hold():
         with pytest.raises(StoreLockedError, match=f"process {os.getpid()} of"):
             bv.run(study, store)
-        assert holder(store)["pid"] == os.getpid()
-    assert holder(store) is None
+        assert Location.of(store).holder()["pid"] == os.getpid()
+    assert Location.of(store).holder() is None
     bv.run(study, store)
 
 
@@ -502,7 +502,7 @@ def test_only_one_of_many_gets_the_lock(store):
     def contend():
         for _ in range(50):
             try:
-                with exclusive(store):
+                with Location.of(store).hold():
                     inside.append(1)
                     most.append(len(inside))
                     inside.pop()

@@ -27,9 +27,10 @@ from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import MissingDependencyError, StoreError, StoreLockedError, StoreUnreachableError
-from biasvar.execution import graph, location, lock
-from biasvar.execution.location import Location
-from biasvar.execution.lock import exclusive, holder, in_words
+from biasvar.execution import graph, lock
+from biasvar.execution.backends import Location, file
+from biasvar.execution.backends import s3 as object_stores
+from biasvar.execution.lock import in_words
 from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
 from biasvar.studies.base import Chunk
@@ -416,41 +417,41 @@ def short_lease():
 
 
 def test_a_second_run_is_refused_and_the_lock_ends_with_the_run(place, short_lease):
-    assert holder(place) is None
-    with exclusive(place) as hold:
+    assert Location.of(place).holder() is None
+    with Location.of(place).hold() as hold:
         start = time.monotonic()
         with pytest.raises(StoreLockedError, match=f"process {os.getpid()} of .* is running on it") as refused:
             bv.run(small_study(), place, scheduler="synchronous")
         assert time.monotonic() - start < 1.5  # a live holder shows itself in a third of its lease
         assert "\n" not in str(refused.value)
-        found = holder(place)
+        found = Location.of(place).holder()
         assert found["pid"] == os.getpid()
         assert {"host", "user", "since", "progress"} <= set(found)
         assert f"process {os.getpid()} of" in in_words(found)
         hold.check()
-    assert holder(place) is None
+    assert Location.of(place).holder() is None
     assert in_words(None) == ""
-    with pytest.raises(KilledError), exclusive(place):
+    with pytest.raises(KilledError), Location.of(place).hold():
         raise KilledError
     bv.run(small_study(), place, scheduler="synchronous")
     assert not Location.of(place).path.with_name(f".{Path(place).name}.lock").exists()
 
 
 def test_a_holder_tells_how_far_it_is(place, short_lease):
-    with exclusive(place) as hold:
+    with Location.of(place).hold() as hold:
         for done in (100_000, 7):  # a shorter text than the one before
             hold.tell({"done": done, "worst": None})
-            until(lambda done=done: holder(place)["progress"] == {"done": done, "worst": None})
-    assert holder(place) is None
+            until(lambda done=done: Location.of(place).holder()["progress"] == {"done": done, "worst": None})
+    assert Location.of(place).holder() is None
 
 
 HOLDER = """
 import sys, time
 import dask
 from biasvar.errors import StoreLockedError
-from biasvar.execution.lock import exclusive
+from biasvar.execution.backends import Location
 dask.config.set({"biasvar.lease": "1.5s"})
-with exclusive(sys.argv[1]) as hold:
+with Location.of(sys.argv[1]).hold() as hold:
     print("held", flush=True)
     try:
         while True:
@@ -477,14 +478,14 @@ def another_holder(place):
 def test_a_live_holder_elsewhere_is_respected_and_a_killed_one_followed(kind, request, short_lease):
     place = new_place(kind, request)
     with another_holder(place) as process:
-        with pytest.raises(StoreLockedError, match=f"process {process.pid} of"), exclusive(place):
+        with pytest.raises(StoreLockedError, match=f"process {process.pid} of"), Location.of(place).hold():
             pass
-        assert holder(place)["pid"] == process.pid
+        assert Location.of(place).holder()["pid"] == process.pid
         process.kill()
         process.wait()
         start, said = time.monotonic(), []
-        with exclusive(place, said.append) as hold:
-            assert holder(place)["pid"] == os.getpid()
+        with Location.of(place).hold(said.append) as hold:
+            assert Location.of(place).holder()["pid"] == os.getpid()
             hold.check()
         waited = time.monotonic() - start
     if kind == "local":
@@ -500,26 +501,26 @@ def test_a_live_holder_elsewhere_is_respected_and_a_killed_one_followed(kind, re
 def test_a_holder_that_slept_too_long_finds_out(bucket_place, short_lease):
     with another_holder(bucket_place) as process:
         process.send_signal(signal.SIGSTOP)
-        with exclusive(bucket_place):
+        with Location.of(bucket_place).hold():
             process.send_signal(signal.SIGCONT)
             line = process.stdout.readline()
             assert f"process {os.getpid()} of" in line
             assert "has taken it over" in line
             until(lambda: process.poll() is not None)
-            assert holder(bucket_place)["pid"] == os.getpid()  # it did not take away what is not its own
+            assert Location.of(bucket_place).holder()["pid"] == os.getpid()  # it did not take away what is not its own
 
 
 def test_no_clock_that_jumps_gives_a_lock_away(bucket_place, short_lease, monkeypatch):
     jumps = itertools.count(0, 86_400)
     monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
-    with exclusive(bucket_place), pytest.raises(StoreLockedError), exclusive(bucket_place):
+    with Location.of(bucket_place).hold(), pytest.raises(StoreLockedError), Location.of(bucket_place).hold():
         pass
 
 
 class Careless:
     """A server that lets every conditional write through."""
 
-    def __init__(self, place, real=lock.object_store):
+    def __init__(self, place, real=object_stores.object_store):
         self._real = real(place)
         self.get, self.delete = self._real.get, self._real.delete
 
@@ -528,10 +529,10 @@ class Careless:
 
 
 def test_where_conditions_are_ignored_the_loser_notices_soon(bucket_place, short_lease, monkeypatch):
-    monkeypatch.setattr(lock, "object_store", Careless)
-    with exclusive(bucket_place) as first:
-        lease = lock._Lease(Location.of(bucket_place))
-        assert lease.write(lock._me() | {"token": "another's", "lease": 1.5, "renewals": 0}, None)
+    monkeypatch.setattr(object_stores, "object_store", Careless)
+    with Location.of(bucket_place).hold() as first:
+        lease = object_stores._Lease(Location.of(bucket_place))
+        assert lease.write(lock.me() | {"token": "another's", "lease": 1.5, "renewals": 0}, None)
 
         def lost():
             try:
@@ -548,10 +549,10 @@ def test_a_file_system_without_locks_is_told(store, monkeypatch):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
-    with pytest.raises(StoreError, match="its file system has no locks"), exclusive(store):
+    monkeypatch.setattr(file.fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match="its file system has no locks"), Location.of(store).hold():
         pass
-    assert holder(store) is None
+    assert Location.of(store).holder() is None
 
 
 # Secrets
@@ -645,8 +646,8 @@ LOOKS = {
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(location, "REQUEST_SECONDS", 0.8)
-    monkeypatch.setattr(location, "RETRY_SECONDS", 0.4)
+    monkeypatch.setattr(object_stores, "REQUEST_SECONDS", 0.8)
+    monkeypatch.setattr(object_stores, "RETRY_SECONDS", 0.4)
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -665,8 +666,8 @@ def test_a_server_that_refuses_is_told_in_one_line(fault, look, s3, monkeypatch,
 
 
 def test_silence_is_told_within_half_a_minute():
-    assert location.REQUEST_SECONDS <= 30
-    assert location.RETRY_SECONDS < location.REQUEST_SECONDS  # so that silence is not waited for twice
+    assert object_stores.REQUEST_SECONDS <= 30
+    assert object_stores.RETRY_SECONDS < object_stores.REQUEST_SECONDS  # so that silence is not waited for twice
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -1,0 +1,158 @@
+"""Stores in a file system: a path, or ``file:///path``.
+
+A store has a lock of the operating system on a file beside it, ``.NAME.lock``, which goes with its holder, however that
+ends.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import unquote
+
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import LocalStore
+
+from biasvar.errors import StoreError
+from biasvar.execution import lock
+from biasvar.execution.backends.base import Location, writing
+from biasvar.execution.lock import Hold, Holder, Say
+
+
+class FileLocation(Location):
+    """An absolute path."""
+
+    scheme = "file"
+    example = "a local path"
+    any_characters = True
+
+    @classmethod
+    def parse(cls, rest: str) -> str:
+        """Return the absolute path."""
+        if not rest.startswith("/"):
+            raise StoreError("store file://...: expected an absolute path, as in file:///data/study.zarr")
+        return os.path.abspath(unquote(rest))
+
+    def __str__(self) -> str:
+        return self.place
+
+    @property
+    def path(self) -> Path:
+        """Where it is in the file system."""
+        return Path(self.place)
+
+    def open_zarr(self) -> ZarrStore:
+        """Open the folder."""
+        return LocalStore(self.place)
+
+    def exists(self) -> bool:
+        """Tell whether anything is here."""
+        return super().exists() if self.path.is_dir() else self.path.exists()
+
+    def remove_partial_files(self) -> None:
+        """Remove the files that Zarr had not yet renamed."""
+        with writing(self):
+            for folder, _, files in os.walk(self.place):
+                for name in files:
+                    if name.endswith(".partial"):
+                        Path(folder, name).unlink(missing_ok=True)
+
+    @contextmanager
+    def hold(self, say: Say = lock.silent) -> Iterator[Hold]:
+        """Lock the file beside the store."""
+        path = self._lock_file
+        with writing(self):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = self._open_locked(path)
+        if descriptor is None:
+            raise lock.taken(self, _written(path))
+        try:
+            yield _FileHold(descriptor)
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def holder(self) -> Holder | None:
+        """Return what the lock file says, if it is locked."""
+        path = self._lock_file
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _written(path)
+        except OSError:  # no locks here, so no holder
+            return None
+        finally:
+            os.close(descriptor)
+        return None
+
+    @property
+    def _lock_file(self) -> Path:
+        # The same file by whatever name the store is called.
+        path = Path(os.path.realpath(self.path))
+        return path.with_name(f".{path.name}.lock")
+
+    def _open_locked(self, path: Path) -> int | None:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                locked = _try_lock(descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                raise StoreError(
+                    f"store {self}: its file system has no locks ({error.strerror}), and two runs might meet there; "
+                    "choose a path on another"
+                ) from error
+            # The last holder may have removed the file between our open and our lock: then we hold a ghost.
+            if locked and _same_file(descriptor, path):
+                return descriptor
+            os.close(descriptor)
+            if not locked:
+                return None
+
+
+class _FileHold(Hold):
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._me = descriptor, lock.me()
+        self.tell({})
+
+    def tell(self, progress: Mapping[str, object]) -> None:
+        # One line in one go; readers take the first line only, whatever is left of a longer one.
+        # The disk may be full: the run will find out where it matters.
+        with suppress(OSError):
+            os.pwrite(self._descriptor, json.dumps(self._me | {"progress": dict(progress)}).encode() + b"\n", 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    for _ in range(20):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Someone may only be asking who holds it.
+            time.sleep(0.005)
+        else:
+            return True
+    return False
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _written(path: Path) -> Holder:
+    try:
+        return lock.parsed(path.read_bytes().partition(b"\n")[0])
+    except OSError:
+        return lock.parsed(b"")

@@ -1,0 +1,30 @@
+"""Stores in the memory of this process: ``memory://name``."""
+
+from typing import Any
+
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import MemoryStore
+
+from biasvar.errors import StoreError
+from biasvar.execution.backends.base import Location
+
+_memory: dict[str, dict[str, Any]] = {}
+
+
+class MemoryLocation(Location):
+    """A name in this process, which is held by the default lock."""
+
+    scheme = "memory"
+    example = "memory://NAME"
+    shared = False
+
+    @classmethod
+    def parse(cls, rest: str) -> str:
+        """Return the name."""
+        if not rest.strip("/"):
+            raise StoreError("store memory://: expected a name, as in memory://sine")
+        return rest.strip("/")
+
+    def open_zarr(self) -> ZarrStore:
+        """Open the name's dict, the same one each time."""
+        return MemoryStore(_memory.setdefault(self.place, {}))
