@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from biasvar.errors import StudyError
-from biasvar.execution.location import Location
+from biasvar.execution.backends import Location
 from biasvar.execution.store import Store
 from biasvar.studies import catalog
 from biasvar.studies.optimizer import OptimizerStudy
