@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from numpy.typing import NDArray
 from zarr.storage import MemoryStore
 
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, open_group, write_coordinates
 from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
+from biasvar.studies.numerics import NUMERICS
 
 SCHEMA = 2
 SOFTWARE = "biasvar"
@@ -97,7 +99,7 @@ class Store:
         StudyChangedError
             If it holds a study that this one does not extend, with the differences.
         StoreError
-            If the path holds something else.
+            If the path holds something else, or blocks of other arithmetic or another layout than this version makes.
         """
         if not self.exists():
             return
@@ -110,6 +112,20 @@ class Store:
                 f"store {self.location}: holds a different study ({'; '.join(errors)}); choose another store, or state "
                 "the study as it was"
             )
+        if (made_by := int(attributes.get("numerics", 1))) != NUMERICS:
+            raise self._cannot_be_added_to(
+                attributes, f"its blocks were made by arithmetic {made_by}, this version's is {NUMERICS}"
+            )
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            for difference in pool.map(lambda group: self._layout_difference(study, group), self.groups()):
+                if difference:
+                    raise self._cannot_be_added_to(attributes, difference)
+
+    def _cannot_be_added_to(self, attributes: Mapping[str, Any], why: str) -> StoreError:
+        return StoreError(
+            f"store {self.location}: {why}, and the two must not mix; run into a new store, or install the version "
+            f"that made it, biasvar {attributes['versions']['biasvar']}"
+        )
 
     # Its groups
 
@@ -138,7 +154,7 @@ class Store:
 
     def repair_coordinates(self, group: Group, statistic: Mapping[str, Any]) -> None:
         """Write a stored group's coordinates anew if they cannot be read."""
-        if self._coordinates_are_sound(group):
+        if self._coordinates(group) is not None:
             return
         with writing(self.location):
             write_coordinates(open_group(self.location, f"blocks/{group.path}", "r+"), group, statistic)
@@ -150,7 +166,7 @@ class Store:
         return problems + [
             f"coordinates of blocks/{group.path} are damaged"
             for group in self.groups()
-            if not self._coordinates_are_sound(group)
+            if self._coordinates(group) is None
         ]
 
     def remove_partial_files(self) -> None:
@@ -235,15 +251,34 @@ class Store:
         text = json.dumps({"attributes": as_text(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
         self.location.write(_metadata_key(node), text.encode())
 
-    def _coordinates_are_sound(self, group: Group) -> bool:
+    def _coordinates(self, group: Group) -> dict[str, NDArray[Any]] | None:
+        """Return what a group's cells, and the numbers of its records, are; None if that is damaged."""
         try:
             with reading(self.location):
                 base = open_group(self.location, f"blocks/{group.path}", "r")
-                return all(len(np.asarray(base[name][:])) for name in ("cell", "moment", "place"))  # type: ignore[index]
+                found = {name: np.asarray(base[name][:]) for name in ("cell", "moment", "place")}  # type: ignore[index]
         except StoreError:
             raise
-        except Exception:  # whatever a codec makes of bytes that are not its own
-            return False
+        # Whatever a codec makes of bytes that are not its own.
+        except Exception:
+            return None
+        # Of a file that is lost, Zarr makes empty names.
+        names = [*found["cell"], *found["moment"]]
+        return found if found["cell"].size and found["moment"].size and all(names) else None
+
+    def _layout_difference(self, study: Study[Any], group: Group) -> str:
+        """Say how a stored group's records differ in layout from those of the code; empty text if they do not."""
+        ours = study.statistic_coordinates(group)
+        size = len(ours["moment"])
+        if group.record_size != size:
+            return f"a record of blocks/{group.path} has {group.record_size} numbers, this version's has {size}"
+        # Damaged coordinates are written anew later; the size of the record is known all the same.
+        stored = self._coordinates(group) or ours
+        for i in range(size):
+            theirs, mine = (f"{at['moment'][i]}[{at['place'][i]}]" for at in (stored, ours))
+            if theirs != mine:
+                return f"number {i} of a record of blocks/{group.path} is {theirs}, this version's is {mine}"
+        return ""
 
 
 def as_text(attributes: Mapping[str, Any]) -> dict[str, str | int]:
@@ -297,6 +332,7 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
     return {
         "software": SOFTWARE,
         "schema": SCHEMA,
+        "numerics": NUMERICS,
         "study": text,
         "study_hash": hashlib.sha256(text.encode()).hexdigest(),
         "origins": study.origins(),
