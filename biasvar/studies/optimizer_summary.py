@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.tails import Status
 from biasvar.optimization import tuning
 from biasvar.optimization.batches import Order, gradient_evaluations
 from biasvar.optimization.descent import QUANTITIES, Descent, Outcome
@@ -318,12 +319,12 @@ def _status(outcomes: NDArray[np.int64], failures: NDArray[np.object_]) -> tuple
     """Return what can be said of one configuration's numbers, and why."""
     count = len(outcomes)
     if failed := [reason for reason in failures if reason]:
-        return "failed", f"{len(failed)} of {count} replicates failed: {failed[0]}"
+        return Status.FAILED.value, f"{len(failed)} of {count} replicates failed: {failed[0]}"
     if diverged := int((outcomes == Outcome.DIVERGED).sum()):
-        return "infinite", f"{diverged} of {count} replicates diverged"
+        return Status.INFINITE.value, f"{diverged} of {count} replicates diverged"
     if count == 1:
-        return "se_unreliable", "one replicate has no spread; use two or more"
-    return "ok", ""
+        return Status.SE_UNRELIABLE.value, "one replicate has no spread; use two or more"
+    return Status.OK.value, ""
 
 
 def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
