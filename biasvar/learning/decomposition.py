@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from biasvar.errors import TargetError
 from biasvar.learning import targets
 from biasvar.learning.hypotheses.base import HypothesisSet
-from biasvar.learning.inputs import FixedDesign, has_density
+from biasvar.learning.inputs import PROBED_PANELS, FixedDesign, has_density
 from biasvar.learning.least_squares import LinearModel, Projection
-from biasvar.learning.quadrature import TestPoints
+from biasvar.learning.quadrature import TestPoints, adaptive_averages
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Problem:
         return {}
 
     def quadrature_error(self) -> float:
-        """Compare averages of f over x by this rule and by one cut into many more pieces.
+        """Compare averages of f over x by this rule, by one cut into more pieces, and by adaptive panels.
 
-        Far above rounding only where f jumps or bends between the test points.
+        Far above rounding only where f jumps, bends or has a narrow feature between the test points.
         """
         if self.inputs.dim > 1:
             return 0.0  # sampled test points: their error is estimated from their spread
@@ -91,8 +91,27 @@ class Problem:
             *(self.f**power @ self.test.weights - values**power @ fine.weights for power in (1, 2)),
         ]
         rounding = 1e-13 * max(1.0, float(values**2 @ fine.weights))
-        worst = float(np.abs(errors).max())
+        worst = max(float(np.abs(errors).max()), self._unresolved(scale))
         return worst if worst > rounding else 0.0
+
+    def _unresolved(self, scale: float) -> float:
+        """Return how far averages of f, f^2 and x f by the test points are from those by adaptive panels."""
+        if not has_density(self.inputs):
+            return 0.0
+
+        def values(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            f = targets.evaluate(self.target, x, 1)
+            return np.stack([f, f**2, f * (x * scale)])
+
+        low, high = self.inputs.support()
+        edges = np.linspace(low, high, PROBED_PANELS + 1)
+        edges = np.union1d(edges, np.clip(targets.breakpoints(self.target), low, high))
+        try:
+            averages, errors = adaptive_averages(values, self.inputs.density, edges)
+        except TargetError:
+            return 0.0  # not defined so far out; that is said where inputs are drawn
+        by_rule = np.stack([self.f, self.f**2, self.f * (self.test.x * scale)]) @ self.test.weights
+        return float((np.abs(by_rule - averages) + errors).max())
 
 
 def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> tuple[NDArray[np.float64], float, float] | None:

@@ -22,6 +22,7 @@ from biasvar.montecarlo.sobol import scrambled_sobol
 DEFAULT_NODES = 64  # a smooth piece, in one dimension
 DEFAULT_TEST_POINTS = 2048  # in more dimensions
 TAILS = 9.0  # standard deviations of a normal law, beyond which lies a probability of 1e-19
+PROBED_PANELS = 256  # in which narrow features of a target are looked for
 TEST_REPLICATES = 16  # independent scrambles that make up those
 
 
@@ -96,6 +97,14 @@ class _Independent(ABC):
         """Apply the inverse distribution function, elementwise."""
 
     @abstractmethod
+    def support(self) -> tuple[float, float]:
+        """Return between which ends one coordinate lies, but for a probability far below rounding."""
+
+    @abstractmethod
+    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the density of one coordinate at x, elementwise."""
+
+    @abstractmethod
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return nodes and weights of a one-dimensional quadrature."""
 
@@ -124,6 +133,14 @@ class Uniform(_Independent):
         """Apply the inverse distribution function, elementwise."""
         return self.low + (self.high - self.low) * uniforms
 
+    def support(self) -> tuple[float, float]:
+        """Return ``low`` and ``high``."""
+        return self.low, self.high
+
+    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 1 / (high - low)."""
+        return np.full(x.shape, 1 / (self.high - self.low))
+
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return legendre_rule(self.low, self.high, size, breakpoints)
 
@@ -146,6 +163,16 @@ class Normal(_Independent):
         """Apply the inverse distribution function, elementwise."""
         quantiles: NDArray[np.float64] = self.mean + self.std * ndtri(uniforms)
         return quantiles
+
+    def support(self) -> tuple[float, float]:
+        """Return the mean plus and minus nine standard deviations."""
+        return self.mean - TAILS * self.std, self.mean + TAILS * self.std
+
+    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the normal density."""
+        z = (x - self.mean) / self.std
+        density: NDArray[np.float64] = np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * self.std)
+        return density
 
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if not breakpoints:

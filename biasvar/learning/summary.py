@@ -136,6 +136,7 @@ class Estimates:
     excess_x: NDArray[np.float64]  # (points,)
     bias2_lean: float  # see montecarlo.intervals.square_lean
     extremes: float  # least standard error of the excess risk, from the tails of the loss
+    quadrature_error: float  # part of the standard error of the excess risk that the test points leave
 
 
 def estimate(
@@ -225,7 +226,8 @@ def estimate(
         "variance_x_se": np.sqrt(np.maximum(spread2, 0) + 2 * mean_error2**2) * _inflation(excess, extremes),
     }
     lean = square_lean(series.deviations, series.second_order)
-    return Estimates(values, errors, curves, excess, excess_x, lean, extremes)
+    left = float(np.hypot(sampled_x_error(problem, excess_x), quadrature_error))
+    return Estimates(values, errors, curves, excess, excess_x, lean, extremes, left)
 
 
 def _rounding(square: float, target_square: float) -> float:

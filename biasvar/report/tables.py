@@ -114,7 +114,24 @@ def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
                 rows.append([str(n), f"{noise:g}", str(label), *numbers, status])
                 if reason := str(cell.status_reason.item()):
                     notes.append(f"{label}, n_train={n}, noise={noise:g}: {reason}")
-    return "\n".join([*_align([header, *rows], left=(2, len(header) - 1)), *notes])
+    return "\n".join([*_align([header, *rows], left=(2, len(header) - 1)), *notes, *_limits(summary)])
+
+
+def _limits(summary: xr.Dataset) -> list[str]:
+    """Say where test points, not training sets, make up most of a standard error."""
+    if "quadrature_error" not in summary:  # a store of an older version
+        return []
+    # Errors add in squares: more than half of the square.
+    led = summary.quadrature_error > np.sqrt(0.5) * summary.expected_risk_se
+    if not led.any():
+        return []
+    cell = {dim: led[dim].values[i] for dim, i in zip(led.dims, np.argwhere(led.values)[0], strict=True)}
+    where = f"{cell['hypothesis']}, n_train={cell['n_train']}, noise={cell['noise']:g}"
+    way = "more test_points" if "point" in summary.dims else "the target's breakpoints, or more test_points"
+    return [
+        f"{where}{', and others' * (int(led.sum()) > 1)}: most of the standard error is that of the test points: "
+        f"more replicates cannot lower it, {way} can"
+    ]
 
 
 def counts(summary: xr.Dataset) -> str:

@@ -123,6 +123,12 @@ class RiskGrid:
             unit = "y" if name == "mean_prediction" else "y^2"
             add(name, (*axes, self._x_dim), label, unit)
             add(f"{name}_se", (*axes, self._x_dim), f"standard error of {name}", unit)
+        add(
+            "quadrature_error",
+            axes,
+            "part of the standard error of the risk that the test points leave: more replicates do not lower it",
+            "y^2",
+        )
         add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2")
         add("tail_index_se", axes, "standard error of tail_index: 0 by theory, NaN where the estimate is infinite")
         add("replicates", axes, "random training sets behind the numbers", fill=0)
@@ -243,7 +249,7 @@ def _fill(
         table[name][at], table[f"{name}_se"][at] = value, result.errors[name]
     for name, curve in result.curves.items():
         table[name][at] = curve
-    table["bias2_lean"][at] = result.bias2_lean
+    table["bias2_lean"][at], table["quadrature_error"][at] = result.bias2_lean, result.quadrature_error
     tails, replicates = cells.tails(label, noise), cells.replicates(label, noise)
     if tails.status is not Status.OK:
         _strike(table, at, tails, result)

@@ -7,6 +7,7 @@ from math import factorial
 
 import numpy as np
 import pytest
+from helpers import two_point_study
 from scipy import stats
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -16,7 +17,9 @@ from biasvar.learning import targets
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import Inputs
-from biasvar.learning.quadrature import hermite_rule, legendre_rule, orthonormal_recurrence
+from biasvar.learning.quadrature import adaptive_averages, hermite_rule, legendre_rule, orthonormal_recurrence
+from biasvar.report.tables import risk_table
+from biasvar.studies.blocks import run_in_memory
 
 Z = stats.norm.isf(1e-4 / 2)
 
@@ -327,3 +330,44 @@ def test_quadrature_error_is_noticed_and_large_enough():
     actual = abs(problem.test.weights @ problem.f - (1 - 0.123) / 2)
     assert actual > 1e-4
     assert problem.quadrature_error() > 0.5 * actual
+
+
+@pytest.mark.parametrize("law", [bv.Uniform(-1, 1), bv.Normal()], ids=repr)
+def test_a_feature_between_the_test_points_is_part_of_the_error(law):
+    def narrow(x):
+        return np.exp(-(((x - 0.1234) / 0.001) ** 2))
+
+    problem = Problem.of(narrow, law, None, 0)
+    truth = 0.001 * np.sqrt(np.pi) * float(law.density(np.array([0.1234]))[0])
+    missed = abs(truth - problem.f @ problem.test.weights)
+    assert missed > 0.1 * truth
+    assert problem.quadrature_error() > 0.99 * missed
+
+
+@pytest.mark.parametrize("place", [0.137, -0.9, 1 / 3])
+def test_adaptive_panels_find_a_jump(place):
+    averages, errors = adaptive_averages(
+        lambda x: np.stack([(x > place) * 1.0, np.abs(x - place)]),
+        lambda x: np.full(x.shape, 0.5),
+        np.linspace(-1, 1, 5),
+    )
+    np.testing.assert_allclose(averages, [(1 - place) / 2, (1 + place**2) / 2], atol=1e-12)
+    assert (errors < 1e-12).all()
+
+
+def test_adaptive_panels_give_up_what_no_panel_resolves():
+    noise = np.random.default_rng(0)
+    averages, errors = adaptive_averages(lambda x: noise.random((1, x.size)), np.ones_like, np.linspace(0, 1, 257))
+    assert abs(averages[0] - 0.5) < 5 * errors[0]
+
+
+def test_a_table_says_where_test_points_limit_the_precision():
+    study = {"hypotheses": {"H0": bv.Polynomial(0)}, "n_train": 30, "replicates": 1024, "block_size": 64}
+    jump = run_in_memory(two_point_study(target=lambda x: (x > 0.137) * 1.0, **study))
+    assert jump.quadrature_error.item() > 0.9 * jump.expected_risk_se.item()
+    assert "H0, n_train=30, noise=0: most of the standard error is that of the test points" in risk_table(jump)
+    smooth = run_in_memory(two_point_study(**study))
+    assert smooth.quadrature_error.item() == 0
+    assert "test points" not in risk_table(smooth)
+    sampled = run_in_memory(two_point_study(target=bv.Linear([1, 1]), inputs=bv.Normal(dim=2), **study))
+    assert 0 < sampled.quadrature_error.item() <= sampled.expected_risk_se.item()
