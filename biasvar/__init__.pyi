@@ -48,6 +48,7 @@ from .optimization.schedules import ConstantRate as ConstantRate
 from .optimization.schedules import Cosine as Cosine
 from .optimization.schedules import InverseSqrt as InverseSqrt
 from .optimization.schedules import StepDecay as StepDecay
+from .report.best import best_configurations as best_configurations
 from .studies.catalog import bundled as bundled
 from .studies.confidence import confidence_interval as confidence_interval
 from .studies.optimizer import OptimizerStudy as OptimizerStudy

@@ -135,6 +135,13 @@ def run(
     else:
         click.echo(tables.results(summary))
         click.echo(f"{time.monotonic() - started:.1f} s; stored in {path}")
+    _tell_failures(summary, path)
+
+
+def _tell_failures(summary: Any, path: str) -> None:
+    """Say what failed, if anything did, and exit so."""
+    from biasvar.report import tables
+
     if failed := tables.failures(summary):
         click.echo(f"biasvar: {failed}; tracebacks: biasvar status --tracebacks {path}", err=True)
         sys.exit(4)
@@ -226,10 +233,8 @@ def show(store: str, as_json: bool) -> None:
     from biasvar.report import tables
 
     summary = open_store(store).load()
-    if as_json:
-        click.echo(json.dumps(_as_json(summary, store)))
-        return
-    click.echo(tables.results(summary))
+    click.echo(json.dumps(_as_json(summary, store)) if as_json else tables.results(summary))
+    _tell_failures(summary, store)
 
 
 @main.command()

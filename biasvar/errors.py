@@ -59,3 +59,7 @@ class MissingDependencyError(BiasvarError, ImportError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.library, self.extra)
+
+
+#: What is the machine's fault, not that of a study or a user's function: a failure that is not remembered.
+MACHINE_FAULTS = (MissingDependencyError, MemoryError, OSError)

@@ -15,7 +15,7 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, MissingDependencyError, StoreUnreachableError, StudyError
+from biasvar.errors import MACHINE_FAULTS, BiasvarError, StoreUnreachableError, StudyError
 from biasvar.execution.backends import Location, reading, writing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
@@ -202,7 +202,7 @@ def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords
     for _ in range(count("tries")):
         try:
             outcome = study.simulate(group, block)
-        except (MissingDependencyError, MemoryError, OSError):
+        except MACHINE_FAULTS:
             raise  # the machine's fault, not the block's: nothing to remember
         except Exception as error:  # whatever a user's function raises: the block fails, and the others go on
             outcome = failed_block(group, _reason(error), "".join(traceback.format_exception(error)))

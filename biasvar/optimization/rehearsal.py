@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, StudyError
+from biasvar.optimization import columns
+from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule, advance
 
 Array = NDArray[np.float64]
 POINTS = 3
+EVERY_STEP = 10_000  # up to which schedules are called
 
 
 def rehearse_objective(
@@ -35,8 +38,8 @@ def rehearse_objective(
     Raises
     ------
     StudyError
-        On exceptions, wrong shapes, what is not real or not finite, functions that write into their argument, and
-        gradients that are not those of the value.
+        On exceptions, wrong shapes, what is not real or not finite, functions that write into their argument or do not
+        return the same again, and gradients that are not those of the value.
     """
     where, dim = f"objectives.{label}", len(initial)
     points = initial + 0.1 * np.arange(POINTS)[:, None] * np.cos(np.arange(dim))  # generic, and not random
@@ -63,7 +66,7 @@ def rehearse_rule(
     hyper: Mapping[str, float],
     steps: int,
 ) -> None:
-    """Let an update rule take one step.
+    """Let an update rule take its first step, twice.
 
     Parameters
     ----------
@@ -83,27 +86,73 @@ def rehearse_rule(
     Raises
     ------
     StudyError
-        On exceptions, wrong shapes, what is not real, and functions that write into their arguments.
+        On exceptions, wrong shapes, what is not real, functions that write into their arguments, states that are not
+        told apart by trajectories, and rules that do not return the same for the same: those that draw random numbers,
+        or remember what is not in their state.
     """
     where = f"optimizers.{label}"
-    theta = np.repeat(initial[:, None], 2, axis=1)
     values = {name: np.full(2, value) for name, value in hyper.items()}
     try:
-        state = rule.init(theta)
-        arguments = [theta, *values.values(), *_arrays(state)]
-        before = [array.copy() for array in arguments]
-
-        def slope(place: Array) -> Array:
-            found = np.asarray(gradient(place.T), dtype=float).T
-            arguments.append(found)
-            before.append(found.copy())
-            return found
-
-        found, _ = advance(rule, slope, theta, state, 1, steps, values)
+        for width in (2, 3):
+            _check_state(rule.init(np.repeat(initial[:, None], width, axis=1)), width, where)
+        theta = np.repeat(initial[:, None], 2, axis=1)
+        paths = [_first_step(rule, where, gradient, theta, values, steps) for _ in range(2)]
     except BiasvarError:
         raise
     except Exception as error:  # a user's rule may raise anything
         raise StudyError(f"{where}: {type(error).__name__}: {error}") from error
+    if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(*paths, strict=True)):
+        raise StudyError(
+            f"{where}: takes another step the second time, from the same start; a rule draws no random numbers of its "
+            "own, and remembers in its state alone"
+        )
+
+
+def rehearse_schedule(schedule: Callable[[int, int], float], label: str, steps: int) -> None:
+    """Call a schedule at all steps, or, where there are very many, at the first ones and then ever more rarely.
+
+    Raises
+    ------
+    StudyError
+        On exceptions, and on factors that are not finite, negative, or not the same the second time.
+    """
+    where = f"optimizers.{label}.schedule"
+    for step in sorted({*range(1, min(steps, EVERY_STEP) + 1), *log_spaced(steps, 1000)}):
+        try:
+            factor, again = float(schedule(step, steps)), float(schedule(step, steps))
+        except Exception as error:  # a user's schedule may raise anything
+            raise StudyError(f"{where}: {type(error).__name__} at step {step} of {steps}: {error}") from error
+        if not 0 <= factor < np.inf:
+            raise StudyError(
+                f"{where}: returned {factor} at step {step} of {steps}; expected a finite factor of at least 0"
+            )
+        if factor != again:
+            raise StudyError(
+                f"{where}: returned {factor} at step {step} of {steps}, and {again} the second time; a schedule "
+                "depends on the step alone, and draws no random numbers"
+            )
+
+
+def _first_step(
+    rule: UpdateRule,
+    where: str,
+    gradient: Callable[[Array], Any],
+    theta: Array,
+    hyper: Mapping[str, Array],
+    steps: int,
+) -> list[NDArray[Any]]:
+    """Return theta and the state after a step."""
+    state = rule.init(theta)
+    arguments = [theta, *hyper.values(), *(part for part in columns.leaves(state) if np.ndim(part))]
+    before = [array.copy() for array in arguments]
+
+    def slope(place: Array) -> Array:
+        found = np.asarray(gradient(place.T), dtype=float).T
+        arguments.append(found)
+        before.append(found.copy())
+        return found
+
+    found, after = advance(rule, slope, theta, state, 1, steps, hyper)
     if np.shape(found) != theta.shape or np.asarray(found).dtype.kind != "f":
         raise StudyError(
             f"{where}.update: expected theta as real numbers of shape {theta.shape}, got "
@@ -111,17 +160,29 @@ def rehearse_rule(
         )
     if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(arguments, before, strict=True)):
         raise StudyError(f"{where}.update: writes into its arguments; return new arrays")
+    shapes = [[np.shape(part) for part in columns.leaves(each)] for each in (state, after)]
+    if shapes[0] != shapes[1]:
+        raise StudyError(f"{where}.update: returned a state of another form than that of init")
+    return [np.asarray(part) for part in (found, *columns.leaves(after))]
 
 
-def _arrays(state: Any) -> list[NDArray[Any]]:
-    parts = state if isinstance(state, tuple | list) else (state,)
-    return [part for part in parts if isinstance(part, np.ndarray)]
+def _check_state(state: Any, width: int, where: str) -> None:
+    for part in columns.leaves(state):
+        if isinstance(part, np.ndarray) and part.shape[-1:] == (width,):
+            continue
+        if isinstance(part, bool | int | float | np.number):
+            continue
+        got = f"an array of shape {part.shape}" if isinstance(part, np.ndarray) else f"{type(part).__name__}"
+        raise StudyError(
+            f"{where}.init: the state of {width} trajectories has {got}; expected arrays whose last axis is the "
+            "trajectories, numbers, or tuples, lists and dicts of them"
+        )
 
 
 def _called(function: Callable[[Array], Any], name: str, points: Array, shape: tuple[int, ...]) -> Array:
     given = points.copy()
     try:
-        found = np.asarray(function(given))
+        found, again = np.asarray(function(given)), np.asarray(function(points.copy()))
     except Exception as error:  # a user's objective may raise anything
         raise StudyError(f"{name}: raised {type(error).__name__} on theta of shape {points.shape}: {error}") from error
     if found.shape != shape:
@@ -130,6 +191,8 @@ def _called(function: Callable[[Array], Any], name: str, points: Array, shape: t
         raise StudyError(f"{name}: returned {found.dtype} numbers, expected real ones")
     if not np.array_equal(given, points):
         raise StudyError(f"{name}: writes into its argument; work on a copy")
+    if not np.array_equal(found, again, equal_nan=True):
+        raise StudyError(f"{name}: returns other numbers the second time; it must draw no random numbers of its own")
     return found.astype(float)
 
 

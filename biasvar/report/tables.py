@@ -1,10 +1,11 @@
 """Result tables as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
+from biasvar.report.best import labels_of_best
 from biasvar.report.numbers import with_error
 from biasvar.studies.base import Summary, nodes_of
 
@@ -45,48 +46,63 @@ def failures(summary: Summary) -> str:
 
 
 def optimizer_table(tree: xr.DataTree) -> str:
-    """Lay out an optimizer study's summary: a row for each objective and optimizer, with its best configuration.
+    """Lay out an optimizer study's summary: tables of the best configuration of each objective and optimizer.
 
-    That is the one which reaches the last target at the least cost, or, where none does, that with the lowest objective
-    J at the last step. J is its objective there, with standard errors in the last digits in parentheses; costs are
-    gradient evaluations, medians over replicates, each of the configuration that is cheapest for that target.
+    What is best is said above each table: the cheapest to a target, one table a target, then the one with the lowest
+    objective J at the last step. Costs are gradient evaluations, medians over replicates. J has its standard error in
+    the last digits in parentheses; where it chose the configuration, it is judged on replicates that did not choose.
 
     Parameters
     ----------
     tree : xarray.DataTree
         What :func:`biasvar.run` or :func:`biasvar.open` returned.
     """
-    targets = [f"cost to target {i + 1}" for i in range(max(node.sizes.get("target", 0) for node in tree.leaves))]
-    header = ["objective", "optimizer", "best configuration", "J", *targets, "diverged"]
-    rows = []
-    for node in tree.leaves:
-        found = node.to_dataset().load()
-        costs = found.best_cost_to_target.values if targets else np.array([])
-        chosen, last = _best(found), found.isel(step=-1)
-        settings = ", ".join(f"{name}={value:.3g}" for name, value in chosen.items() if found.sizes[name] > 1)
-        if targets and np.isfinite(costs[-1]) and "objective" in found:
-            cell = last.sel(chosen)
-            value = _objective(float(cell.objective), float(cell.objective_se))
-        else:
-            value = _objective(float(last.best_objective), float(last.best_objective_se))
-        _, objective, optimizer = node.path.split("/")
-        shown = [f"{cost:g}" if np.isfinite(cost) else "-" for cost in costs]
-        diverged = float((found.outcome == "diverged").mean())
-        rows.append([objective, optimizer, settings or "the only one", value, *shown, f"{diverged:.0%}"])
-    return "\n".join(_align([header, *rows], left=(0, 1, 2)))
+    nodes = {node.path.strip("/"): node.to_dataset().load() for node in tree.leaves}
+    targets = max(node.sizes.get("target", 0) for node in nodes.values())
+    step = int(next(iter(nodes.values())).step[-1])
+    lines: list[str] = []
+    for target in range(targets):
+        rows = [[*path.split("/"), *_cheapest(node, target)] for path, node in nodes.items()]
+        header = ["objective", "optimizer", "configuration", "target J", "cost", "reached", f"J at step {step}"]
+        lines += [f"cheapest to target {target + 1}", *_align([header, *rows], left=(0, 1, 2)), ""]
+    rows = [[*path.split("/"), *_lowest(node)] for path, node in nodes.items()]
+    header = ["objective", "optimizer", "configuration", "J", "agree", "diverged", "failed"]
+    lines += [f"lowest objective J at the last step, {step}", *_align([header, *rows], left=(0, 1, 2))]
+    return "\n".join(lines)
+
+
+def _cheapest(node: xr.Dataset, target: int) -> list[str]:
+    """Return the configuration that is the cheapest to a target: settings, target, cost, share of replicates, J."""
+    labels, goal = labels_of_best(node, target=target), f"{float(node.target_value[target]):g}"
+    if not labels:
+        return ["none reached it", goal, "-", "-", "-"]
+    cell = node.sel(labels).isel(step=-1, target=target)
+    value = _objective(float(cell.objective), float(cell.objective_se)) if "objective" in cell else "-"
+    cost, share = f"{float(cell.median_cost_to_target):g}", f"{float(cell.reached_share):.0%}"
+    return [_settings(node, labels), goal, cost, share, value]
+
+
+def _lowest(node: xr.Dataset) -> list[str]:
+    """Return the configuration that is lowest at the end: settings, J, share of choices that agree; what went wrong."""
+    labels, last = labels_of_best(node), node.isel(step=-1)
+    wrong = [f"{float((node.outcome == outcome).mean()):.0%}" for outcome in ("diverged", "failed")]
+    if not labels:
+        return [f"none: all {'failed' if (node.status == 'failed').all() else 'diverged or failed'}", "-", "-", *wrong]
+    value = _objective(float(last.best_objective), float(last.best_objective_se))
+    return [_settings(node, labels), value, f"{float(last.best_share):.0%}", *wrong]
+
+
+def _settings(node: xr.Dataset, labels: Mapping[str, float]) -> str:
+    """Write the hyperparameters that differ over the grid."""
+    written = {name: f"{value:.3g}" for name, value in labels.items()}
+    if labels["batch_size"] == 0:
+        written["batch_size"] = "all"
+    return ", ".join(f"{name}={value}" for name, value in written.items() if node.sizes[name] > 1) or "the only one"
 
 
 def _objective(value: float, error: float) -> str:
     """Write an objective; that of a single replicate is what one descent reached, though not what others would."""
     return f"{value:.4g}(?)" if np.isfinite(value) and np.isnan(error) else with_error(value, error, powers=True)
-
-
-def _best(found: xr.Dataset) -> dict[str, float]:
-    """Return the hyperparameters of the cheapest configuration to the last target, else of the lowest at the end."""
-    axes = [str(name) for name in found.hyperparameter.values]
-    if "target" in found.sizes and np.isfinite(found.best_cost_to_target.values[-1]):
-        return {name: found[f"cheapest_{name}"].values[-1] for name in axes}
-    return {name: found[f"best_{name}"].values[-1] for name in axes}
 
 
 def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:

@@ -1,6 +1,5 @@
 """Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
 
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from biasvar.errors import MissingDependencyError, StudyError
+from biasvar.errors import MACHINE_FAULTS, StudyError
 from biasvar.fields import (
     NonNegativeInt,
     NonNegativeReal,
@@ -23,11 +22,12 @@ from biasvar.fields import (
 )
 from biasvar.learning.inputs import FixedDesign, Inputs, Normal
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
-from biasvar.optimization import descent, objectives, rehearsal, rules
+from biasvar.optimization import objectives, rehearsal, rules, trajectories
 from biasvar.optimization.batches import FULL, Batches, Order
-from biasvar.optimization.descent import QUANTITIES, Descent
+from biasvar.optimization.descent import QUANTITIES, Descent, log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule
+from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid
@@ -209,7 +209,7 @@ class OptimizerStudy(StudyModel):
     @cached_property
     def looks(self) -> tuple[int, ...]:
         """Steps after which trajectories are looked at, the last one included."""
-        given = descent.log_spaced(self.steps, RECORDS) if self.record_steps is None else self.record_steps
+        given = log_spaced(self.steps, RECORDS) if self.record_steps is None else self.record_steps
         return tuple(sorted({*given, self.steps}))
 
     @cached_property
@@ -277,6 +277,9 @@ class OptimizerStudy(StudyModel):
                 _check_rule(label, components.resolved(rule))
         except ValueError as error:
             raise StudyError(str(error)) from error
+        for label in self.optimizers:
+            if (schedule := self.rule(label).schedule) is not None:
+                rehearsal.rehearse_schedule(schedule, label, self.steps)
         for label in self.objectives:
             objective, start = self.objective(label), self.initial_point(label, 0)
             batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
@@ -342,13 +345,15 @@ class OptimizerStudy(StudyModel):
             some = list(indices)
             hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
             try:
-                records[some] = way.run(initial, hyper, self._batches(objective, block, size))
-            except (MissingDependencyError, MemoryError, OSError):
-                raise  # the machine's fault: nothing to remember
-            except Exception as error:  # a user's objective or rule may raise anything: these fail, and others go on
-                trace = trace or "".join(traceback.format_exception(error))
-                for i in some:
-                    failures[i] = " ".join(f"{type(error).__name__}: {error}".split())
+                found = trajectories.run(way, initial, hyper, self._batches(objective, block, size))
+            except MACHINE_FAULTS:
+                raise
+            except Exception as error:  # where all of them start, or in a schedule: all of them fail
+                missing = np.full((len(some), way.statistics), np.nan)
+                found = Trajectories(missing, (reason_of(error),) * len(some), trace_of(error))
+            records[some], trace = found.records, trace or found.traceback
+            for i, reason in zip(some, found.failures, strict=True):
+                failures[i] = reason
         return BlockRecords(records, tuple(failures), trace)
 
     def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:

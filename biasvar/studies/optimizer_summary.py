@@ -214,10 +214,10 @@ class _Node:
         cost = np.where(np.isfinite(first), self._cost(first), np.inf)
         reached, error = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
         median = np.median(cost, axis=1)
-        cheapest = np.unravel_index(median.argmin(axis=0), self.grid.shape)
+        none = ~np.isfinite(median).any(axis=0)
         cheapest_at = {
-            f"cheapest_{name}": (("target",), np.array(axis)[place], {"long_name": f"{name} at best_cost_to_target"})
-            for (name, axis), place in zip(self.grid.axes.items(), cheapest, strict=True)
+            f"cheapest_{name}": (("target",), values, {"long_name": f"{name} at best_cost_to_target; NaN if none"})
+            for name, values in self._labels(median.argmin(axis=0), none).items()
         }
         label = "at the first look at which the target was reached; infinite where it was not"
         return {
@@ -233,9 +233,10 @@ class _Node:
 
     def _tuning(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Say which configuration is best at each look, how good luck would find it, and what matters."""
+        failed = np.isnan(values).any(axis=1).all(axis=0)  # all of them, look by look
         values = np.where(np.isnan(values), np.inf, values)  # what failed is never the best
         looks = range(values.shape[-1])
-        chosen, share = zip(*(tuning.best(values[..., i]) for i in looks), strict=True)
+        chosen, share = (np.array(part) for part in zip(*(tuning.best(values[..., i]) for i in looks), strict=True))
         expected, error = (
             np.stack(part, axis=-1)
             for part in zip(*(tuning.expected_best(values[..., i], self.draws) for i in looks), strict=True)
@@ -244,7 +245,8 @@ class _Node:
             np.stack(part, axis=-1)
             for part in zip(*(tuning.sensitivity(values[..., i], self.grid.shape) for i in looks), strict=True)
         )
-        places = np.unravel_index(np.array(chosen), self.grid.shape)
+        none = ~np.isfinite(values.mean(axis=1)).any(axis=0)
+        expected, share = np.where(failed, np.nan, expected), np.where(none, np.nan, share)
         judged = "judged on replicates that did not choose it"
         out: dict[str, Any] = {
             "best_objective": (
@@ -253,12 +255,13 @@ class _Node:
                 {"long_name": f"objective of the best configuration, {judged}"},
             ),
             "best_objective_se": (("step",), error[-1], {"long_name": "standard error of best_objective"}),
-            "best_share": (("step",), np.array(share), {"long_name": "share of leave-one-out choices that agree"}),
+            "best_share": (("step",), share, {"long_name": "share of leave-one-out choices that agree"}),
             "expected_best": (("draws", "step"), expected, {"long_name": f"best of random configurations, {judged}"}),
             "expected_best_se": (("draws", "step"), error, {"long_name": "standard error of expected_best"}),
         }
-        for (name, axis), place in zip(self.grid.axes.items(), places, strict=True):
-            out[f"best_{name}"] = (("step",), np.array(axis)[place], {"long_name": f"{name} of the best configuration"})
+        for name, best in self._labels(chosen, none).items():
+            label = f"{name} of the configuration with the least objective; NaN where all diverged or failed"
+            out[f"best_{name}"] = (("step",), best, {"long_name": label})
         for row, name, what in ((0, "sensitivity", "alone"), (1, "total_sensitivity", "with all its interactions")):
             label = f"share of the variance of ranks that a hyperparameter explains {what}"
             out[name] = (("hyperparameter", "step"), index[row], {"long_name": label})
@@ -268,6 +271,14 @@ class _Node:
                 {"long_name": f"standard error of {name}"},
             )
         return out
+
+    def _labels(self, configurations: NDArray[np.intp], none: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+        """Return the hyperparameters of some configurations by name; missing where there is none."""
+        places = np.unravel_index(configurations, self.grid.shape)
+        return {
+            name: np.where(none, np.nan, np.array(axis, dtype=float)[place])
+            for (name, axis), place in zip(self.grid.axes.items(), places, strict=True)
+        }
 
     def _along(self, values: NDArray[Any], dims: tuple[str, ...], label: str) -> Any:
         """Give values (C, ...) the axes of the grid."""

@@ -11,10 +11,12 @@ from numba import njit
 from scipy import stats
 
 import biasvar as bv
-from biasvar.errors import StudyChangedError, StudyError
+from biasvar.errors import BiasvarError, StudyChangedError, StudyError
 from biasvar.montecarlo.streams import Stream
 from biasvar.optimization.batches import Batches
 from biasvar.optimization.descent import Descent, log_spaced
+from biasvar.optimization.trajectories import run
+from biasvar.report import tables
 
 X = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.3], [2.0, 1.0], [-0.2, -0.7], [0.9, 0.1], [1.1, -2.0]])
 Y = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
@@ -306,6 +308,78 @@ def test_what_fails_on_the_way_is_a_value_with_a_sentence(store):
     assert bv.verify(store).ok
 
 
+class Explodes(Bowl):
+    """Raises where theta is far from the origin, or anywhere but at the start."""
+
+    def __init__(self, reach):
+        self.reach = reach
+
+    def gradient(self, theta, batch=None):
+        if (np.abs(theta) > self.reach).any():
+            raise RuntimeError("boom")
+        return 2 * theta
+
+
+def exploding(reach, rates):
+    return bv.OptimizerStudy(
+        name="explodes", objectives={"o": Explodes(reach)}, optimizers={"sgd": bv.SGD(learning_rate=rates)},
+        steps=40, replicates=4, targets={"o": [0.5]}, initial={"o": [1.0, 2.0, 3.0]},
+    )  # fmt: skip
+
+
+def test_the_best_is_none_where_all_failed(store):
+    tree = bv.run(exploding(3.5, [2.0, 3.0, 4.0]), store)
+    found = tree["o/sgd"].to_dataset()
+    assert (found.status == "failed").all()
+    for name in ("best_learning_rate", "best_batch_size", "best_share", "best_objective", "best_objective_se"):
+        assert np.isnan(found[name]).all(), name
+    assert np.isnan(found.cheapest_learning_rate).all()
+    assert np.isinf(found.best_cost_to_target).all()
+    assert bv.best_configurations(tree) == {}
+    assert "none: all failed" in tables.results(tree)
+    shown = command("show", store, cwd=store.parent)
+    assert (shown.returncode, len(shown.stderr.splitlines())) == (4, 1)
+    assert "3 of 3 cells failed" in shown.stderr
+    assert "12 of 12" not in shown.stderr
+
+
+def test_the_best_is_none_where_all_diverged(store):
+    tree = bv.run(small(optimizers={"sgd": bv.SGD(learning_rate=[10.0, 20.0])}, steps=200), store)
+    found = tree["ravine/sgd"].to_dataset()
+    assert np.isnan(found.best_learning_rate[-1])
+    assert np.isinf(found.best_objective[-1])
+    assert bv.best_configurations(tree) == {}
+
+
+def test_the_best_is_one_that_did_not_fail(store):
+    tree = bv.run(exploding(50, [0.01, 0.1, 4.0]), store)
+    found = tree["o/sgd"].to_dataset().squeeze("batch_size")
+    assert found.status.values.tolist() == ["ok", "ok", "failed"]
+    assert found.status_reason.values[2] == "4 of 4 replicates failed: RuntimeError: boom"
+    labels = bv.best_configurations(tree)["o/sgd"]
+    assert labels == {"learning_rate": 0.1, "batch_size": 0.0}
+    assert tree["o/sgd"].to_dataset().sel(labels).objective.dims == ("step",)
+    assert bv.best_configurations(tree, target=0)["o/sgd"] == labels
+    assert bv.best_configurations(tree, step=1)["o/sgd"] == labels
+    with pytest.raises(BiasvarError, match="step: 7777 was not recorded"):
+        bv.best_configurations(tree, step=7777)
+    with pytest.raises(BiasvarError, match="there is no target 1; the study has 1"):
+        bv.best_configurations(tree, target=1)
+
+
+def test_tables_say_what_is_best_in_what(store):
+    text = tables.optimizer_table(bv.run(small(), store))
+    headings = [line for line in text.splitlines() if line.startswith(("cheapest", "lowest"))]
+    assert headings == ["cheapest to target 1", "cheapest to target 2", "lowest objective J at the last step, 60"]
+
+
+def test_trajectories_go_to_pandas_in_a_line(store):
+    tree = bv.run(small(record=["objective", "parameters"], record_steps=[0, 60]), store)
+    frame = tree["ravine/sgd"].to_dataset()[["objective", "objective_se"]].to_dataframe()
+    assert len(frame) == 3 * 2
+    assert len(tree["ravine/sgd"].parameters.to_dataframe()) == 3 * 5 * 2 * 2
+
+
 def test_one_replicate_has_no_error_and_says_so(store):
     found = bv.run(small(replicates=1, targets={}), store)["ravine/sgd"].to_dataset()
     assert np.isnan(found.objective_se).all()
@@ -394,9 +468,10 @@ def test_bits_of_a_trajectory_do_not_depend_on_its_neighbours(dim):
     ):
         way = Descent(objective, bv.SGD(learning_rate=1e-3), dim, 20, (1, 20))
         rates = rng.uniform(1e-4, 1e-2, 2000)
-        many = way.run(np.ones(dim), {"learning_rate": rates}, None)
+        many = run(way, np.ones(dim), {"learning_rate": rates}, None).records
         for some in (slice(0, 1), slice(3, 10), slice(1000, 1999)):
-            np.testing.assert_array_equal(way.run(np.ones(dim), {"learning_rate": rates[some]}, None), many[some])
+            alone = run(way, np.ones(dim), {"learning_rate": rates[some]}, None)
+            np.testing.assert_array_equal(alone.records, many[some])
 
 
 def test_an_extension_computes_only_what_is_new(store, monkeypatch):
@@ -549,9 +624,9 @@ def test_what_cannot_run_is_told_before_anything_does(changes, message, store):
 def test_the_command_line_runs_optimizer_studies(tmp_path):
     done = command("run", "ravine", "--set", "steps=50", "--set", "replicates=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "best configuration" in done.stdout
+    assert "lowest objective J at the last step, 50" in done.stdout
     shown = command("show", "ravine.zarr", cwd=tmp_path)
-    assert shown.stdout.splitlines()[2].split()[:2] == ["ravine", "sgd"]
+    assert shown.stdout.splitlines()[3].split()[:2] == ["ravine", "sgd"]
     assert command("verify", "ravine.zarr", cwd=tmp_path).returncode == 0
     bad = command("run", "ravine", "--set", "optimizers.sgd.SGD.learning_rate=-1", "--store", "b.zarr", cwd=tmp_path)
     assert bad.returncode == 2

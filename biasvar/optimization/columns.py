@@ -1,0 +1,71 @@
+"""States of update rules by columns, one per trajectory: taken, and put back.
+
+A state is arrays whose last axis is the trajectories, numbers that all share, or tuples, lists and dicts of them.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+
+def take(state: Any, places: Places) -> Any:
+    """Return some columns of a state.
+
+    Examples
+    --------
+    >>> take((np.array([[1.0, 2.0, 3.0]]), 7), np.array([2, 0]))
+    (array([[3., 1.]]), 7)
+    """
+    return _map(lambda array: _taken(array, places), state)
+
+
+def put(state: Any, places: Places, part: Any) -> Any:
+    """Return a state whose columns at ``places`` are the first ones of ``part``; numbers are those of ``part``."""
+    return _map(lambda array, new: _replaced(array, places, new[..., : len(places)]), state, part)
+
+
+def leaves(state: Any) -> Iterator[Any]:
+    """Yield a state's arrays and numbers.
+
+    Examples
+    --------
+    >>> list(leaves({"count": 1, "rest": [2, (3,)]}))
+    [1, 2, 3]
+    """
+    if isinstance(state, dict):
+        state = list(state.values())
+    if isinstance(state, tuple | list):
+        for part in state:
+            yield from leaves(part)
+    elif state is not None:
+        yield state
+
+
+def _map(act: Callable[..., Any], state: Any, *others: Any) -> Any:
+    """Act on all arrays of states of one form; numbers are the last state's."""
+    if isinstance(state, np.ndarray):
+        return act(state, *others)
+    if isinstance(state, dict):
+        return {name: _map(act, part, *(other[name] for other in others)) for name, part in state.items()}
+    if isinstance(state, tuple | list):
+        parts = [_map(act, *several) for several in zip(state, *others, strict=True)]
+        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+    return others[-1] if others else state
+
+
+def _taken(array: NDArray[Any], places: Places) -> NDArray[Any]:
+    # As it lies in memory: matrix products of arrays that lie otherwise may round otherwise.
+    out = np.empty_like(array, shape=(*array.shape[:-1], len(places)))
+    out[...] = array[..., places]
+    return out
+
+
+def _replaced(array: NDArray[Any], places: Places, new: NDArray[Any]) -> NDArray[Any]:
+    out = array.copy(order="K")
+    out[..., places] = new
+    return out
