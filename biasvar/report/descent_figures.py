@@ -155,7 +155,7 @@ def hyperparameters(node: xr.Dataset, *, rows: str = "beta1", columns: str = "le
     Parameters
     ----------
     node : xarray.Dataset
-        Of one objective and optimizer, ``tree["cancer/adam"].to_dataset()``.
+        Of one objective and optimizer, ``tree["cancer/adam"].to_dataset()``; some hyperparameters may be selected.
     rows, columns : str
         Hyperparameters of the heat map.
 
@@ -167,8 +167,9 @@ def hyperparameters(node: xr.Dataset, *, rows: str = "beta1", columns: str = "le
         If matplotlib is not installed.
     """
     for name in (rows, columns):
-        if name not in node.hyperparameter.values:
-            raise BiasvarError(f"{name!r} is no axis of the grid; choose from {', '.join(node.hyperparameter.values)}")
+        if name not in node.objective.dims:
+            axes = [str(axis) for axis in node.hyperparameter.values if axis in node.objective.dims]
+            raise BiasvarError(f"{name!r} is no axis of the grid; choose from {', '.join(axes)}")
     last = node.isel(step=-1).load()
     figure, axes = new_panels(1, 3)
     figure.set_size_inches(14, 4.8)
@@ -218,11 +219,11 @@ def _draw_path(panel: "Axes", objective: Any, path: Any, color: str) -> None:
 def _draw_heat(panel: "Axes", last: xr.Dataset, rows: str, columns: str) -> None:
     from matplotlib.colors import LogNorm
 
-    rest = [str(name) for name in last.hyperparameter.values if name not in (rows, columns)]
+    rest = [name for name in last.objective.dims if name not in (rows, columns)]
     best = last.objective.min(rest).transpose(rows, columns)
     finite = best.where(np.isfinite(best))
     image = panel.imshow(finite, norm=LogNorm(), cmap="viridis_r", aspect="auto", origin="lower")
-    row, column = np.unravel_index(np.argmin(best.values), best.shape)
+    row, column = np.unravel_index(np.argmin(best.fillna(np.inf).values), best.shape)
     panel.plot(column, row, color=VERMILION, marker="*", markersize=12, linestyle="none", label="best of all")
     panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, borderpad=0)
     panel.figure.colorbar(image, ax=panel, label="objective J, best over the rest")

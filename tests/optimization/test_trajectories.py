@@ -85,18 +85,24 @@ def test_what_raises_fails_alone_and_the_others_keep_their_bits(where, rule):
 
 def test_a_matrix_product_keeps_its_bits_beside_what_raises():
     rng = np.random.default_rng(0)
-    loss = bv.LogisticLoss(X=rng.standard_normal((40, 30)), y=rng.integers(0, 2, 40).astype(float))
+    data = rng.standard_normal((40, 30)), rng.integers(0, 2, 40).astype(float)
+    loss = bv.EmpiricalRisk(data=data, loss="logistic")
 
-    class Some(bv.LogisticLoss):
+    class Some:
+        dim = loss.dim
+
+        def value(self, theta):
+            return loss.value(theta)
+
         def gradient(self, theta, batch=None):
             if (np.abs(theta) > 30).any():
                 raise RuntimeError("boom")
-            return super().gradient(theta, batch)
+            return loss.gradient(theta, batch)
 
-    rates, start = np.geomspace(0.1, 1e4, 90), np.ones(30)
-    wild = Some(X=loss.X, y=loss.y)
+    rates, start = np.geomspace(0.1, 1e4, 90), np.ones(loss.dim)
     some, every = (
-        run(Descent(each, bv.SGD(), 30, 40, (1, 40)), start, {"learning_rate": rates}, None) for each in (wild, loss)
+        run(Descent(each, bv.SGD(), loss.dim, 40, (1, 40)), start, {"learning_rate": rates}, None)
+        for each in (adapted(Some()), loss)
     )
     sound = np.array([not reason for reason in some.failures])
     assert 0 < sound.sum() < 90

@@ -238,6 +238,10 @@ def test_grid_figure(tmp_path, capsys, monkeypatch):
     assert bars.get_yticklabels()[0].get_text() == "learning rate"
     assert legend(bars) == ["alone", "with interactions"]
     assert is_picture(ran.figure)
+    chosen = descent_figures.hyperparameters(ran.tree["cancer/adam"].to_dataset().isel(batch_size=0, epsilon=0))
+    np.testing.assert_allclose(
+        chosen.axes[0].images[0].get_array(), node.isel(batch_size=0, epsilon=0).objective.min("beta2").T
+    )
     with pytest.raises(BiasvarError, match="'momentum' is no axis of the grid; choose from learning_rate, beta1"):
         descent_figures.hyperparameters(ran.tree["cancer/adam"].to_dataset(), rows="momentum")
 
