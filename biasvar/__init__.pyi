@@ -2,6 +2,7 @@ __version__: str
 
 from .execution.digest import digest as digest
 from .execution.lazy import lazy as lazy
+from .execution.merge import merge as merge
 from .execution.plan import plan as plan
 from .execution.reopen import load as load
 from .execution.run import open as open  # noqa: A004

@@ -225,6 +225,23 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("stores", nargs=-1, required=True)
+@click.option("--store", required=True, metavar="PLACE", help="Zarr store to make of them.")
+@_JSON
+def merge(stores: tuple[str, ...], store: str, as_json: bool) -> None:
+    """Merge STORES that hold parts of one study into one, as if it had been run at once."""
+    from biasvar.execution.merge import merge as merge_stores
+    from biasvar.report import tables
+
+    summary = merge_stores(stores, store)
+    if as_json:
+        click.echo(json.dumps(_as_json(summary, store)))
+        return
+    click.echo(tables.results(summary))
+    click.echo(f"stored in {store}")
+
+
+@main.command()
 @_STORE
 @_JSON
 def show(store: str, as_json: bool) -> None:

@@ -217,13 +217,47 @@ class Records:
             raise DamagedChunkError(self.group, chunk, "its checksum does not fit")
         return content
 
+    def blocks_of(self, chunk: int) -> range:
+        """Return the blocks of a chunk."""
+        span = self._span(chunk)
+        return range(span.start, span.stop)
+
+    def sound(self, blocks: range) -> tuple[Chunk, NDArray[np.bool_], list[str], bool]:
+        """Return what is stored of some blocks for another store to copy.
+
+        Returns
+        -------
+        content : Chunk
+            The records and failures of the blocks that there are.
+        sound : ndarray of shape (cells, blocks)
+            Which of them are as they were written.
+        tracebacks : list of str
+            One text per block.
+        damaged : bool
+            Whether one was finished, and is not sound.
+        """
+        where = slice(blocks.start, min(blocks.stop, self.blocks))
+        try:
+            with reading(self.location):
+                finished = np.asarray(self._arrays["count"][where]) != NO_COUNT
+                content, sound = self._read_sound(where)
+                traces = [str(text) for text in self._arrays["traceback"][where]]
+        except StoreError:
+            raise
+        except Exception:  # torn: a codec may raise anything
+            shape = (len(self.group.cells), max(where.stop - where.start, 0))
+            nothing = np.full((*shape, self.group.record_size), np.nan), np.full(shape, "", dtype=object)
+            return Chunk(*nothing), np.zeros(shape, bool), [""] * shape[1], True
+        return content, sound, traces, bool((finished & ~sound.all(axis=0)).any())
+
     def recover(self, chunk: int) -> tuple[Chunk, NDArray[np.bool_]]:
         """Return what a chunk without a count holds all the same, and which of its blocks are sound."""
         blocks = self._span(chunk)
         try:
             with reading(self.location):
                 if np.asarray(self._arrays["checksum"][:, blocks]).any():  # else nothing was begun
-                    return self._read_sound(blocks)
+                    content, sound = self._read_sound(blocks)
+                    return content, np.asarray(sound.all(axis=0))
         except StoreError:
             raise
         except Exception:  # torn: a codec may raise anything, and nothing can be kept
@@ -237,7 +271,8 @@ class Records:
         failures = np.asarray(self._arrays["failure"][:, blocks], dtype=object)
         stored = np.asarray(self._arrays["checksum"][:, blocks])
         content = Chunk(records, failures)
-        return content, (stored == checksums(self.group, blocks.start, content)).all(axis=0)
+        sound: NDArray[np.bool_] = np.equal(stored, checksums(self.group, blocks.start, content))
+        return content, sound
 
     def _span(self, chunk: int, stop: int | None = None) -> slice:
         end = self.blocks if stop is None else min(self.blocks, stop)

@@ -42,10 +42,14 @@ def load(study: str | PathLike[str], changes: Sequence[str] = ()) -> RiskStudy |
     """
     if not is_store(study):
         return catalog.load(study, changes)  # type: ignore[arg-type]
-    store = Store(study)
+    return study_in(Store(study), changes)
+
+
+def study_in(store: Store, changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
+    """Make the study again whose results a store holds, with some fields set instead."""
     attributes = store.attributes()
     title = f"in store {store.location}"
-    loaded = catalog.from_json(json.loads(attributes["study"]), attributes.get("origins", {}), changes, title)
+    loaded = catalog.from_json(json.loads(attributes["study"]), attributes.get("supplement", {}), changes, title)
     if not changes and loaded.to_json() != json.loads(attributes["study"]):
         differences = "; ".join(loaded.extension_errors(json.loads(attributes["study"])))
         raise StudyError(f"study {title}: this version of biasvar reads it otherwise ({differences})")

@@ -23,7 +23,7 @@ SCHEMA = 2
 SOFTWARE = "biasvar"
 AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
 #: Attributes that are JSON text where a netCDF attribute cannot hold them; stores of older versions have them as JSON.
-_STRUCTURED = ("cells", "complete", "evidence", "nodes", "origins", "seed", "versions")
+_STRUCTURED = ("cells", "complete", "evidence", "nodes", "seed", "supplement", "versions")
 _NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
@@ -335,8 +335,8 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
         "numerics": NUMERICS,
         "study": text,
         "study_hash": hashlib.sha256(text.encode()).hexdigest(),
-        "origins": study.origins(),
         "seed": study.seed,
+        "supplement": study.supplement(),
         "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
     }
 

@@ -150,8 +150,8 @@ class Study(Protocol[S_co]):
     def to_json(self) -> dict[str, Any]:
         """Return the study in canonical form: the same study gives the same JSON."""
 
-    def origins(self) -> dict[str, Any]:
-        """Return, as JSON, where a user's functions and objects can be imported from, of those that can be."""
+    def supplement(self) -> dict[str, Any]:
+        """Return, as JSON, what the canonical form does not say and it takes to make the study again."""
 
     def call_user_code(self) -> None:
         """Call the user's functions once, so that errors appear before any task runs; they are StudyErrors."""

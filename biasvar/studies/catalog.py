@@ -58,7 +58,7 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | Optimize
 
 
 def from_json(
-    stored: Mapping[str, Any], origins: Mapping[str, Any], changes: Sequence[str] = (), title: str = "in JSON"
+    stored: Mapping[str, Any], supplement: Mapping[str, Any], changes: Sequence[str] = (), title: str = "in JSON"
 ) -> RiskStudy | OptimizerStudy:
     """Make the study whose canonical JSON is ``stored``, with some fields set instead.
 
@@ -66,8 +66,8 @@ def from_json(
     ----------
     stored : mapping
         What :meth:`to_json` of a study returned.
-    origins : mapping
-        What its :meth:`origins` returned: where a user's functions and objects are imported from.
+    supplement : mapping
+        What its :meth:`supplement` returned: the order of labels, and where a user's objects are imported from.
     changes : sequence of str
         As for :func:`load`.
     title : str
@@ -81,14 +81,16 @@ def from_json(
     Examples
     --------
     >>> study = load("ravine")
-    >>> from_json(study.to_json(), study.origins()) == study
+    >>> from_json(study.to_json(), study.supplement()) == study
     True
     """
     fields = json.loads(json.dumps(stored))
+    for name, labels in supplement.get("labels", {}).items():
+        fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
     for change in changes:
         _apply(fields, change)
     try:
-        fields = restored(fields, "", origins)
+        fields = restored(fields, "", supplement.get("imports", {}))
     except StudyError as error:
         raise StudyError(f"study {title}: {error}") from error
     return _made(fields, (), title)

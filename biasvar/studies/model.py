@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeInt, validation_text
 from biasvar.studies import origins
-from biasvar.studies.marks import Fixed, Free, Mark, Unwritten, frozen, thawed
+from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen, thawed
 
 _STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -150,10 +150,14 @@ class StudyModel(ABC):
             name: mark.write(getattr(self, mark.written_as or name)) for name, mark in written.items()
         }
 
-    def origins(self) -> dict[str, Any]:
-        """Return, as JSON, where a user's functions and objects can be imported from, of those that can be."""
+    def supplement(self) -> dict[str, Any]:
+        """Return, as JSON, what the canonical form does not say and it takes to make the study again.
+
+        That is the order of labels, and where a user's functions and objects can be imported from, of those that can.
+        """
         parts = (part for name, value in self._fields() for part in self._marks[name].components(value))
-        return origins.origins(parts)
+        labels = {name: list(value) for name, value in self._fields() if isinstance(self._marks[name], Labelled)}
+        return {"imports": origins.origins(parts), "labels": labels}
 
     # What it is to a store
 

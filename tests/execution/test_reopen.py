@@ -65,13 +65,16 @@ def descents(**changes):
 
 
 def through_text(study):
-    return from_json(json.loads(json.dumps(study.to_json())), json.loads(json.dumps(study.origins())))
+    return from_json(
+        json.loads(json.dumps(study.to_json(), sort_keys=True)), json.loads(json.dumps(study.supplement()))
+    )
 
 
 @pytest.mark.parametrize("name", sorted(bv.bundled()))
 def test_bundled_studies_come_back_from_their_json(name):
     study = bv.load(name)
     assert through_text(study) == study
+    assert through_text(study).layout().identical(study.layout())  # so labels are in their order too
     assert json.dumps(through_text(study).to_json(), sort_keys=True) == json.dumps(study.to_json(), sort_keys=True)
 
 
@@ -131,7 +134,7 @@ def test_a_store_without_origins_is_as_good_where_all_is_ours(tmp_path):
     bv.run(small_study(), store)
     for path in (store / "zarr.json", store / "blocks" / "zarr.json"):
         metadata = json.loads(path.read_text())
-        del metadata["attributes"]["origins"]
+        del metadata["attributes"]["supplement"]
         path.write_text(json.dumps(metadata))
     assert bv.load(store) == small_study()
 
@@ -174,10 +177,10 @@ def test_code_that_has_changed_is_refused(tmp_path, users):
 
 def test_a_module_that_is_gone_is_named(tmp_path, users, monkeypatch):
     study = small_study(target=users.bump)
-    stored, origins = study.to_json(), study.origins()
+    stored, supplement = study.to_json(), study.supplement()
     monkeypatch.setitem(sys.modules, "lecture_users", None)
     with pytest.raises(StudyError, match="'lecture_users:bump' cannot be imported"):
-        from_json(stored, origins)
+        from_json(stored, supplement)
 
 
 def test_places_that_hold_no_store_are_told_apart(tmp_path):
