@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import RunError, StoreError
+from biasvar.execution.backends import Place
 from biasvar.execution.blocks import StoredBlocks
-from biasvar.execution.location import Place
-from biasvar.execution.lock import exclusive
 from biasvar.execution.records import Records
 from biasvar.execution.reopen import study_in
 from biasvar.execution.store import Store
@@ -67,7 +66,7 @@ def merge(stores: Sequence[Place], into: Place, *, study: Study[Any] | None = No
     sources, target = _sources(stores), Store(into)
     if target.location in [source.location for source in sources]:
         raise StoreError(f"store {target.location}: is one of the stores to merge; choose another for the result")
-    with exclusive(target.location, _say):
+    with target.location.hold(_say):
         parts = [*sources, target] if target.exists() else sources
         whole: Any = study or reduce(_union, map(study_in, parts))
         for part in parts:

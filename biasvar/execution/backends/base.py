@@ -88,7 +88,7 @@ class Location(ABC):
             if re.match(rf"({'|'.join(BACKENDS)}):/", text):
                 raise StoreError(f"store {text}: a Path cannot hold a URL; give it as text")
             # Absolute, since a run may change its working directory.
-            return BACKENDS["file"](os.path.abspath(text))
+            return BACKENDS["file"](os.path.abspath(os.path.expanduser(text)))
         scheme, rest = url[1].lower(), url[2]
         backend = BACKENDS.get(scheme)
         # Nothing of a URL that may contain a secret is ever said: not even a part that only looks harmless.
