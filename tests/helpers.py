@@ -1,7 +1,9 @@
 """What tests of many rooms use: studies small enough to run in a blink, closed forms, the command line."""
 
+import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,9 @@ import biasvar as bv
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
+#: So that no two places of a session have one name.
+numbers = itertools.count()
+SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 
 def command(*arguments, cwd, timeout=120, **options):
@@ -95,3 +100,24 @@ def sine(x):
 
 def sine_slope(x):
     return np.pi * np.cos(np.pi * x)
+
+
+class KilledError(Exception):
+    pass
+
+
+def until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def new_place(kind, request):
+    """Return the path or URL of a place that no one has used."""
+    if kind == "local":
+        return str(request.getfixturevalue("tmp_path") / f"store-{next(numbers)}.zarr")
+    if kind == "s3":
+        request.getfixturevalue("s3")
+        return f"s3://studies/of mine/store-{next(numbers)}.zarr"
+    return f"memory://store-{next(numbers)}"
