@@ -1,5 +1,6 @@
 __version__: str
 
+from .errors import BiasvarWarning as BiasvarWarning
 from .execution.digest import digest as digest
 from .execution.lazy import lazy as lazy
 from .execution.merge import merge as merge

@@ -1,38 +1,43 @@
 """The command line: run, plan, show, watch, verify and list studies.
 
 Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stopped, or the cluster or the machine
-failed, and the same command goes on; 4 finished, but some cells failed.
+failed, and the same command goes on; 4 finished, but some cells failed; 70 a bug in biasvar.
 """
 
 import json
 import logging
-import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+import traceback
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from biasvar import __version__
-from biasvar.errors import BiasvarError, RunError, StudyError
+from biasvar.errors import BiasvarError, BiasvarWarning, RunError, StudyError
 
-LOG_SECONDS = 5.0  # between lines of progress where there is no terminal
 WATCH_SECONDS = 2.0
-
-
-def _stop(*_: Any) -> None:
-    """Make SIGTERM unwind the stack as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 class _Group(click.Group):
     """Commands that answer bad input with one line and exit code 2, and a stop with exit code 3."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        _open_streams()
+        try:
+            return super().make_context(*args, **extra)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _tell(_usage(error))
+            raise click.exceptions.Exit(2) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,18 +45,38 @@ class _Group(click.Group):
         except BiasvarError as error:
             message, code = str(error), 3 if isinstance(error, RunError) else 2
         except click.UsageError as error:
-            message, code = f"{error.format_message()} See: biasvar --help", 2
+            message, code = _usage(error), 2
         except OSError as error:
-            message, code = f"{error}; what is done is kept, and the same command goes on from there", 3
-        except (KeyboardInterrupt, SystemError) as error:
-            if not _is_interrupt(error):
+            message, code = f"{error}; {_ON}", 3
+        except MemoryError as error:
+            message, code = f"out of memory: {error or 'nothing could be allocated'}; {_ON}", 3
+        except BaseException as error:
+            if _is_interrupt(error):
+                _end_at_once("stopped; it was only looking" if ctx.invoked_subcommand != "run" else f"stopped; {_ON}")
+            if not isinstance(error, Exception) or isinstance(error, click.exceptions.Exit):
                 raise
-            click.echo("\nbiasvar: stopped; what is done is kept, and the same command goes on from there", err=True)
-            sys.stderr.flush()
-            # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
-            os._exit(3)
-        click.echo(f"biasvar: {' '.join(message.split())}", err=True)
+            message, code = _bug(error), 70
+        _tell(message)
         return ctx.exit(code)
+
+
+_ON = "what is done is kept, and the same command goes on from there"
+
+
+def _tell(message: str) -> None:
+    click.echo(f"biasvar: {' '.join(message.split())}", err=True)
+
+
+def _usage(error: click.UsageError) -> str:
+    return f"{error.format_message()} See: biasvar --help"
+
+
+def _bug(error: Exception) -> str:
+    """Say that something happened that was not foreseen; with its traceback on request."""
+    if os.environ.get("BIASVAR_TRACEBACK"):
+        traceback.print_exception(error)
+        return "this is a bug in biasvar, please report it with the lines above"
+    return f"this is a bug in biasvar: {type(error).__name__}: {error}; for its traceback set BIASVAR_TRACEBACK=1"
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -61,13 +86,65 @@ def _is_interrupt(error: BaseException | None) -> bool:
     )
 
 
+def _end_at_once(message: str) -> NoReturn:
+    click.echo(f"\nbiasvar: {message}", err=True)
+    # A worker thread may be in the middle of a long task: the store does not need it, so do not wait for it.
+    os._exit(3)
+
+
+def _stop(*_: Any) -> None:
+    """Make SIGTERM unwind the stack as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+class _Stream:
+    """A standard stream that is dropped, without a word, once no one reads it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.unread = stream, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._stream.flush()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self.unread = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # for what is left in buffers, too
+            os.close(nowhere)
+
+
+def _open_streams() -> None:
+    """Have all three standard streams: a daemon may have closed them, and no one may read them to the end."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # opened again, so that no store's file gets its number
+            stream = open(os.devnull, mode)  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+        elif mode == "w" and stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _Stream(stream))
+
+
 @click.group("biasvar", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="biasvar")
 def main() -> None:
     """Run studies of why learning errs: bias, variance and noise, each with a true standard error.
 
     Exit codes: 0 done; 1 verify found damage; 2 bad input; 3 stopped, or the cluster or the machine failed: the same
-    command goes on; 4 finished, but some cells failed.
+    command goes on; 4 finished, but some cells failed; 70 a bug in biasvar.
     """
     sys.path.append(os.getcwd())  # where a study's own module:function is expected
     _tell_what_is_imported()
@@ -124,12 +201,16 @@ def run(
     from biasvar.execution.reopen import load
     from biasvar.execution.run import run as run_study
     from biasvar.report import tables
+    from biasvar.studies.base import failed_cells
 
-    loaded = load(_stated(study, resume, store), changes)
+    loaded: Any = load(_stated(study, resume, store), changes)
     path = resume or store or f"{loaded.name}.zarr"
     started = time.monotonic()
-    with _progress() as report:
-        summary = run_study(loaded, path, scheduler=_where(**where), retry_failed=retry_failed, progress=report)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BiasvarWarning)  # what it would say is told below
+        summary = run_study(loaded, path, scheduler=_where(**where), retry_failed=retry_failed)
+    for missed in loaded.unmet_goals(summary):
+        click.echo(missed, err=True)
     if as_json:
         click.echo(json.dumps(_as_json(summary, path)))
     else:
@@ -140,9 +221,9 @@ def run(
 
 def _tell_failures(summary: Any, path: str) -> None:
     """Say what failed, if anything did, and exit so."""
-    from biasvar.report import tables
+    from biasvar.studies.base import failed_cells
 
-    if failed := tables.failures(summary):
+    if failed := failed_cells(summary):
         click.echo(f"biasvar: {failed}; tracebacks: biasvar status --tracebacks {path}", err=True)
         sys.exit(4)
 
@@ -283,7 +364,7 @@ def watch(store: str, every: float) -> None:
         elif str(found) != shown:
             click.echo(str(found))
         sys.stdout.flush()
-        if found.complete:
+        if found.complete or getattr(sys.stdout, "unread", False):
             return
         shown = str(found)
         time.sleep(every)
@@ -319,51 +400,6 @@ def studies() -> None:
     width = max(len(name) for name in found)
     for name in found:
         click.echo(f"{name.ljust(width)}  {load(name).description}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Any], None]]:
-    """Show progress on standard error: a bar on a terminal, lines now and then elsewhere."""
-    with _bar() if sys.stderr.isatty() else _lines() as report:
-        yield report
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Any], None]]:
-    bar: Any = click.progressbar(
-        length=1, label="simulating", show_eta=True, show_pos=True, item_show_func=lambda text: text, file=sys.stderr
-    )
-    with bar:
-
-        def report(state: Any) -> None:
-            while state.messages:
-                click.echo(f"\n{state.messages.pop(0)}", err=True)
-            bar.length = max(state.total, 1)
-            bar.update(state.done - bar.pos, _worst(state))
-
-        yield report
-
-
-@contextmanager
-def _lines() -> Iterator[Callable[[Any], None]]:
-    last = time.monotonic()
-
-    def report(state: Any) -> None:
-        nonlocal last
-        while state.messages:
-            click.echo(state.messages.pop(0), err=True)
-        if state.done and time.monotonic() - last > LOG_SECONDS:
-            last = time.monotonic()
-            click.echo(
-                f"{state.done} of {state.total} chunks, {_worst(state)}, {state.seconds_left:.0f} s left",
-                err=True,
-            )
-
-    yield report
-
-
-def _worst(state: Any) -> str:
-    return "no standard error yet" if math.isnan(state.worst_error) else f"worst standard error {state.worst_error:.2g}"
 
 
 def _as_json(summary: Any, path: str) -> dict[str, Any]:

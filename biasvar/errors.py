@@ -7,6 +7,10 @@ class BiasvarError(Exception):
     """Base of all errors that biasvar raises on purpose; ``str`` is one readable line."""
 
 
+class BiasvarWarning(UserWarning):
+    """Tell that a run finished with less than was asked for: cells failed, or goals were missed."""
+
+
 class StudyError(BiasvarError, ValueError):
     """Report a study that cannot be run as stated: which field, what value, and the way out."""
 

@@ -184,57 +184,72 @@ replicates: 1024
 block_size: 32
 sampler: random
 """
-SLOW = """
-import time, numpy as np
+HALTS = """
+import glob, os, time, numpy as np
 class Slow:
     def fit_predict(self, x, y, at, rng):
-        if len(y) > 16:
-            time.sleep(0.15)
+        # Once some chunks are stored, no run goes on before it is told to.
+        while len(glob.glob("slow.zarr/blocks/*/*/count/c/*")) >= 3 and not os.path.exists("go"):
+            time.sleep(0.02)
         return np.repeat(y[:, :1], at.shape[1], axis=1)
 """
+ONE_BLOCK_A_TASK = os.environ | {"DASK_BIASVAR__TASK_SECONDS": "1us"}
+
+
+def halted_run(folder, *options, **how):
+    """Start a run that does not end; return its process and its store, which has chunks."""
+    (folder / "study.yaml").write_text(STUDY)
+    (folder / "mine.py").write_text(HALTS)
+    arguments = [sys.executable, "-m", "biasvar.cli", "run", "study.yaml", *options]
+    process = subprocess.Popen(
+        arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ONE_BLOCK_A_TASK, **how
+    )
+    while len(list(folder.glob("slow.zarr/blocks/*/*/count/c/*"))) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return process, folder / "slow.zarr"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
-    (tmp_path / "study.yaml").write_text(STUDY)
-    (tmp_path / "mine.py").write_text(SLOW)
-    arguments = [sys.executable, "-m", "biasvar.cli", "run", "study.yaml", "--scheduler", scheduler]
     heeded = partial(signal.signal, how, signal.SIG_DFL)  # whoever runs the tests in the background ignores Ctrl-C
-    process = subprocess.Popen(
-        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
-    )
-    store = tmp_path / "slow.zarr"
-    deadline = time.monotonic() + 60
-    while len(list(store.glob("blocks/*/*/count/c/*"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process, store = halted_run(tmp_path, "--scheduler", scheduler, preexec_fn=heeded)
     process.send_signal(how)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     assert process.returncode == 3, stderr
     assert "the same command goes on" in stderr
     assert "Traceback" not in stderr
     kept = len(list(store.glob("blocks/*/*/count/c/*")))
     assert 3 <= kept < 32
+    (tmp_path / "go").touch()
     again = command("run", "study.yaml", "--scheduler", scheduler, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert bv.verify(store).ok
 
 
 def test_a_second_run_on_the_command_line_is_refused(tmp_path):
-    (tmp_path / "study.yaml").write_text(STUDY)
-    (tmp_path / "mine.py").write_text(SLOW)
-    how = ["run", "study.yaml", "--set", "replicates=8192", "--scheduler", "synchronous"]  # long enough
-    arguments = [sys.executable, "-m", "biasvar.cli", *how]
-    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "slow.zarr").glob("blocks/*/*/count/c/*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    second = command(*how, cwd=tmp_path)
+    process, _ = halted_run(tmp_path, "--scheduler", "synchronous")
+    second = command("run", "study.yaml", cwd=tmp_path)
     assert (second.returncode, f"process {process.pid} of" in second.stderr) == (2, True)
     shown = command("status", "slow.zarr", cwd=tmp_path).stdout
     process.terminate()
-    assert process.wait(timeout=60) == 3
+    process.communicate()
+    assert process.returncode == 3
     assert f"process {process.pid}" in shown
+
+
+def test_who_watches_and_is_stopped_says_that_it_was_only_looking(tmp_path):
+    process, _ = halted_run(tmp_path, "--scheduler", "synchronous")
+    arguments = [sys.executable, "-m", "biasvar.cli", "watch", "slow.zarr"]
+    watcher = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    assert "not finished" in watcher.stdout.readline()
+    watcher.terminate()
+    _, stderr = watcher.communicate()
+    assert (watcher.returncode, stderr.strip()) == (3, "biasvar: stopped; it was only looking")
+    process.terminate()
+    process.communicate()
 
 
 def test_a_terminal_gets_a_progress_bar_with_the_worst_standard_error(tmp_path):

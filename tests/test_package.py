@@ -16,6 +16,7 @@ import biasvar as bv
 PACKAGE = ROOT / "biasvar"
 ROOMS = [
     "errors",
+    "compiling",
     "fields",
     "montecarlo",
     "optimization",

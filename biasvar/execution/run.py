@@ -8,76 +8,35 @@ lost meanwhile is found again, or replaced, and what it did is in the store.
 import multiprocessing
 import sys
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from biasvar.errors import DamagedChunkError, RunError, StoreError, StudyError
+from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
 from biasvar.execution.backends import writing
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.graph import PackedStudy, Tasks, failed_block
 from biasvar.execution.lock import Hold
+from biasvar.execution.progress import Progress, Report, shown
 from biasvar.execution.records import Records
 from biasvar.execution.schedulers import BATCH, ClusterLost, Executor, Setback, check
 from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
-from biasvar.studies.base import Chunk, Group, Study, Summary
+from biasvar.studies.base import Chunk, Group, Study, Summary, failed_cells
 
 TELL_SECONDS = 2.0  # between what is told to those who watch the store
 MAX_REPAIRS = 3
 
 
-@dataclass
-class Progress:
-    """How far a run is: chunks, seconds, and the largest standard error so far of any cell's headline number."""
-
-    done: int = 0
-    total: int = 0
-    seconds: float = 0.0
-    messages: list[str] = field(default_factory=list)
-    _cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
-
-    def add(self, group: Group, token: NDArray[np.float64]) -> None:
-        """Take in the token of a finished task: count, mean and squared deviations of every cell."""
-        self.done += 1
-        count, mean, squares = token.T
-        n, m, s = self._cells.get(group, np.zeros((3, len(token))))
-        total, shift = n + count, mean - m
-        self._cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
-
-    def behind(self, missing: int) -> None:
-        """Take in how many chunks the store still lacks: tokens may be lost, chunks are not."""
-        self.done = self.total - missing
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what those who watch the store are told."""
-        numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
-        known = {name: None if np.isnan(value) else value for name, value in numbers.items()}
-        return {"done": self.done, "total": self.total, "seconds": self.seconds} | known
-
-    @property
-    def worst_error(self) -> float:
-        """Largest standard error among the cells seen in this run; NaN while there is none."""
-        errors = [np.sqrt(s / (n * (n - 1))) for n, _, s in self._cells.values() if n[0] > 1]
-        known = [float(np.nanmax(error)) for error in errors if not np.isnan(error).all()]
-        return max(known, default=np.nan)
-
-    @property
-    def seconds_left(self) -> float:
-        """Seconds that the rest takes at this run's pace."""
-        return self.seconds * (self.total - self.done) / self.done if self.done else np.nan
-
-
-Report = Callable[[Progress], None]
 S = TypeVar("S", bound=Summary)
 
 
@@ -88,7 +47,8 @@ def run(
     scheduler: Any = None,
     blocks_per_chunk: int | None = None,
     retry_failed: bool = False,
-    progress: Report | None = None,
+    progress: bool | Report | None = None,
+    strict: bool = False,
 ) -> S:
     """Run a study into a Zarr store, or finish, extend or repair what is there.
 
@@ -107,9 +67,12 @@ def run(
         Blocks that one task simulates, about two seconds' worth unless given. Changes no result.
     retry_failed : bool, optional
         Simulate again what a user's function failed at before.
-    progress : callable, optional
-        Called with a :class:`Progress` when a task has finished; by default only its messages, such as the address
-        of a dashboard, are printed.
+    progress : bool or callable, optional
+        By default a bar on a terminal and in a notebook, and a line now and then elsewhere, on standard error. True: a
+        bar wherever that is. False: none, only messages such as the address of a dashboard. A callable is called with
+        a :class:`~biasvar.execution.progress.Progress` when a task has finished, and at the end, when all are done.
+    strict : bool
+        Raise, at the end, where cells failed or a goal of the study was missed, instead of warning.
 
     Returns
     -------
@@ -126,7 +89,13 @@ def run(
     SchedulerError
         If the scheduler does not answer.
     RunError
-        If the cluster is lost again and again, or the machine fails; what is done is kept.
+        If the cluster is lost again and again, or the machine fails; what is done is kept. With ``strict`` also if
+        cells failed or goals were missed; the summary is stored all the same.
+
+    Warns
+    -----
+    BiasvarWarning
+        If cells failed, or goals such as ``precision`` were missed: once a run, in a line.
 
     Examples
     --------
@@ -140,7 +109,20 @@ def run(
     0.25
     """
     _check_arguments(study, scheduler, blocks_per_chunk)
-    target, voice = Store(store), _Voice(progress or _tell)
+    with shown(progress) as report:
+        summary, missed = _run(study, Store(store), scheduler, blocks_per_chunk, retry_failed, _Voice(report))
+    if shortcomings := [text for text in (failed_cells(summary), *missed) if text]:
+        told = f"study {study.name}: {'; '.join(shortcomings)}"
+        if strict:
+            raise RunError(f"{told}; the summary is stored in {store}")
+        warnings.warn(f"{told} (strict=True has this raised)", BiasvarWarning, stacklevel=2)
+    return summary
+
+
+def _run(
+    study: Study[S], target: Store, scheduler: Any, blocks_per_chunk: int | None, retry_failed: bool, voice: "_Voice"
+) -> tuple[S, list[str]]:
+    """Run a study whose arguments are sound; return its summary and the goals that it missed."""
     executor = Executor(scheduler, voice.say, {"study": study.name, "store": str(target.location)})
     if executor.remote and not target.location.shared:
         raise StudyError(
@@ -166,10 +148,9 @@ def run(
                 if following == blocks:
                     break
                 blocks = following
-        for message in study.unmet_goals(summary):
-            voice.say(message)
+        voice.report(voice.progress)  # also where nothing was left to do: the last call says that all is done
         hold.check()
-        return cast(S, target.write_summary(study, summary))
+        return cast(S, target.write_summary(study, summary)), study.unmet_goals(summary)
 
 
 def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
@@ -181,11 +162,6 @@ def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
     if blocks_per_chunk is not None and not (isinstance(blocks_per_chunk, int) and blocks_per_chunk > 0):
         raise StudyError(f"blocks_per_chunk: expected a positive integer, got {blocks_per_chunk!r}")
     check(scheduler)
-
-
-def _tell(progress: Progress) -> None:
-    while progress.messages:
-        print(progress.messages.pop(0), file=sys.stderr)
 
 
 def open(store: str | PathLike[str]) -> Summary:  # noqa: A001  # bv.open, like zarr.open

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from dask import config
 from dask.base import annotate
-from dask.base import compute as compute_all
 from dask.callbacks import Callback
 
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
@@ -219,8 +218,10 @@ def _compute_here(name: str, batches: Iterable[Tasks], done: Done) -> None:
                 done(tasks.group, result)
 
         try:
+            keys = tasks.__dask_keys__()
             with Callback(posttask=finished):
-                compute_all(tasks, scheduler=_getter(name))
+                # Not by dask.compute, which gives a graph of one key another key.
+                _getter(name)(tasks.__dask_optimize__(tasks.__dask_graph__(), keys), keys)
         except BrokenProcessPool as error:
             raise ClusterLost(f"worker processes ended early ({error}); {GUARD}") from error
         except FAULTS as error:

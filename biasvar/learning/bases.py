@@ -6,9 +6,9 @@ from itertools import combinations_with_replacement
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
 from biasvar.learning.quadrature import orthonormal_recurrence
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
 from biasvar.learning.bases import Basis
 
 LANES = 64  # replicates side by side: enough for SIMD, few enough for the cache

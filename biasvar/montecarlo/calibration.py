@@ -9,8 +9,9 @@ halves, and each half is corrected by the other's deviation: unbiased exactly, a
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from biasvar.compiling import njit
 
 MAX_DIMENSION = 2
 MIN_LOG2_SIZE = 9

@@ -8,8 +8,9 @@ scrambled by its own words, so that adding coordinates (label noise) moves no ot
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from biasvar.compiling import njit
 
 BITS = 52  # points are odd multiples of 2**-53: never 0, never 1, exact in float64
 MAX_DIMENSION = 21201

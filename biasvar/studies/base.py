@@ -128,6 +128,22 @@ def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
     return xr.DataTree.from_dict({f"/{path}": dataset for path, dataset in nodes.items()})
 
 
+def failed_cells(summary: Summary) -> str:
+    """Say in one line how many cells failed and why the first one did; nothing if none did."""
+    cells = failed = 0
+    first = ""
+    for path, node in nodes_of(summary).items():
+        if "status" not in node:
+            continue
+        wrong = np.argwhere(node.status.values == "failed")
+        cells, failed = cells + node.status.size, failed + len(wrong)
+        if len(wrong) and not first:
+            cell = node.isel(dict(zip(node.status.dims, wrong[0], strict=True)))
+            labels = [path] * bool(path) + [f"{axis}={cell[axis].item()}" for axis in node.status.dims]
+            first = f"{', '.join(labels)}: {cell.status_reason.item()}"
+    return f"{failed} of {cells} cells failed, the first at {first}" if failed else ""
+
+
 class Study(Protocol[S_co]):
     """A study lists its cells, simulates blocks of them and summarises all blocks."""
 

@@ -16,7 +16,7 @@ import biasvar as bv
 from biasvar.errors import RunError, SchedulerError, StudyError
 from biasvar.execution import clusters, graph, schedulers
 from biasvar.execution.status import failures
-from biasvar.report import tables
+from biasvar.studies.base import failed_cells
 
 
 class Moody:
@@ -59,7 +59,7 @@ def test_what_raises_always_is_recorded_with_its_traceback_and_the_rest_goes_on(
     (trace,) = failures(store).values()
     assert "Traceback" in trace
     assert 'raise ValueError("a bad moment")' in trace
-    assert tables.failures(summary).startswith("2 of 4 cells failed, the first at hypothesis=a")
+    assert failed_cells(summary).startswith("2 of 4 cells failed, the first at hypothesis=a")
     assert bv.verify(store).ok
 
 

@@ -1,9 +1,9 @@
 """Local averages: predictions are weighted means of the labels nearby."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
 from biasvar.fields import PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.base import BOUNDED, LinearSmoother, TailIndex
 from biasvar.learning.inputs import Inputs

@@ -4,10 +4,10 @@ from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
+from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Reals, component, one_or_more
 from biasvar.optimization.newton import newton_minimizer, whitened

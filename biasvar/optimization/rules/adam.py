@@ -1,8 +1,8 @@
 """Adam and its kin: running means of gradient and square, both corrected for their start at zero."""
 
 import numpy as np
-from numba import njit
 
+from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
 

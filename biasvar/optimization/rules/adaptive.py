@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
 from biasvar.optimization.rules.momentum import ahead

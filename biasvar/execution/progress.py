@@ -1,0 +1,159 @@
+"""How far a run is, and how that is shown: a bar on a terminal and in a notebook, a line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.errors import StudyError
+from biasvar.studies.base import Group
+
+LINE_SECONDS = 5.0  # between lines where there is no terminal
+
+
+@dataclass
+class Progress:
+    """How far a run is: chunks, seconds, and the largest standard error so far of any cell's headline number."""
+
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    messages: list[str] = field(default_factory=list)
+    _cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
+
+    def add(self, group: Group, token: NDArray[np.float64]) -> None:
+        """Take in the token of a finished task: count, mean and squared deviations of every cell."""
+        self.done += 1
+        count, mean, squares = token.T
+        n, m, s = self._cells.get(group, np.zeros((3, len(token))))
+        total, shift = n + count, mean - m
+        self._cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
+
+    def behind(self, missing: int) -> None:
+        """Take in how many chunks the store still lacks: tokens may be lost, chunks are not."""
+        self.done = self.total - missing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what those who watch the store are told."""
+        numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
+        known = {name: None if np.isnan(value) else value for name, value in numbers.items()}
+        return {"done": self.done, "total": self.total, "seconds": self.seconds} | known
+
+    @property
+    def worst_error(self) -> float:
+        """Largest standard error among the cells seen in this run; NaN while there is none."""
+        errors = [np.sqrt(s / (n * (n - 1))) for n, _, s in self._cells.values() if n[0] > 1]
+        known = [float(np.nanmax(error)) for error in errors if not np.isnan(error).all()]
+        return max(known, default=np.nan)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that the rest takes at this run's pace."""
+        return self.seconds * (self.total - self.done) / self.done if self.done else np.nan
+
+    @property
+    def precision(self) -> str:
+        """How precise the run is so far, in words."""
+        return "no standard error yet" if np.isnan(self.worst_error) else f"worst standard error {self.worst_error:.2g}"
+
+
+Report = Callable[[Progress], None]
+
+
+def shown(progress: bool | Report | None) -> AbstractContextManager[Report]:
+    """Return what shows a run's progress as long as it is entered.
+
+    Parameters
+    ----------
+    progress : bool or callable, optional
+        None: a bar on a terminal and in a notebook, lines elsewhere. True: a bar. False: messages only.
+
+    Raises
+    ------
+    StudyError
+        If it is something else.
+    """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise StudyError(f"progress: expected True, False or a callable, got {progress!r}")
+    if progress is not None and not isinstance(progress, bool):
+        return nullcontext(progress)
+    if progress is False:
+        return nullcontext(_tell)
+    seen = _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    return _bar() if progress or seen else nullcontext(_Lines())
+
+
+def _tell(state: Progress) -> None:
+    while state.messages:
+        _say(state.messages.pop(0))
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # a daemon may have closed it
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Lines:
+    """A line now and then."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, state: Progress) -> None:
+        _tell(state)
+        if 0 < state.done < state.total and time.monotonic() - self._last > LINE_SECONDS:
+            self._last = time.monotonic()
+            _say(f"{state.done} of {state.total} chunks, {state.precision}, {state.seconds_left:.0f} s left")
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    bar: Any = None
+
+    def report(state: Progress) -> None:
+        nonlocal bar
+        while state.messages:
+            _tqdm().write(state.messages.pop(0), file=sys.stderr)
+        if bar is None and state.total:
+            bar = _tqdm()(desc="simulating", unit=" chunks", total=state.total)
+        if bar is not None:
+            bar.total = state.total
+            bar.set_postfix_str(state.precision, refresh=False)
+            bar.update(state.done - bar.n)
+            if state.done == state.total:
+                bar.refresh()
+
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+@cache
+def _tqdm() -> Any:
+    """Return tqdm's bar: a widget in a notebook that can show one, else text."""
+    if _in_notebook() and find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm.std import tqdm
+    # Neither a thread that watches the bar nor a lock that other processes share: only the driver draws.
+    bar = type("Bar", (tqdm,), {"monitor_interval": 0})
+    bar.set_lock(_LOCK)  # type: ignore[attr-defined]
+    return bar
+
+
+_LOCK = threading.RLock()
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and "IPKernelApp" in shell.config
