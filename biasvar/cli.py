@@ -283,7 +283,7 @@ def _where(
         return clusters.SchedulerFile(scheduler_file, secure)
     if given & local:
         return clusters.LocalWorkers(**{name: options[name] for name in given & local})
-    return clusters.Address(str(scheduler), secure) if secure else scheduler
+    return clusters.Address(clusters.checked_address(scheduler), secure) if secure else scheduler
 
 
 @main.command()

@@ -1,5 +1,6 @@
 """Everything biasvar raises on purpose, in one small tree."""
 
+import re
 from typing import Any
 
 
@@ -17,6 +18,10 @@ class StudyError(BiasvarError, ValueError):
 
 class TargetError(StudyError):
     """Report a target function that returned a wrong shape, or values that are not finite."""
+
+
+class SettingError(BiasvarError, ValueError):
+    """Report a setting of Dask's configuration that is unknown, or has a value that it cannot have."""
 
 
 class StoreError(BiasvarError):
@@ -67,3 +72,23 @@ class MissingDependencyError(BiasvarError, ImportError):
 
 #: What is the machine's fault, not that of a study or a user's function: a failure that is not remembered.
 MACHINE_FAULTS = (MissingDependencyError, MemoryError, OSError)
+
+
+def vectorise_hint(error: BaseException) -> str:
+    """Say what to do about an error that a function raises because it expects one number and gets an array.
+
+    Examples
+    --------
+    >>> import math, numpy as np
+    >>> try:
+    ...     math.sin(np.zeros(2))
+    ... except TypeError as error:
+    ...     vectorise_hint(error)
+    '; it gets many numbers at once, in an array: vectorise it (np.where for if, np.sin for math.sin, or np.vectorize)'
+    """
+    if not re.search(r"truth value of an array|only .*arrays can be converted to Python scalars", str(error)):
+        return ""
+    return (
+        "; it gets many numbers at once, in an array: "
+        "vectorise it (np.where for if, np.sin for math.sin, or np.vectorize)"
+    )

@@ -15,6 +15,8 @@ T = TypeVar("T")
 #: Configuration of every component: no unknown names, no silent conversion of text to numbers.
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
+LONGEST_QUOTE = 200  # letters of a wrong value that are told
+
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument")
 
 
@@ -40,6 +42,11 @@ PositiveInt = Annotated[int, BeforeValidator(_python), Field(gt=0)]
 NonNegativeInt = Annotated[int, BeforeValidator(_python), Field(ge=0)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_sequence), Field(min_length=1)]
 Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
 @dataclass_transform(frozen_default=True)
@@ -68,8 +75,8 @@ def validation_text(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ").removesuffix(" after validation, not 0")
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping")
     if first["type"] in UNKNOWN:
-        return f"{where}: unknown field, with value {first['input']!r}; check its spelling"
+        return f"{where}: unknown field, with value {_short(first['input'])}; check its spelling"
     if first["type"] in ("missing", "missing_argument"):
         return f"{where}: is missing"
-    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    got = "" if first["type"] == "value_error" else f", got {_short(first['input'])}"
     return f"{where}: {message[:1].lower()}{message[1:]}{got}"

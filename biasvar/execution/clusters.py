@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -17,11 +18,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dask
+from dask.utils import parse_bytes
 
 from biasvar.errors import MissingDependencyError, SchedulerError, StudyError
 from biasvar.execution.settings import count, seconds
 
 GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
+AN_ADDRESS = "tcp://127.0.0.1:8786"
+PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "inproc")
+WORKERS_PER_CORE = 32  # more of them only take each other's memory
+LEAST_MEMORY = "256MiB"  # that a worker takes before it simulates anything
 #: What a Client may raise that is refused or finds no one: a bad certificate is an OSError, none at all a TypeError.
 _UNANSWERED = (OSError, TimeoutError, ValueError, TypeError, RuntimeError)
 POLL_SECONDS = 0.2
@@ -77,12 +83,48 @@ class SchedulerFile(Connection):
 
     def _address(self) -> str:
         try:
-            return str(json.loads(self.path.read_text())["address"])
+            found = json.loads(self.path.read_text())["address"]
         except (OSError, ValueError, KeyError, TypeError) as error:  # not there yet, or half written
             raise SchedulerError(
                 f"scheduler file {self.path}: no address in it ({type(error).__name__}); "
                 f"start one with: dask scheduler --scheduler-file {self.path}"
             ) from error
+        try:
+            return checked_address(found)
+        except StudyError as error:
+            raise StudyError(f"scheduler file {self.path}: {error}") from error
+
+
+def checked_address(value: Any) -> str:
+    """Return the address of a Dask scheduler, with its protocol.
+
+    Raises
+    ------
+    StudyError
+        If it is none: without a host or a port, or of something else, such as the dashboard.
+
+    Examples
+    --------
+    >>> checked_address("127.0.0.1:8786")
+    'tcp://127.0.0.1:8786'
+    """
+    if not isinstance(value, str):
+        raise StudyError(f"scheduler: expected an address such as {AN_ADDRESS}, got {value!r}")
+    address = value if "://" in value else f"tcp://{value}"
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:  # a port that is no number, or too large
+        complete = False
+    if parts.scheme in ("http", "https"):
+        raise StudyError(
+            f"scheduler {value}: is the address of a dashboard; give the scheduler's own, such as {AN_ADDRESS}"
+        )
+    if parts.scheme not in PROTOCOLS:
+        raise StudyError(f"scheduler {value}: unknown protocol {parts.scheme!r}; use one of {', '.join(PROTOCOLS)}")
+    if not complete and parts.scheme != "inproc":
+        raise StudyError(f"scheduler {value}: expected a host and a port, as in {AN_ADDRESS}")
+    return address
 
 
 #: Dask settings that cut its own CPU use on small machines.
@@ -105,6 +147,7 @@ class LocalWorkers(Connection):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Start the workers, for the time of a ``with``."""
+        self._check()
         from distributed import Client, LocalCluster
 
         with _no_interrupts_for_children(), dask.config.set(_LEAN):
@@ -123,6 +166,25 @@ class LocalWorkers(Connection):
                 raise StudyError(f"workers: {error}") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
+
+    def _check(self) -> None:
+        """Refuse what this machine cannot hold."""
+        most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+        if self.workers is not None and self.workers > most:
+            raise StudyError(
+                f"workers: {self.workers} are more than the {os.cpu_count()} cores of this machine can serve; "
+                f"use at most {most}, or as many as there are cores"
+            )
+        if self.memory_limit == "auto":
+            return
+        try:
+            found = parse_bytes(self.memory_limit)
+        except ValueError as error:
+            raise StudyError(f"memory_limit: expected bytes such as 2GiB, got {self.memory_limit!r}") from error
+        if 0 < found < parse_bytes(LEAST_MEMORY):
+            raise StudyError(
+                f"memory_limit: {self.memory_limit} is less than a worker needs to start; use at least {LEAST_MEMORY}"
+            )
 
 
 @dataclass(frozen=True)
@@ -147,6 +209,8 @@ class Slurm(Connection):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Submit the jobs, for the time of a ``with``."""
+        if shutil.which("sbatch") is None:
+            raise StudyError("cluster slurm: there is no sbatch here; start the run where jobs are submitted from")
         try:
             from dask_jobqueue.slurm import SLURMCluster
         except ImportError as error:

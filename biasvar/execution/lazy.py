@@ -14,7 +14,7 @@ from biasvar.execution.graph import PackedStudy
 from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import as_text, study_attributes
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Chunk, Group, Study, Summary, nodes_of, summary_of
+from biasvar.studies.base import Chunk, Group, Study, Summary, check_is_study, nodes_of, summary_of
 from biasvar.studies.blocks import Memory, simulate_blocks
 
 S = TypeVar("S", bound=Summary)
@@ -49,6 +49,7 @@ def lazy(study: Study[S]) -> S:
     >>> type(risk.data).__module__.split(".")[0], risk.dims
     ('dask', ('hypothesis', 'n_train', 'noise'))
     """
+    check_is_study(study)
     if study.to_json().get("precision") is not None:
         raise StudyError(
             "precision: a lazy study needs replicates, for what precision takes is only known by computing"

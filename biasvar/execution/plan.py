@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from biasvar.errors import StudyError
 from biasvar.execution import settings
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Group, Study
+from biasvar.studies.base import Group, Study, check_is_study
+from biasvar.studies.sizes import RECORD_BYTES, STUDY_BYTES, in_words
 
 TRIAL_SECONDS = 0.02
 MIN_TASK_SECONDS = 0.5  # so that the millisecond that Dask takes for a task, and the ten that Zarr takes, are little
 TASKS_WANTED = 32  # so that a few workers all have something to do
 CHUNK_BYTES = 1 << 24
+MAX_TASKS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,19 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
     -------
     Plan
         Groups with their blocks, tasks, seconds and bytes.
+
+    Raises
+    ------
+    StudyError
+        If it is no study, or takes more than any run can hold, with the bytes and hours that it would take.
+    SettingError
+        If a setting in Dask's configuration is wrong.
     """
+    check_is_study(study)
+    settings.check()
     groups = study.groups() if groups is None else groups
     blocks = study.blocks_needed() if blocks is None else blocks
+    check_bytes(study.name, groups, blocks)
     costs = [seconds_per_block(study, group) for group in groups]
     total = sum(cost * blocks[group.problem] for cost, group in zip(costs, groups, strict=True))
     seconds = min(max(total / TASKS_WANTED, MIN_TASK_SECONDS), settings.seconds("task-seconds"))
@@ -121,7 +134,36 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
         GroupPlan(group, blocks[group.problem], _chunk(group, cost, seconds, blocks[group.problem]), cost)
         for cost, group in zip(costs, groups, strict=True)
     ]
-    return Plan(study.name, study.block_size, tuple(plans))
+    found = Plan(study.name, study.block_size, tuple(plans))
+    if found.tasks > MAX_TASKS:
+        raise StudyError(
+            f"study {study.name}: {found.tasks} tasks, {found.seconds / 3600:.2g} CPU hours and "
+            f"{in_words(found.bytes)} of records are too much for one run, which holds {MAX_TASKS} tasks; "
+            "ask for fewer replicates, or for larger tasks by the setting biasvar.task-seconds"
+        )
+    return found
+
+
+def check_bytes(name: str, groups: list[Group], blocks: Mapping[str, int]) -> None:
+    """Refuse a study whose records no store can hold.
+
+    Raises
+    ------
+    StudyError
+        Saying how many bytes they would be.
+    """
+    for group in groups:
+        if group.block_bytes > RECORD_BYTES:
+            raise StudyError(
+                f"study {name}: a block of {group.problem} takes {in_words(group.block_bytes)} of records, and a store "
+                f"holds {in_words(RECORD_BYTES)} at most; use fewer test_points or cells"
+            )
+    total = sum(group.block_bytes * blocks[group.problem] for group in groups)
+    if total > STUDY_BYTES:
+        raise StudyError(
+            f"study {name}: takes {in_words(total)} of records, at most {in_words(STUDY_BYTES)} are possible; "
+            "ask for fewer replicates, or larger blocks"
+        )
 
 
 def seconds_per_block(study: Study[Any], group: Group) -> float:

@@ -15,6 +15,7 @@ digest covers it.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -299,12 +300,33 @@ def open_group(location: Location, path: str, mode: Literal["r", "r+"]) -> zarr.
 
 def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, Any]) -> None:
     """Write what the cells of a group and the numbers of a record are, beside its arrays."""
-    coordinates = {"cell": ("cell", np.array(group.cells, dtype=object))}
-    coordinates |= {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
-    for name, (dim, values) in coordinates.items():
-        dtype = str if values.dtype == object else values.dtype
-        array = base.create_array(name, shape=values.shape, dtype=dtype, dimension_names=(dim,), overwrite=True)
+    for name, (dim, values) in _coordinates(group, statistic).items():
+        array = base.create_array(
+            name,
+            shape=values.shape,
+            dtype=str if values.dtype == object else values.dtype,
+            dimension_names=(dim,),
+            attributes={"checksum": _digest(values)},
+            overwrite=True,
+        )
         array[:] = values
+
+
+def coordinates_are_sound(base: zarr.Group, group: Group, found: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell whether the coordinates that were ``found`` beside a group's arrays are what was written."""
+    digests = {name: _digest(values) for name, values in found.items()}
+    # Stores of before have no checksums.
+    written = {name: base[name].attrs.get("checksum", digest) for name, digest in digests.items()}
+    return digests == written and digests["cell"] == _digest(np.array(group.cells, dtype=object))
+
+
+def _coordinates(group: Group, statistic: Mapping[str, Any]) -> dict[str, tuple[str, NDArray[Any]]]:
+    cells = {"cell": ("cell", np.array(group.cells, dtype=object))}
+    return cells | {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
+
+
+def _digest(values: NDArray[Any]) -> str:
+    return hashlib.blake2b(json.dumps([str(value) for value in values]).encode(), digest_size=8).hexdigest()
 
 
 def checksums(group: Group, first_block: int, content: Chunk) -> NDArray[np.uint64]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
+from biasvar.execution import settings
 from biasvar.execution.backends import writing
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.graph import PackedStudy, Tasks, failed_block
@@ -31,7 +32,7 @@ from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
-from biasvar.studies.base import Chunk, Group, Study, Summary, failed_cells
+from biasvar.studies.base import Chunk, Group, Study, Summary, check_is_study, failed_cells
 
 TELL_SECONDS = 2.0  # between what is told to those who watch the store
 MAX_REPAIRS = 3
@@ -128,8 +129,10 @@ def _run(
         raise StudyError(
             f"store {target.location}: other processes cannot reach it; use scheduler='threads', or a path"
         )
+    target.check_place()
     with target.location.hold(voice.say) as hold:
         study.to_json()  # before any code of the user's runs, which may change it
+        planning.check_bytes(study.name, study.groups(), study.blocks_needed())
         target.check(study)
         with one_blas_thread:
             study.call_user_code()
@@ -157,8 +160,8 @@ def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker process is importing the user's script: it would run the study again, and so on without end.
         sys.exit("biasvar: worker processes import your script; put its call of run under: if __name__ == '__main__':")
-    if not hasattr(study, "blocks_needed"):
-        raise StudyError(f"study: expected a study, got {study!r}; load one from YAML or by name with biasvar.load")
+    check_is_study(study)
+    settings.check()
     if blocks_per_chunk is not None and not (isinstance(blocks_per_chunk, int) and blocks_per_chunk > 0):
         raise StudyError(f"blocks_per_chunk: expected a positive integer, got {blocks_per_chunk!r}")
     check(scheduler)

@@ -18,7 +18,7 @@ from dask.base import annotate
 from dask.callbacks import Callback
 
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
-from biasvar.execution.clusters import GUARD, Address, Borrowed, Connection, LocalWorkers
+from biasvar.execution.clusters import AN_ADDRESS, GUARD, Address, Borrowed, Connection, LocalWorkers, checked_address
 from biasvar.execution.graph import Tasks
 from biasvar.studies.base import Group
 
@@ -175,10 +175,11 @@ def check(scheduler: Any) -> None:
     """
     if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or isinstance(scheduler, Connection):
         return
-    if not (isinstance(scheduler, str) and "://" in scheduler):
+    if not (isinstance(scheduler, str) and ":" in scheduler):
         raise StudyError(
-            f"scheduler: {scheduler!r} is unknown; use {', '.join(LOCAL)} or an address such as tcp://127.0.0.1:8786"
+            f"scheduler: {scheduler!r} is unknown; use {', '.join(LOCAL)} or an address such as {AN_ADDRESS}"
         )
+    checked_address(scheduler)
 
 
 def _resolve(scheduler: Any) -> str | Connection | None:
@@ -192,7 +193,7 @@ def _resolve(scheduler: Any) -> str | Connection | None:
     if scheduler is None or scheduler in LOCAL:
         return scheduler  # type: ignore[no-any-return]
     if isinstance(scheduler, str):
-        return Address(scheduler)
+        return Address(checked_address(scheduler))
     return Borrowed(scheduler) if hasattr(scheduler, "persist") else scheduler
 
 

@@ -1,9 +1,12 @@
 """Settings: Dask's configuration under ``biasvar:``, by YAML files or environment (``DASK_BIASVAR__TRIES=5``)."""
 
+import math
 from typing import Any
 
 import dask.config
 from dask.utils import parse_timedelta
+
+from biasvar.errors import SettingError
 
 #: Every setting and its default.
 DEFAULTS: dict[str, Any] = {
@@ -23,10 +26,50 @@ dask.config.update_defaults({"biasvar": DEFAULTS})
 
 
 def count(name: str) -> int:
-    """Return a setting that is a whole number."""
-    return int(dask.config.get(f"biasvar.{name}"))
+    """Return a setting that is a whole number, at least 1.
+
+    Raises
+    ------
+    SettingError
+        If it is something else.
+    """
+    value = dask.config.get(f"biasvar.{name}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingError(f"setting biasvar.{name}: expected a whole number of at least 1, got {value!r}")
+    return value
 
 
 def seconds(name: str) -> float:
-    """Return a setting that is a length of time."""
-    return float(parse_timedelta(dask.config.get(f"biasvar.{name}")))
+    """Return a setting that is a length of time.
+
+    Raises
+    ------
+    SettingError
+        If it is something else.
+    """
+    value = dask.config.get(f"biasvar.{name}")
+    try:
+        found = float(parse_timedelta(value))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise SettingError(f"setting biasvar.{name}: expected a length of time such as '2s', got {value!r}")
+    return found
+
+
+def check() -> None:
+    """Refuse settings that are unknown, or have values that they cannot have.
+
+    Raises
+    ------
+    SettingError
+        Naming the first one.
+    """
+    found = dask.config.get("biasvar")
+    if not isinstance(found, dict):
+        raise SettingError(f"setting biasvar: expected settings in it, got {found!r}; see docs/clusters.md")
+    for name in found:
+        if name.replace("_", "-") not in DEFAULTS:
+            raise SettingError(f"setting biasvar.{name}: is unknown; choose from {', '.join(DEFAULTS)}")
+    for name, default in DEFAULTS.items():
+        count(name) if isinstance(default, int) else seconds(name)

@@ -15,7 +15,7 @@ from zarr.storage import MemoryStore
 
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.backends import Location, Place, reading, writing
-from biasvar.execution.records import UNREADABLE, Records, open_group, write_coordinates
+from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
 from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
 
@@ -127,6 +127,30 @@ class Store:
             f"that made it, biasvar {attributes['versions']['biasvar']}"
         )
 
+    def check_place(self) -> None:
+        """Refuse a place for a new store that lies in another, or leads nowhere.
+
+        Raises
+        ------
+        StoreError
+            Saying what is there.
+        """
+        if self.location.exists():
+            return
+        for above in self.location.parents():
+            try:
+                found = Store(above)._attributes_of("")
+            except StoreError:  # what cannot be read there is not of this store
+                continue
+            if found is not None:
+                raise StoreError(f"store {self.location}: lies inside the store {above}; choose a place beside it")
+
+    def intruders(self) -> list[str]:
+        """Return where other stores lie in this one."""
+        nodes = ["", "blocks", *sorted({f"blocks/{group.problem}" for group in self.groups()})]
+        places = [f"{node}/{child}".lstrip("/") for node in nodes for child in self.location.children(node)]
+        return [place for place in places if place != "blocks" and self._attributes_of(place) is not None]
+
     # Its groups
 
     def groups(self) -> dict[Group, Records]:
@@ -186,7 +210,8 @@ class Store:
         del files["zarr.json"]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
-            old = [child for child in self.location.children() if child not in ("blocks", "zarr.json")]
+            kept = {"blocks", "zarr.json", *self.intruders()}
+            old = [child for child in self.location.children() if child not in kept]
             list(pool.map(self.location.delete_tree, old))
             list(pool.map(self.location.write, files.keys(), files.values()))
         self._write_group("", _root_attributes(study, complete=True) | about)
@@ -257,6 +282,8 @@ class Store:
             with reading(self.location):
                 base = open_group(self.location, f"blocks/{group.path}", "r")
                 found = {name: np.asarray(base[name][:]) for name in ("cell", "moment", "place")}  # type: ignore[index]
+                if not coordinates_are_sound(base, group, found):
+                    return None
         except StoreError:
             raise
         # Whatever a codec makes of bytes that are not its own.

@@ -62,6 +62,7 @@ def verify(store: Place) -> Verification:
     attributes = target.attributes()
     groups = target.groups()
     problems = target.metadata_problems()
+    problems += [f"another store lies in this one, at {place}; move it out" for place in target.intruders()]
     stored = {(group.problem, cell) for group in groups for cell in group.cells}
     problems += [
         f"blocks of cell {problem}/{cell} are missing"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
+from math import comb
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,7 +43,7 @@ class Monomials:
     @cached_property
     def size(self) -> int:
         """How many features there are."""
-        return len(_exponents(self.dim, self.degree))
+        return comb(self.dim + self.degree, self.degree)
 
     def evaluate(self, x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         """Return the first ``size`` products of powers."""
@@ -62,7 +63,7 @@ class OrthonormalPolynomials:
     @cached_property
     def size(self) -> int:
         """How many features there are."""
-        return len(_exponents(self.inputs.dim, self.degree))
+        return comb(self.inputs.dim + self.degree, self.degree)
 
     @cached_property
     def recurrence(self) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import TargetError
+from biasvar.errors import TargetError, vectorise_hint
 from biasvar.fields import Real, Reals, component
 
 FAR_OUT = (16, 49)  # powers of one half: probabilities from 1e-5 to 4e-15
@@ -123,7 +123,8 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
             y = np.asarray(target(x))
     except Exception as error:
         raise TargetError(
-            f"target: {target!r} raised {type(error).__name__} on inputs of shape {x.shape}: {error}"
+            f"target: {target!r} raised {type(error).__name__} on inputs of shape {x.shape}: "
+            f"{error}{vectorise_hint(error)}"
         ) from error
     if np.iscomplexobj(y):
         raise TargetError(f"target: {target!r} returned complex numbers; return its real part if that is meant")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, StudyError
+from biasvar.errors import BiasvarError, StudyError, vectorise_hint
 from biasvar.optimization import columns
 from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
@@ -100,7 +100,7 @@ def rehearse_rule(
     except BiasvarError:
         raise
     except Exception as error:  # a user's rule may raise anything
-        raise StudyError(f"{where}: {type(error).__name__}: {error}") from error
+        raise StudyError(f"{where}: {type(error).__name__}: {error}{vectorise_hint(error)}") from error
     if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(*paths, strict=True)):
         raise StudyError(
             f"{where}: takes another step the second time, from the same start; a rule draws no random numbers of its "
@@ -184,7 +184,9 @@ def _called(function: Callable[[Array], Any], name: str, points: Array, shape: t
     try:
         found, again = np.asarray(function(given)), np.asarray(function(points.copy()))
     except Exception as error:  # a user's objective may raise anything
-        raise StudyError(f"{name}: raised {type(error).__name__} on theta of shape {points.shape}: {error}") from error
+        raise StudyError(
+            f"{name}: raised {type(error).__name__} on theta of shape {points.shape}: {error}{vectorise_hint(error)}"
+        ) from error
     if found.shape != shape:
         raise StudyError(f"{name}: returned shape {found.shape} for theta of shape {points.shape}, expected {shape}")
     if found.dtype.kind not in "biuf":

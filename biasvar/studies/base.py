@@ -14,6 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.errors import StudyError
+
 #: Cell keys that may stand in a path as they are: nothing that joins names, and no ending that Zarr's files have.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=()-][A-Za-z0-9_@=(). -]*(?<!\.json)(?<!\.partial)(?<![. ])")
 
@@ -126,6 +128,18 @@ def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
     if set(nodes) == {""}:
         return nodes[""]
     return xr.DataTree.from_dict({f"/{path}": dataset for path, dataset in nodes.items()})
+
+
+def check_is_study(value: Any) -> None:
+    """Refuse what is no study.
+
+    Raises
+    ------
+    StudyError
+        Saying what was got.
+    """
+    if isinstance(value, type) or not hasattr(value, "blocks_needed"):
+        raise StudyError(f"study: expected a study, got {value!r}; load one from YAML or by name with biasvar.load")
 
 
 def failed_cells(summary: Summary) -> str:

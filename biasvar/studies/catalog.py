@@ -47,6 +47,8 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | Optimize
     >>> load("two-point-sine", ["seed=7"]).seed
     7
     """
+    if not isinstance(study, str | Path):
+        raise StudyError(f"study: expected a name or the path of a YAML file, got {study!r}")
     title, text = _text(study)
     try:
         fields = read_yaml(text)

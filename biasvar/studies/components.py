@@ -58,6 +58,7 @@ OBJECTIVES = _members(objectives, objectives.Objective)
 OPTIMIZERS = _members(rules, rules.UpdateRule)
 SCHEDULES = _by_name(schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
 NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
+LONGEST_LABEL = 100
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
 

@@ -16,6 +16,9 @@ from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen
 
 _STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
+#: Letters of a study's name: its store and the lock beside it are files with that in their names.
+LONGEST_NAME = 200
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=False)
 class StudyModel(ABC):
@@ -34,7 +37,7 @@ class StudyModel(ABC):
     _marks: ClassVar[dict[str, Mark]]
     _checks: ClassVar[Any]
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), Free()]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME), Free()]
     seed: Annotated[NonNegativeInt, Fixed()] = 0
     description: Annotated[str, Unwritten()] = ""
 

@@ -419,6 +419,10 @@ def _check_labels(field: str, named: Mapping[str, Any]) -> None:
     for label in named:
         if not components.LABEL.fullmatch(label) or label == "blocks":
             raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
+        if len(label) > components.LONGEST_LABEL:
+            raise ValueError(
+                f"{field}: {label[:20]!r}... is too long for a label; use {components.LONGEST_LABEL} letters"
+            )
 
 
 def _check_rule(label: str, rule: Any) -> None:

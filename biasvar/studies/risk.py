@@ -24,7 +24,7 @@ from biasvar.learning.losses import Squared
 from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
-from biasvar.studies import components
+from biasvar.studies import components, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
 from biasvar.studies.model import StudyModel
@@ -133,6 +133,7 @@ class RiskStudy(StudyModel):
                 f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
                 "use sampler='random'"
             )
+        self._check_sizes()
         self._check_magnitudes(float(np.abs(self.problem.f).max()))
 
     def _check_magnitudes(self, largest_target: float) -> None:
@@ -151,10 +152,27 @@ class RiskStudy(StudyModel):
         if not self.hypotheses:
             raise ValueError("hypotheses: is empty; name at least one hypothesis set")
         for label, hypothesis in self.hypotheses.items():
-            if not label or any(c in label for c in "/\\@\0") or label.startswith((".", "__")):
-                raise ValueError(f"hypotheses: {label!r} cannot be a label; avoid / \\ @ and a leading . or __")
+            if not label.isprintable() or any(c in label for c in "/\\@") or label.startswith((".", "__")) or not label:
+                raise ValueError(
+                    f"hypotheses: {label!r} cannot be a label; avoid / \\ @, line breaks and a leading . or __"
+                )
+            if len(label) > components.LONGEST_LABEL:
+                raise ValueError(
+                    f"hypotheses: {label[:20]!r}... is too long for a label; use at most {components.LONGEST_LABEL} "
+                    "letters"
+                )
             if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
                 adapted(hypothesis, f"hypotheses.{label}")
+
+    def _check_sizes(self) -> None:
+        largest = max(self.n_train)
+        sizes.check_draws(self.block_size, largest, max(self.inputs.dimension(largest), largest))
+        if self.test_points is not None:
+            sizes.check_test_points(self.test_points, self.inputs.dim)
+        for label, hypothesis in self.hypotheses.items():
+            if not isinstance(hypothesis, components.Imported):
+                where = f"hypotheses.{label}"
+                sizes.check_model(where, adapted(hypothesis, where).fit(self.inputs), self.test_points or 0)
 
     def _check_replicates(self) -> None:
         if self.sampler == "sobol" and self.block_size & (self.block_size - 1):

@@ -148,6 +148,10 @@ class Location(ABC):
         advice = "choose a path that can, or make room" if writing else "see to the disk and its permissions"
         return Refusal(error.strerror or str(error), advice, error.errno in _PASSING)
 
+    def parents(self) -> Iterator["Location"]:
+        """Yield the places that this one lies in, the nearest first; none where places do not lie in each other."""
+        return iter(())
+
     def remove_partial_files(self) -> None:  # noqa: B027  # most backends show nothing half written
         """Remove what a killed writer left half written; only while no one writes."""
 

@@ -30,6 +30,15 @@ class FileLocation(Location):
     example = "a local path"
     any_characters = True
 
+    def __init__(self, place: str) -> None:
+        if any(ord(letter) < 32 for letter in place):
+            raise StoreError(f"store {place!r}: expected a name without line breaks and other control characters")
+        if os.path.dirname(place) == place:
+            raise StoreError(
+                f"store {place}: is the root of the file system; name a folder in it, as in /data/study.zarr"
+            )
+        super().__init__(place)
+
     @classmethod
     def parse(cls, rest: str) -> str:
         """Return the absolute path."""
@@ -51,7 +60,16 @@ class FileLocation(Location):
 
     def exists(self) -> bool:
         """Tell whether anything is here."""
+        if self.path.is_symlink() and not self.path.exists():
+            raise StoreError(
+                f"store {self}: is a link to {os.readlink(self.path)}, which does not exist; make that, or choose "
+                "another path"
+            )
         return super().exists() if self.path.is_dir() else self.path.exists()
+
+    def parents(self) -> Iterator[Location]:
+        """Yield the folders above, but the root."""
+        return (FileLocation(str(folder)) for folder in list(self.path.parents)[:-1])
 
     def remove_partial_files(self) -> None:
         """Remove the files that Zarr had not yet renamed."""
