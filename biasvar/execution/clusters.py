@@ -43,6 +43,10 @@ class Connection(ABC):
         """Seconds for which a run waits while there are no workers."""
         return seconds("no-workers-timeout")
 
+    def check(self) -> None:
+        """Refuse, before anything is written, what cannot be connected to; a StudyError says why."""
+        return
+
     @abstractmethod
     def client(self) -> AbstractContextManager[Any]:
         """Return a context that is a connected Client.
@@ -147,7 +151,6 @@ class LocalWorkers(Connection):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Start the workers, for the time of a ``with``."""
-        self._check()
         from distributed import Client, LocalCluster
 
         with _no_interrupts_for_children(), dask.config.set(_LEAN):
@@ -167,7 +170,7 @@ class LocalWorkers(Connection):
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Refuse what this machine cannot hold."""
         most = WORKERS_PER_CORE * (os.cpu_count() or 1)
         if self.workers is not None and self.workers > most:
@@ -206,11 +209,14 @@ class Slurm(Connection):
         """Seconds that a run waits while there are no workers: its jobs may be queued for hours."""
         return seconds("queue-timeout")
 
+    def check(self) -> None:
+        """Refuse a machine that cannot submit jobs."""
+        if shutil.which("sbatch") is None:
+            raise StudyError("cluster slurm: there is no sbatch here; start the run where jobs are submitted from")
+
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Submit the jobs, for the time of a ``with``."""
-        if shutil.which("sbatch") is None:
-            raise StudyError("cluster slurm: there is no sbatch here; start the run where jobs are submitted from")
         try:
             from dask_jobqueue.slurm import SLURMCluster
         except ImportError as error:

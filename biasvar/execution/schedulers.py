@@ -173,7 +173,10 @@ def check(scheduler: Any) -> None:
     StudyError
         Naming what would be one.
     """
-    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist") or isinstance(scheduler, Connection):
+    if scheduler is None or scheduler in LOCAL or hasattr(scheduler, "persist"):
+        return
+    if isinstance(scheduler, Connection):
+        scheduler.check()
         return
     if not (isinstance(scheduler, str) and ":" in scheduler):
         raise StudyError(

@@ -170,9 +170,8 @@ class RiskStudy(StudyModel):
         if self.test_points is not None:
             sizes.check_test_points(self.test_points, self.inputs.dim)
         for label, hypothesis in self.hypotheses.items():
-            if not isinstance(hypothesis, components.Imported):
-                where = f"hypotheses.{label}"
-                sizes.check_model(where, adapted(hypothesis, where).fit(self.inputs), self.test_points or 0)
+            if isinstance(hypothesis, HypothesisSet):  # a user's own is called when the study runs
+                sizes.check_model(f"hypotheses.{label}", hypothesis.fit(self.inputs), self.test_points or 0)
 
     def _check_replicates(self) -> None:
         if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
