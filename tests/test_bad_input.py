@@ -364,7 +364,7 @@ RUN = ["run", "two-point-sine", "--store", "x.zarr"]
 LINES = [
     (["frobnicate"], ["frobnicate", "--help"]),
     (["--colour"], ["--colour", "--help"]),
-    (["run"], ["STUDY"]),
+    (["run"], ["which study"]),
     (["run", "nosuch"], ["nosuch", "two-point-sine"]),
     (["run", "missing.yaml"], ["missing.yaml", "no such file"]),
     (["run", "broken.yaml"], ["broken.yaml", "YAML"]),

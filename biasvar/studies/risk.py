@@ -30,6 +30,7 @@ from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Label
 from biasvar.studies.model import StudyModel
 from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
 
+LONGEST_LABEL = 500  # letters
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
@@ -156,10 +157,9 @@ class RiskStudy(StudyModel):
                 raise ValueError(
                     f"hypotheses: {label!r} cannot be a label; avoid / \\ @, line breaks and a leading . or __"
                 )
-            if len(label) > components.LONGEST_LABEL:
+            if len(label) > LONGEST_LABEL:
                 raise ValueError(
-                    f"hypotheses: {label[:20]!r}... is too long for a label; use at most {components.LONGEST_LABEL} "
-                    "letters"
+                    f"hypotheses: {label[:20]!r}... is too long for a label; use at most {LONGEST_LABEL} letters"
                 )
             if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
                 adapted(hypothesis, f"hypotheses.{label}")

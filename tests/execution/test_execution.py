@@ -295,9 +295,63 @@ def test_a_store_may_be_reached_by_a_relative_path_from_a_changing_directory(stu
     assert bv.verify(tmp_path / "here.zarr").ok
 
 
-def test_precision_that_is_not_reached_is_told(store, capsys):
-    bv.run(small_study(replicates=None, precision={"bias2": 1e-12}, max_replicates=2**11), store)
-    assert "precision not reached: the largest standard error of bias2 is" in capsys.readouterr().err
+def test_precision_that_is_not_reached_is_told_once_or_raised(store):
+    study = small_study(replicates=None, precision={"bias2": 1e-12}, max_replicates=2**11)
+    with pytest.warns(bv.BiasvarWarning, match="precision not reached: the largest standard error of bias2 is") as told:
+        summary = bv.run(study, store)
+    assert len(told) == 1
+    with pytest.raises(RunError, match="precision not reached"):
+        bv.run(study, store, strict=True)
+    assert bv.open(store).equals(summary)
+
+
+def test_failed_cells_are_told_once_or_raised(store):
+    study = small_study(hypotheses={"H0": bv.Polynomial(0), "H5": bv.Polynomial(5)}, n_train=[3])
+    with pytest.warns(bv.BiasvarWarning, match="study small: 2 of 4 cells failed, the first at hypothesis=H5") as told:
+        bv.run(study, store)
+    assert len(told) == 1
+    with pytest.raises(RunError, match="2 of 4 cells failed"):
+        bv.run(study, store, strict=True)
+
+
+@pytest.mark.parametrize("blocks_per_chunk", [4, 16])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_the_last_call_of_progress_says_that_all_is_done(scheduler, blocks_per_chunk, store):
+    calls = []
+    bv.run(
+        small_study(),
+        store,
+        scheduler=scheduler,
+        blocks_per_chunk=blocks_per_chunk,
+        progress=lambda progress: calls.append((progress.done, progress.total)),
+    )
+    chunks = 2 * 16 // blocks_per_chunk
+    assert calls[-1] == (chunks, chunks)
+    assert [done for done, _ in calls[:chunks]] == list(range(1, chunks + 1))
+
+
+def test_altered_coordinates_are_found_and_mended(store):
+    bv.run(small_study(), store)
+    for name in ("place", "moment", "cell"):
+        file = next(store.glob(f"blocks/n2/*/{name}/c/0"))
+        content = bytearray(file.read_bytes())
+        content[-6] ^= 1
+        file.write_bytes(content)
+        assert "coordinates of blocks/n2/H0+H1 are damaged" in str(bv.verify(store)), name
+        bv.run(small_study(), store)
+        assert bv.verify(store).ok
+
+
+def test_a_store_that_was_put_into_another_is_noticed_and_kept(store):
+    for inner in (store / "inner.zarr", store / "blocks" / "inner.zarr"):
+        bv.run(small_study(), store)
+        shutil.copytree(store, store.parent / "copy.zarr")
+        shutil.move(store.parent / "copy.zarr", inner)
+        assert "another store lies in this one" in str(bv.verify(store))
+        bv.run(small_study(), store)
+        assert bv.verify(inner).ok
+        shutil.rmtree(inner)
+        assert bv.verify(store).ok
 
 
 def test_a_client_serves_as_scheduler(client, study, store):
