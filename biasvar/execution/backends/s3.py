@@ -55,6 +55,11 @@ class S3Location(Location):
             raise StoreError("store s3://...: expected s3://BUCKET/KEY, as in s3://studies/sine.zarr")
         return "/".join([bucket, *keys])
 
+    def parents(self) -> Iterator[Location]:
+        """Yield the keys above."""
+        parts = self.place.split("/")
+        return (S3Location("/".join(parts[:count])) for count in range(len(parts) - 1, 1, -1))
+
     def open_zarr(self) -> ZarrStore:
         """Open what is beneath the key."""
         from zarr.storage import ObjectStore
