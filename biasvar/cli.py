@@ -201,7 +201,6 @@ def run(
     from biasvar.execution.reopen import load
     from biasvar.execution.run import run as run_study
     from biasvar.report import tables
-    from biasvar.studies.base import failed_cells
 
     loaded: Any = load(_stated(study, resume, store), changes)
     path = resume or store or f"{loaded.name}.zarr"
