@@ -11,6 +11,7 @@ from .execution.run import run as run
 from .execution.verify import verify as verify
 from .learning.hypotheses import Constant as Constant
 from .learning.hypotheses import Estimator as Estimator
+from .learning.hypotheses import HypothesisSet as HypothesisSet
 from .learning.hypotheses import Interpolator as Interpolator
 from .learning.hypotheses import KernelSmoother as KernelSmoother
 from .learning.hypotheses import LeastSquares as LeastSquares
@@ -20,6 +21,10 @@ from .learning.hypotheses import Ridge as Ridge
 from .learning.inputs import FixedDesign as FixedDesign
 from .learning.inputs import Normal as Normal
 from .learning.inputs import Uniform as Uniform
+from .learning.losses import Loss as Loss
+from .learning.losses import Squared as Squared
+from .learning.measures import Curve as Curve
+from .learning.measures import Measure as Measure
 from .learning.targets import Linear as Linear
 from .learning.targets import PolynomialTarget as PolynomialTarget
 from .learning.targets import Sine as Sine

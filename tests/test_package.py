@@ -132,7 +132,7 @@ def test_no_numbers_in_the_readme_are_invented(tmp_path):
     readme = (ROOT / "README.md").read_text()
     from biasvar.report import tables
 
-    risks = tables.risk_table(bv.run(bv.load("two-point-sine"), tmp_path / "risk.zarr"))
+    risks = tables.cell_table(bv.run(bv.load("two-point-sine"), tmp_path / "risk.zarr"))
     best = tables.optimizer_table(bv.run(bv.load("ravine"), tmp_path / "best.zarr"))
     for table in (risks, best):
         assert [line for line in table.splitlines() if line not in readme] == []

@@ -60,7 +60,7 @@ def comparison(summary: xr.Dataset) -> str:
         recipe = (bias2 + variance + noise, bias2, variance, noise)
         for name, theirs, seen in zip(PARTS, published, recipe, strict=True):
             ours = with_error(float(cell[name]), float(cell[f"{name}_se"]))
-            lines.append(f"{label:15}{tables.HEADINGS[name]:14}{theirs:6}  {ours:14}{seen:.4f}")
+            lines.append(f"{label:15}{tables.heading(summary, name):14}{theirs:6}  {ours:14}{seen:.4f}")
     return "\n".join(lines)
 
 

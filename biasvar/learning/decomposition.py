@@ -7,7 +7,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approxim
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,14 +114,22 @@ class Problem:
         return float((np.abs(by_rule - averages) + errors).max())
 
 
-def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> tuple[NDArray[np.float64], float, float] | None:
+class Best(NamedTuple):
+    """The minimiser of expected risk inside a hypothesis set."""
+
+    values: NDArray[np.float64]  # at the test points
+    excess_risk: float  # the approximation error
+    standard_error: float  # of the excess risk: zero for quadrature
+
+
+def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> Best | None:
     """Project the target onto a hypothesis set: the minimiser of expected risk inside it.
 
     Returns
     -------
-    (values, error, se) or None
-        g* at the test points, its excess risk (the approximation error) and that figure's standard error, which is zero
-        for quadrature and the jackknife over independent test sets else; None where the set does not say what spans it.
+    Best or None
+        g* at the test points, its excess risk and that figure's standard error, by the jackknife over independent test
+        sets where test points are sampled; None where the set does not say what spans it.
     """
     features = hypothesis.spanning_functions(problem.inputs, problem.test.x)
     if features is None:
@@ -131,7 +139,7 @@ def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> tuple[NDArray[
     values = _project(features, goal, test.weights)
     error = float(test.weights @ (values - goal) ** 2)
     if test.replicates == 1:
-        return values + offset, error, 0.0
+        return Best(values + offset, error, 0.0)
     left_out = np.empty(test.replicates)
     for replicate in range(test.replicates):
         keep = test.replicate != replicate
@@ -140,7 +148,7 @@ def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> tuple[NDArray[
     count = test.replicates
     unbiased = count * error - (count - 1) * float(left_out.mean())
     se = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
-    return values + offset, unbiased, se
+    return Best(values + offset, unbiased, se)
 
 
 def _project(

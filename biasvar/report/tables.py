@@ -1,6 +1,8 @@
 """Result tables as text."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,24 +11,12 @@ from biasvar.report.best import labels_of_best
 from biasvar.report.numbers import with_error
 from biasvar.studies.base import Summary
 
-COLUMNS = ("bias2", "variance", "irreducible_risk", "expected_risk", "empirical_risk")
-HEADINGS = {
-    "bias2": "bias2",
-    "variance": "variance",
-    "irreducible_risk": "noise",
-    "expected_risk": "expected risk",
-    "empirical_risk": "training error",
-    "excess_risk": "excess risk",
-    "estimation_error": "estimation error",
-    "approximation_error": "approximation error",
-}
-
 
 def results(summary: Summary) -> str:
     """Lay out what a study found: risks and errors, or the best configuration of each optimizer."""
     if isinstance(summary, xr.DataTree):
         return optimizer_table(summary)
-    return f"{risk_table(summary)}\n{counts(summary)}"
+    return f"{cell_table(summary)}\n{counts(summary)}"
 
 
 def optimizer_table(tree: xr.DataTree) -> str:
@@ -89,8 +79,8 @@ def _objective(value: float, error: float) -> str:
     return f"{value:.4g}(?)" if np.isfinite(value) and np.isnan(error) else with_error(value, error, powers=True)
 
 
-def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
-    """Lay out a risk study's summary: a row for each training-set size, noise level and hypothesis set.
+def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
+    """Lay out the cells of a summary: a row for each, a column for each number that says it belongs into tables.
 
     Digits in parentheses are standard errors in the last place, ``?`` stands for a number that has none. Flagged cells
     are explained below the table.
@@ -100,38 +90,68 @@ def risk_table(summary: xr.Dataset, columns: Sequence[str] = COLUMNS) -> str:
     summary : xarray.Dataset
         What :func:`biasvar.run` or :func:`biasvar.open` returned.
     columns : sequence of str
-        Variables shown.
+        Variables shown; those with an attribute ``column``, in that order, unless given.
     """
     summary = summary.load()
-    header = ["n_train", "noise", "hypothesis", *(HEADINGS.get(name, name) for name in columns), "status"]
+    axes = str(summary.status.attrs.get("rows", "")).split() or [str(axis) for axis in summary.status.dims]
+    columns = columns or columns_of(summary)
+    header = [*axes, *(heading(summary, name) for name in columns), "status"]
+    words = [i for i, axis in enumerate(axes) if not _is_number(summary, axis)]
     rows, notes = [], []
-    for n in summary.n_train.values:
-        for noise in summary.noise.values:
-            for label in summary.hypothesis.values:
-                cell = summary.sel(n_train=n, noise=noise, hypothesis=label)
-                numbers = [with_error(float(cell[name]), float(cell[f"{name}_se"])) for name in columns]
-                status = str(cell.status.item())
-                rows.append([str(n), f"{noise:g}", str(label), *numbers, status])
-                if reason := str(cell.status_reason.item()):
-                    notes.append(f"{label}, n_train={n}, noise={noise:g}: {reason}")
-    return "\n".join([*_align([header, *rows], left=(2, len(header) - 1)), *notes, *_limits(summary)])
+    for labels in product(*(summary[axis].values for axis in axes)):
+        at = dict(zip(axes, labels, strict=True))
+        cell = summary.sel(at)
+        numbers = [with_error(float(cell[name]), float(cell[f"{name}_se"])) for name in columns]
+        rows.append([*map(_label, labels), *numbers, str(cell.status.item())])
+        if reason := str(cell.status_reason.item()):
+            notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
+    lines = _align([header, *rows], left=(*words, len(header) - 1))
+    return "\n".join([*lines, *notes, *_limits(summary, axes)])
 
 
-def _limits(summary: xr.Dataset) -> list[str]:
+def _limits(summary: xr.Dataset, axes: Sequence[str]) -> list[str]:
     """Say where test points, not training sets, make up most of a standard error."""
-    if "quadrature_error" not in summary:  # a store of an older version
+    if "of" not in getattr(summary.get("quadrature_error"), "attrs", {}):
         return []
+    said = summary.quadrature_error.attrs
     # Errors add in squares: more than half of the square.
-    led = summary.quadrature_error > np.sqrt(0.5) * summary.expected_risk_se
+    led = summary.quadrature_error > np.sqrt(0.5) * summary[said["of"]]
     if not led.any():
         return []
-    cell = {dim: led[dim].values[i] for dim, i in zip(led.dims, np.argwhere(led.values)[0], strict=True)}
-    where = f"{cell['hypothesis']}, n_train={cell['n_train']}, noise={cell['noise']:g}"
-    way = "more test_points" if "point" in summary.dims else "the target's breakpoints, or more test_points"
+    first = {str(dim): led[dim].values[i] for dim, i in zip(led.dims, np.argwhere(led.values)[0], strict=True)}
+    others = ", and others" if int(led.sum()) > 1 else ""
     return [
-        f"{where}{', and others' * (int(led.sum()) > 1)}: most of the standard error is that of the test points: "
-        f"more replicates cannot lower it, {way} can"
+        f"{_cell_name(summary, axes, first)}{others}: most of the standard error is that of the test points: "
+        f"more replicates cannot lower it, {said['remedy']} can"
     ]
+
+
+def _cell_name(summary: xr.Dataset, axes: Sequence[str], labels: Mapping[str, Any]) -> str:
+    """Name a cell: words as they are, numbers with their axis."""
+    words = [_label(labels[axis]) for axis in axes if not _is_number(summary, axis)]
+    return ", ".join([*words, *(f"{axis}={_label(labels[axis])}" for axis in axes if _is_number(summary, axis))])
+
+
+def _is_number(summary: xr.Dataset, axis: str) -> bool:
+    return summary[axis].dtype.kind in "iuf"
+
+
+def columns_of(summary: xr.Dataset) -> list[str]:
+    """Return the variables that belong into tables, by their attribute ``column``; all with errors if none has it."""
+    names = [str(name) for name in summary.data_vars]
+    chosen = [name for name in names if "column" in summary[name].attrs]
+    return sorted(chosen, key=lambda name: int(summary[name].attrs["column"])) or [
+        name for name in names if f"{name}_se" in summary and summary[name].dims == summary.status.dims
+    ]
+
+
+def heading(summary: xr.Dataset, name: str) -> str:
+    """Return what a variable is called at the head of a column."""
+    return str(summary[name].attrs.get("short_name", name))
+
+
+def _label(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def counts(summary: xr.Dataset) -> str:

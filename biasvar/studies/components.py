@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
-from biasvar.learning import hypotheses, inputs, targets
+from biasvar.learning import hypotheses, inputs, losses, targets
 from biasvar.optimization import objectives, rules, schedules
 
 _log = logging.getLogger("biasvar")
@@ -43,6 +43,7 @@ def _members(room: types.ModuleType, family: type) -> dict[str, Any]:
 
 
 INPUTS = _by_name(inputs.Uniform, inputs.Normal, inputs.FixedDesign)
+LOSSES = _by_name(losses.Squared)
 TARGETS = _by_name(targets.Sine, targets.PolynomialTarget, targets.Linear, targets.Step)
 HYPOTHESES = _by_name(
     hypotheses.Polynomial,

@@ -43,8 +43,11 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
     if "point" in summary.dims:
         blocks = blocks.clip(max=TEST_REPLICATES)
     given = [summary[variable], summary[f"{variable}_se"]]
-    if variable in ("bias2", "bias2_x"):
-        given.append(summary["bias2_lean"] if variable == "bias2" else summary["mean_prediction_se"] ** 2)
+    said = summary[variable].attrs
+    if "shift" in said:
+        given.append(summary[said["shift"]])
+    elif "shift_error" in said:
+        given.append(summary[said["shift_error"]] ** 2)
     low, high = xr.apply_ufunc(
         intervals.interval if len(given) == 2 else intervals.square_interval,
         *given,

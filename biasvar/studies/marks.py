@@ -21,9 +21,12 @@ class Mark(ABC):
     ----------
     written_as : str, optional
         The attribute that is written into JSON instead of the field: all of it where the field may be left out.
+    silent : bool
+        Whether the default is left out of JSON: then studies that are older than the field have the same JSON.
     """
 
     written_as: str = field(default="", kw_only=True)
+    silent: bool = field(default=False, kw_only=True)
 
     #: Whether the field is part of the study's JSON.
     is_written = True

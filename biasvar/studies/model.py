@@ -149,9 +149,13 @@ class StudyModel(ABC):
     @cached_property
     def _json(self) -> dict[str, Any]:
         written = {name: mark for name, mark in self._marks.items() if mark.is_written}
-        return {"kind": self.kind} | {
-            name: mark.write(getattr(self, mark.written_as or name)) for name, mark in written.items()
-        }
+        found = {name: mark.write(getattr(self, mark.written_as or name)) for name, mark in written.items()}
+        silent = {name for name, mark in written.items() if mark.silent and found[name] == self._default(name)}
+        return {"kind": self.kind} | {name: value for name, value in found.items() if name not in silent}
+
+    def _default(self, name: str) -> Any:
+        """Return a field's default as JSON."""
+        return self._marks[name].write(getattr(type(self), name, None))
 
     def supplement(self) -> dict[str, Any]:
         """Return, as JSON, what the canonical form does not say and it takes to make the study again.
@@ -171,10 +175,10 @@ class StudyModel(ABC):
             return Fixed().errors("kind", stored.get("kind"), mine["kind"])
         errors = []
         for name, mark in self._marks.items():
-            if name in mine:
+            if mark.is_written:
                 # A store that is older than the field was made with its default.
-                old = stored[name] if name in stored else mark.write(getattr(type(self), name, None))
-                errors += mark.errors(name, old, mine[name])
+                old, new = (each[name] if name in each else self._default(name) for each in (stored, mine))
+                errors += mark.errors(name, old, new)
         return errors
 
     def union(self, other: Self) -> Self:

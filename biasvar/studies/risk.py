@@ -16,11 +16,12 @@ from biasvar.fields import (
     PositiveReal,
     one_or_more,
 )
-from biasvar.learning.decomposition import Problem, best_in_class
+from biasvar.learning import losses
+from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Coefficients
 from biasvar.learning.hypotheses import HypothesisSet, adapted
 from biasvar.learning.inputs import DEFAULT_NODES, Inputs, has_density
-from biasvar.learning.losses import Squared
+from biasvar.learning.losses import Loss, Squared
 from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
@@ -28,7 +29,7 @@ from biasvar.studies import components, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
 from biasvar.studies.model import StudyModel
-from biasvar.studies.risk_summary import LABELS, RiskGrid, problem_name
+from biasvar.studies.risk_summary import RiskGrid, problem_name
 
 LONGEST_LABEL = 500  # letters
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
@@ -52,6 +53,8 @@ class RiskStudy(StudyModel):
         Law of x.
     hypotheses : dict of str to hypothesis set
         What is fitted, by label; see :mod:`biasvar.learning.hypotheses`.
+    loss : Loss
+        What a prediction costs: squared loss unless given. See :mod:`biasvar.learning.losses`.
     n_train : sequence of int
         Training-set sizes.
     noise : sequence of float
@@ -107,6 +110,7 @@ class RiskStudy(StudyModel):
     target: Annotated[Any, Component(components.TARGETS)]
     inputs: Annotated[Any, Component(components.INPUTS)]
     hypotheses: Annotated[dict[str, Any], Labelled(Component(components.HYPOTHESES))]
+    loss: Annotated[Any, Component(components.LOSSES, silent=True)] = Squared()
     n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]
     noise: Annotated[tuple[NonNegativeReal, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()] = (0.0,)
     replicates: Annotated[PositiveInt | None, AtLeast()] = None
@@ -195,8 +199,9 @@ class RiskStudy(StudyModel):
         if count % self.block_size:
             raise ValueError(f"{field}: {count} is not a multiple of block_size={self.block_size}")
         for variable in self.precision or {}:
-            if variable not in LABELS:
-                raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(LABELS)}")
+            known = [measure.name for measure in self._loss.measures]
+            if variable not in known:
+                raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known)}")
 
     # What it is
 
@@ -208,7 +213,7 @@ class RiskStudy(StudyModel):
     @cached_property
     def grid(self) -> RiskGrid:
         """The cells of the study and what is made of them."""
-        return RiskGrid(self.problem, self.loss, self.sets, self.n_train, self.noise, self.block_size)
+        return RiskGrid(self.problem, self._loss, self.sets, self.n_train, self.noise, self.block_size)
 
     @cached_property
     def sets(self) -> dict[str, HypothesisSet]:
@@ -218,10 +223,10 @@ class RiskStudy(StudyModel):
             for label, hypothesis in self.hypotheses.items()
         }
 
-    @property
-    def loss(self) -> Squared:
-        """The loss whose expectation is the risk."""
-        return Squared()
+    @cached_property
+    def _loss(self) -> Loss:
+        """The loss, imported and adapted."""
+        return losses.adapted(components.resolved(self.loss), "loss")
 
     # What the engine asks
 
@@ -229,7 +234,7 @@ class RiskStudy(StudyModel):
         """Call what users' sets say of themselves."""
         for label, hypothesis in self.sets.items():
             try:
-                best_in_class(self.problem, hypothesis)
+                self._loss.best_in_class(self.problem, hypothesis)
                 for n in self.n_train:
                     hypothesis.tail_index(self.inputs, n)
                     if not hypothesis.why_unfit(self.inputs, n) and has_density(self.inputs):
@@ -274,7 +279,7 @@ class RiskStudy(StudyModel):
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not stored yet: one group a training-set size."""
-        size = self.loss.record(len(self.problem.f)).size
+        size = self._loss.record(len(self.problem.f)).size
         groups = []
         for n in self.n_train:
             cells = tuple(key for key in self.grid.cells if (problem_name(n), key) not in stored)
@@ -314,16 +319,13 @@ class RiskStudy(StudyModel):
         self._simulate(group, 0, work)
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each block's excess risk, at the highest noise where its standard error exists."""
-        parts, weights = self.loss.record(len(self.problem.f)).unpack(records), self.problem.test.weights
-        loss = ((parts["mean"] - self.problem.f) ** 2 + parts["variance"]) @ weights
-        gain = parts["noise_gain"] @ weights
+        """Return each block's mean loss, at the highest noise where its standard error exists."""
         n_train = int(group.problem[1:])
-        for row, key in enumerate(group.cells):
-            hypothesis = self.grid.cell(key).hypothesis
-            if status_of(hypothesis.tail_index(self.inputs, n_train).noise) is Status.OK:
-                loss[row] += max(self.noise) ** 2 * gain[row]
-        return loss
+        parts = self._loss.record(len(self.problem.f)).unpack(records)
+        hypotheses = [self.grid.cell(key).hypothesis for key in group.cells]
+        indices = np.array([hypothesis.tail_index(self.inputs, n_train).noise for hypothesis in hypotheses])
+        noise = [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
+        return self._loss.headline(self.problem, parts, np.array(noise))
 
     def _simulate(self, group: Group, block: int, size: int) -> BlockRecords:
         n_train = int(group.problem[1:])
@@ -332,7 +334,7 @@ class RiskStudy(StudyModel):
         cells = [self.grid.cell(key) for key in group.cells]
         reasons = [cell.hypothesis.why_unfit(self.inputs, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
-        outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self.loss) if fitted else [])
+        outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self._loss) if fitted else [])
         records = np.full((len(cells), group.record_size), np.nan)
         failures, trace = [], ""
         for row, reason in zip(records, reasons, strict=True):
@@ -345,7 +347,7 @@ class RiskStudy(StudyModel):
 
     def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and its place within that name."""
-        fields = self.loss.record(len(self.problem.f)).fields
+        fields = self._loss.record(len(self.problem.f)).fields
         return {
             "moment": np.repeat(np.array(list(fields), dtype=object), [max(length, 1) for length in fields.values()]),
             "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),

@@ -12,38 +12,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from biasvar.learning.decomposition import Problem, best_in_class
+from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.fits import Fit
 from biasvar.learning.hypotheses import HypothesisSet
-from biasvar.learning.loss_tails import TARGET, Index, LossTails, noise_index, signal_index
+from biasvar.learning.loss_tails import TARGET, LossTails
 from biasvar.learning.losses import Loss
+from biasvar.learning.measures import Averages, Curve, Measure, evaluate
+from biasvar.learning.reduction import Series, reduce_blocks
 from biasvar.learning.simulation import Cell
-from biasvar.learning.summary import Estimates, Series, estimate, paired_difference, reduce_blocks
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status
 from biasvar.studies.base import BlockSource, Group
-
-LABELS = {
-    "irreducible_risk": "irreducible risk: variance of the label noise",
-    "bias2": "squared bias of the average fit, averaged over x",
-    "variance": "variance of the fit over training sets, averaged over x",
-    "excess_risk": "excess risk: squared bias + variance",
-    "expected_risk": "expected risk: noise + squared bias + variance",
-    "empirical_risk": "empirical risk: expected mean squared training error",
-    "generalization_gap": "generalization gap: expected risk - empirical risk",
-    "approximation_error": "approximation error: excess risk of the best in class",
-    "best_in_class_risk": "expected risk of the best in class",
-    "estimation_error": "estimation error: expected risk - risk of the best in class",
-}
-_CURVES = {
-    "mean_prediction": "average prediction at x",
-    "bias2_x": "squared bias at x",
-    "variance_x": "variance of the prediction at x",
-}
-#: What a heavy-tailed loss spoils; a mean prediction and training errors exist all the same.
-_SPOILED = ("variance", "excess_risk", "expected_risk", "generalization_gap", "estimation_error")
-#: What a target without a second moment spoils besides.
-_OF_TARGET = {"bias2", "approximation_error", "best_in_class_risk"}
 
 
 class _Key(NamedTuple):
@@ -100,40 +79,53 @@ class RiskGrid:
         sizes = {**cells, "versus": len(self.hypotheses), self._x_dim: points}
         variables: dict[str, Any] = {}
 
-        def add(name: str, dims: tuple[str, ...], label: str, unit: str = "", fill: Any = np.nan) -> None:
+        def add(
+            name: str, dims: tuple[str, ...], label: str, unit: str = "", fill: Any = np.nan, **more: str | int
+        ) -> None:
             dtype = object if fill == "" else None
             values = np.full(tuple(sizes[dim] for dim in dims), fill, dtype)
-            variables[name] = (dims, values, {"long_name": label} | ({"units": unit} if unit else {}))
+            said = {"long_name": label, "units": unit} | more
+            variables[name] = (dims, values, {key: value for key, value in said.items() if value})
 
         axes, pairs = tuple(cells), ("hypothesis", "versus", "n_train", "noise")
-        for name, label in LABELS.items():
-            add(name, axes, label, "y^2")
-            add(f"{name}_se", axes, f"standard error of {name}", "y^2")
-        add(
-            "bias2_lean",
-            axes,
-            "variance of the mean prediction along a direction: intervals of bias2 lean by it",
-            "y^2",
-        )
-        add("excess_risk_difference", pairs, "excess risk less that of versus", "y^2")
-        add("excess_risk_difference_se", pairs, "standard error of excess_risk_difference, paired", "y^2")
+        for measure in self.loss.measures:
+            name, unit = measure.name, measure.unit
+            shift = f"{name}_shift" if measure.shift else ""
+            add(name, axes, measure.label, unit, short_name=measure.short_name, column=measure.column, shift=shift)
+            add(f"{name}_se", axes, f"standard error of {name}", unit)
+            if shift:
+                add(shift, axes, f"variance along one direction: shifts the interval of {name} upwards", unit)
+            if measure.paired:
+                add(f"{name}_difference", pairs, f"{name} less that of versus", unit)
+                add(f"{name}_difference_se", pairs, f"standard error of {name}_difference, paired", unit)
         add("target", (self._x_dim,), "target f at x", "y")
         add("best_in_class", ("hypothesis", self._x_dim), "best in class at x", "y")
-        for name, label in _CURVES.items():
-            unit = "y" if name == "mean_prediction" else "y^2"
-            add(name, (*axes, self._x_dim), label, unit)
-            add(f"{name}_se", (*axes, self._x_dim), f"standard error of {name}", unit)
-        add(
-            "quadrature_error",
-            axes,
-            "part of the standard error of the risk that the test points leave: more replicates do not lower it",
-            "y^2",
-        )
+        for curve in self.loss.curves:
+            add(
+                curve.name,
+                (*axes, self._x_dim),
+                curve.label,
+                curve.unit,
+                short_name=curve.short_name,
+                shift_error=curve.shift_error,
+            )
+            add(f"{curve.name}_se", (*axes, self._x_dim), f"standard error of {curve.name}", curve.unit)
+        if self.headline:
+            add(
+                "quadrature_error",
+                axes,
+                f"part of {self.headline.name}_se that the test points leave: more replicates do not lower it",
+                self.headline.unit,
+                of=f"{self.headline.name}_se",
+                remedy="more test_points"
+                if self._x_dim == "point"
+                else "the target's breakpoints, or more test_points",
+            )
         add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2")
         add("tail_index_se", axes, "standard error of tail_index: 0 by theory, NaN where the estimate is infinite")
         add("replicates", axes, "random training sets behind the numbers", fill=0)
         add("block_count", axes, "independent blocks behind the standard errors", fill=0)
-        add("status", axes, "what can be said of the numbers", fill="")
+        add("status", axes, "what can be said of the numbers", fill="", rows="n_train noise hypothesis")
         add("status_reason", axes, "why, in words", fill="")
         return xr.Dataset(variables, self._coordinates())
 
@@ -142,10 +134,10 @@ class RiskGrid:
         out = self.layout()
         table = {str(name): variable.values for name, variable in out.data_vars.items()}  # views: filled in place
         table["target"][:] = self.problem.f
-        best = [best_in_class(self.problem, hypothesis) for hypothesis in self.hypotheses.values()]
+        best = [self.loss.best_in_class(self.problem, hypothesis) for hypothesis in self.hypotheses.values()]
         for row, found in zip(table["best_in_class"], best, strict=True):
             if found is not None:
-                row[:] = found[0]
+                row[:] = found.values
         quadrature_error = self.problem.quadrature_error()
         for j, n in enumerate(self.n_train):
             cells = _Column(self, n)
@@ -154,13 +146,18 @@ class RiskGrid:
                     cells.read(group, source)
             for k, noise in enumerate(self.noise):
                 column = [
-                    cells.estimate(label, noise, found, quadrature_error)
+                    cells.averages(label, noise, found, quadrature_error)
                     for label, found in zip(self.hypotheses, best, strict=True)
                 ]
                 for i, (label, result) in enumerate(zip(self.hypotheses, column, strict=True)):
                     _fill(table, (i, j, k), cells, label, noise, result)
-                _fill_differences(table, (j, k), self.problem, column)
+                _fill_differences(table, (j, k), self.loss, column)
         return out
+
+    @property
+    def headline(self) -> Measure | None:
+        """The first measure whose differences are of interest, and which test points limit."""
+        return next((measure for measure in self.loss.measures if measure.paired and measure.along_x), None)
 
     @property
     def _x_dim(self) -> str:
@@ -203,10 +200,11 @@ class _Column:
                     averages[i].add(chunk.records[i])
         if sound := list(averages):
             records = (chunk.records[sound] for chunk in source.chunks(group))
-            reduced = reduce_blocks(self.grid.problem, list(averages.values()), records, self.grid.block_size)
+            passes = [self.grid.loss.reduction(self.grid.problem, average) for average in averages.values()]
+            reduced = reduce_blocks(passes, records, self.grid.block_size)
             self.series |= {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}
 
-    def estimate(self, label: str, noise: float, best: Any, quadrature_error: float) -> Estimates | None:
+    def averages(self, label: str, noise: float, best: Best | None, quadrature_error: float) -> Averages | None:
         """Return what is known of one hypothesis set at one noise level; None where it failed."""
         series = self.series.get(self.grid.key(label, noise))
         if series is None:
@@ -216,7 +214,7 @@ class _Column:
             tails.signal.standard_error(series.loss_tail, replicates),
             noise**2 * tails.noise.standard_error(series.gain_tail, replicates),
         )
-        return estimate(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
+        return self.grid.loss.averages(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
 
     def replicates(self, label: str, noise: float) -> int:
         """Return how many training sets are behind a cell."""
@@ -227,71 +225,73 @@ class _Column:
         series, problem = self.series[self.grid.key(label, noise)], self.grid.problem
         known = self.grid.hypotheses[label].tail_index(problem.inputs, self.n_train)
         noisy = self.grid.integrates_noise(label) and noise > 0
-        return LossTails(
-            signal_index(known, problem, series.loss_tail.index),
-            noise_index(known, series.gain_tail.index) if noisy else Index.known(np.inf),
-        )
+        return self.grid.loss.tails(problem, known, series, noisy)
 
 
 _Table = dict[str, NDArray[Any]]
 
 
 def _fill(
-    table: _Table, at: tuple[int, int, int], cells: _Column, label: str, noise: float, result: Estimates | None
+    table: _Table, at: tuple[int, int, int], cells: _Column, label: str, noise: float, result: Averages | None
 ) -> None:
     """Write one cell into the summary, and what its tails forbid."""
-    table["irreducible_risk"][at], table["irreducible_risk_se"][at] = noise**2, 0.0
+    measures, curves = cells.grid.loss.measures, cells.grid.loss.curves
     if result is None:
+        for measure in measures:
+            if measure.known is not None:
+                table[measure.name][at], table[f"{measure.name}_se"][at] = measure.known(noise), 0.0
         table["status"][at] = str(Status.FAILED)
         table["status_reason"][at] = cells.failures.get(cells.grid.key(label, noise), "not simulated")
         return
-    for name, value in result.values.items():
-        table[name][at], table[f"{name}_se"][at] = value, result.errors[name]
-    for name, curve in result.curves.items():
-        table[name][at] = curve
-    table["bias2_lean"][at], table["quadrature_error"][at] = result.bias2_lean, result.quadrature_error
+    for found in evaluate(measures, curves, result):
+        for name, value in found.items():
+            table[name][at] = value
+    if (headline := cells.grid.headline) and headline.along_x:
+        table["quadrature_error"][at] = result.test_points_error(headline.along_x(result))
     tails, replicates = cells.tails(label, noise), cells.replicates(label, noise)
     if tails.status is not Status.OK:
-        _strike(table, at, tails, result)
+        _strike(table, at, tails, cells.grid.loss, moved=bool(np.ptp(cells.series[cells.grid.key(label, noise)].loss)))
     table["tail_index"][at], table["tail_index_se"][at] = tails.decisive.value, tails.decisive.se
-    table["block_count"][at] = len(result.excess)
+    table["block_count"][at] = result.blocks
     table["replicates"][at] = replicates
     table["status"][at] = str(tails.status)
     table["status_reason"][at] = tails.reason(replicates)
 
 
-def _strike(table: _Table, at: tuple[int, int, int], tails: LossTails, result: Estimates) -> None:
-    """Take away the numbers and standard errors that do not exist."""
-    spoiled = set(_SPOILED)
-    if tails.signal.source == TARGET:
-        spoiled |= _OF_TARGET
-        table["empirical_risk_se"][at] = np.nan
-        if not np.ptp(result.excess):  # a set that the data do not move
-            spoiled.remove("variance")
-    for name in (*spoiled, "variance_x"):
-        table[f"{name}_se"][at] = np.nan
-        if tails.status is Status.INFINITE and not np.isnan(table[name][at]).all():
-            table[name][at] = np.inf
-    if tails.signal.status is not Status.OK:
-        for name in ("bias2", "bias2_x", "mean_prediction"):
-            table[f"{name}_se"][at] = np.nan
+def _strike(table: _Table, at: tuple[int, int, int], tails: LossTails, loss: Loss, moved: bool) -> None:
+    """Take away the numbers and standard errors that do not exist; ``moved`` is whether blocks differ."""
+    of_target = tails.signal.source == TARGET
+    numbers: list[Measure | Curve] = [*loss.measures, *loss.curves]
+    for each in numbers:
+        value, error = table[each.name], table[f"{each.name}_se"]
+        spoiled = each.spoiled == "with_the_loss" and (moved or not of_target)
+        spoiled = spoiled or (of_target and each.of_target == "value")
+        if spoiled or (of_target and each.of_target == "error"):
+            error[at] = np.nan
+        if spoiled and tails.status is Status.INFINITE and not np.isnan(value[at]).all():
+            value[at] = np.inf
+        if each.spoiled == "with_the_signal" and tails.signal.status is not Status.OK:
+            error[at] = np.nan
 
 
-def _fill_differences(table: _Table, at: tuple[int, int], problem: Problem, column: list[Estimates | None]) -> None:
-    """Write the paired differences of excess risk between all sets at one training-set size and noise level."""
-    value, error = table["excess_risk_difference"], table["excess_risk_difference_se"]
+def _fill_differences(table: _Table, at: tuple[int, int], loss: Loss, column: list[Averages | None]) -> None:
+    """Write the paired differences between all sets at one training-set size and noise level."""
     status = [table["status"][(i, *at)] for i in range(len(column))]
-    for i, one in enumerate(column):
-        if one is not None:
-            value[(i, i, *at)], error[(i, i, *at)] = 0.0, 0.0
-        for j, other in enumerate(column[:i]):
-            # A difference with an infinite number has neither value nor error.
-            if one is None or other is None or Status.INFINITE in (status[i], status[j]):
-                continue
-            difference, se = paired_difference(problem, one, other)
-            value[(i, j, *at)], value[(j, i, *at)] = difference, -difference
-            if status[i] == status[j] == Status.OK:
-                error[(i, j, *at)] = error[(j, i, *at)] = se
+    for measure in loss.measures:
+        if not measure.paired:
+            continue
+        value, error = table[f"{measure.name}_difference"], table[f"{measure.name}_difference_se"]
+        for i, one in enumerate(column):
+            if one is not None:
+                value[(i, i, *at)], error[(i, i, *at)] = 0.0, 0.0
+            for j, other in enumerate(column[:i]):
+                # A difference with an infinite number has neither value nor error.
+                if one is None or other is None or Status.INFINITE in (status[i], status[j]):
+                    continue
+                difference, se = measure.difference(one, other)
+                value[(i, j, *at)], value[(j, i, *at)] = difference, -difference
+                if status[i] == status[j] == Status.OK:
+                    error[(i, j, *at)] = error[(j, i, *at)] = se
 
 
 def problem_name(n_train: int) -> str:

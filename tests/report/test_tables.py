@@ -5,7 +5,7 @@ import pytest
 from helpers import two_point_study
 
 from biasvar.report.numbers import with_error
-from biasvar.report.tables import risk_table
+from biasvar.report.tables import cell_table
 from biasvar.studies.blocks import run_in_memory
 
 
@@ -20,7 +20,7 @@ def test_a_table_shows_no_squared_bias_without_an_error():
     summary = run_in_memory(two_point_study(noise=[0.5], replicates=256, block_size=16))
     assert summary.status.sel(hypothesis="H1") == "infinite"
     summary["bias2"][:], summary["bias2_se"][:] = -118.3, np.nan
-    table = risk_table(summary)
+    table = cell_table(summary)
     assert "118" not in table
     row = next(line for line in table.splitlines() if " H1 " in line).split()
     assert row[3:7] == ["?", "inf", "0.25", "inf"]

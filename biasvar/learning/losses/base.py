@@ -1,80 +1,52 @@
-"""What a loss is: what is averaged over training sets, and how a record of it is laid out."""
+"""What a loss is: what is averaged over training sets, and which measures are made of the averages."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.errors import StudyError
+from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.fits import Fit
+from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
+from biasvar.learning.loss_tails import Index, LossTails
+from biasvar.learning.losses.simulated import CURVES, MEASURES, LossAverages, LossReduction
+from biasvar.learning.measures import Averages, Curve, Measure
 from biasvar.learning.quadrature import hermite_rule
+from biasvar.learning.record import Record
+from biasvar.learning.reduction import Reduction, Series
 from biasvar.learning.training_sets import Cell, TrainingSets
-from biasvar.montecarlo.moments import TAIL_SIZE, largest, weighted_mean
+from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
 
 Array = NDArray[np.float64]
 Attempt = tuple[list[int], Callable[[], list[Array]]]
 NOISE_NODES = 64
 
 
-@dataclass(frozen=True)
-class Record:
-    """How one block's averages of one cell are laid out in a row of numbers.
-
-    Parameters
-    ----------
-    fields : mapping of str to int
-        Names and lengths, in order; 0 stands for a single number. Names that begin with ``largest`` hold the block's
-        largest losses, padded with NaN.
-
-    Examples
-    --------
-    >>> record = Record({"mean": 2, "training_loss": 0})
-    >>> record.unpack(record.pack(mean=[1.0, 2.0], training_loss=3.0))["mean"].tolist()
-    [1.0, 2.0]
-    """
-
-    fields: Mapping[str, int]
-
-    @property
-    def size(self) -> int:
-        """Length of the row."""
-        return sum(max(length, 1) for length in self.fields.values())
-
-    def pack(self, **values: Any) -> Array:
-        """Lay named values out in a row."""
-        row = np.empty(self.size)
-        for name, place in self._places.items():
-            row[place] = values[name]
-        return row
-
-    def unpack(self, rows: Array) -> dict[str, Array]:
-        """Return views of the named parts of rows (..., size); numbers that stand alone lose their axis."""
-        return {name: rows[..., place] for name, place in self._places.items()}
-
-    def is_finite(self, row: Array) -> bool:
-        """Tell whether a row holds a number wherever it must."""
-        parts = self.unpack(row).items()
-        return all(bool(np.isfinite(value).all()) for name, value in parts if not name.startswith("largest"))
-
-    @cached_property
-    def _places(self) -> dict[str, int | slice]:
-        places: dict[str, int | slice] = {}
-        start = 0
-        for name, length in self.fields.items():
-            places[name] = slice(start, start + length) if length else start
-            start += max(length, 1)
-        return places
-
-
 class Loss(ABC):
     """What a prediction costs, and what of it is averaged over training sets.
 
     A user's own loss needs :meth:`value` and, unless it is smooth, :meth:`expected`. Label noise is then simulated for
-    every hypothesis set; of test labels it is integrated by :meth:`expected`.
+    every hypothesis set; of test labels it is integrated by :meth:`expected`. Which numbers follow is said by
+    :attr:`measures` and :attr:`curves`; here they are the expected and the empirical risk.
+
+    Examples
+    --------
+    >>> class Absolute(Loss):
+    ...     def value(self, labels, predictions):
+    ...         return np.abs(labels - predictions)
+    >>> [measure.name for measure in Absolute().measures]
+    ['expected_risk', 'empirical_risk', 'generalization_gap']
     """
+
+    #: Numbers that every cell has.
+    measures: Sequence[Measure] = MEASURES
+
+    #: Functions of x that every cell has.
+    curves: Sequence[Curve] = CURVES
 
     @abstractmethod
     def value(self, labels: Array, predictions: Array) -> Array:
@@ -101,6 +73,56 @@ class Loss(ABC):
         for i, cell in enumerate(cells):
             yield [i], partial(self._simulated, sets, cell)
 
+    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet) -> Best | None:
+        """Return the minimiser of expected risk inside a hypothesis set, or None where it is not known."""
+        return None
+
+    def reduction(self, problem: Problem, average: RunningMean) -> Reduction:
+        """Return the second pass over a cell's records, whose average is known."""
+        return LossReduction(problem, self.record(len(problem.f)), average)
+
+    def averages(
+        self,
+        problem: Problem,
+        series: Series,
+        noise: float,
+        best: Best | None,
+        quadrature_error: float,
+        extremes: float,
+    ) -> Averages:
+        """Return what the measures are functions of, for one cell at one noise level."""
+        return LossAverages(problem, series, quadrature_error, extremes)
+
+    def tails(self, problem: Problem, known: TailIndex, series: Series, noisy: bool) -> LossTails:
+        """Return the tail indices of a cell's loss.
+
+        Parameters
+        ----------
+        problem : Problem
+            The law of data.
+        known : TailIndex
+            What theory knows of the set's squared error.
+        series : Series
+            The cell's blocks.
+        noisy : bool
+            Whether label noise adds to the loss in ``series``.
+        """
+        return LossTails(Index.estimated(series.loss_tail.index), Index.known(np.inf))
+
+    def headline(self, problem: Problem, parts: Mapping[str, Array], noise: Array) -> Array:
+        """Return one number per cell and block, whose standard error is shown while a study runs.
+
+        Parameters
+        ----------
+        problem : Problem
+            The law of data.
+        parts : mapping of str to ndarray
+            Unpacked records, shape (cells, blocks) or (cells, blocks, length).
+        noise : ndarray of shape (cells,)
+            Noise levels, where records are of all of them.
+        """
+        return np.asarray(parts["loss"] @ problem.test.weights)
+
     def _simulated(self, sets: TrainingSets, cell: Cell) -> list[Array]:
         points, size = len(sets.problem.f), sets.block.size
         noise = cell.noise or 0.0
@@ -118,3 +140,50 @@ class Loss(ABC):
             largest_loss=largest(sets.problem.test.weights @ losses, TAIL_SIZE),
         )
         return [row]
+
+
+def adapted(own: Any, where: str) -> Loss:
+    """Take a user's object for a loss: the one door at which it is asked which methods it has.
+
+    Parameters
+    ----------
+    own : object
+        A :class:`Loss`, or any object with ``value(labels, predictions)`` and perhaps
+        ``expected(f, noise, predictions)``.
+    where : str
+        What complaints begin with.
+
+    Raises
+    ------
+    StudyError
+        If it has no ``value``, or gives anything but one number for each prediction.
+    """
+    if isinstance(own, Loss):
+        return own
+    if isinstance(own, type) or not callable(getattr(own, "value", None)):
+        raise StudyError(
+            f"{where}: expected a loss such as Squared(), or an object with value(labels, predictions), got {own!r}"
+        )
+    return _Adapted(own)
+
+
+class _Adapted(Loss):
+    """A user's object with a method ``value``."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def value(self, labels: Array, predictions: Array) -> Array:
+        return self._checked("value", self.own.value(labels, predictions), predictions.shape)
+
+    def expected(self, f: Array, noise: float, predictions: Array) -> Array:
+        method = getattr(self.own, "expected", None)
+        if method is None:
+            return super().expected(f, noise, predictions)
+        return self._checked("expected", method(f, noise, predictions), predictions.shape)
+
+    def _checked(self, method: str, found: Any, shape: tuple[int, ...]) -> Array:
+        array = np.asarray(found, dtype=float)
+        if array.shape != shape:
+            raise StudyError(f"{type(self.own).__name__}.{method} returned shape {array.shape}, expected {shape}")
+        return array

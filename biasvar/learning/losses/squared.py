@@ -12,7 +12,7 @@ References
 S. Geman, E. Bienenstock, R. Doursat, Neural networks and the bias/variance dilemma, 1992.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,11 +20,24 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.fields import component
+from biasvar.learning.decomposition import Best, Problem, best_in_class
 from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, is_linear
+from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
 from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
-from biasvar.learning.losses.base import Attempt, Loss, Record
+from biasvar.learning.loss_tails import Index, LossTails, noise_index, signal_index
+from biasvar.learning.losses.base import Attempt, Loss
+from biasvar.learning.losses.squared_measures import CURVES, MEASURES, SquaredAverages, SquaredReduction, SquaredSeries
+from biasvar.learning.record import Record
+from biasvar.learning.reduction import Series
 from biasvar.learning.training_sets import Cell, TrainingSets
-from biasvar.montecarlo.moments import TAIL_SIZE, largest, weighted_covariance, weighted_mean, weighted_variance
+from biasvar.montecarlo.moments import (
+    TAIL_SIZE,
+    RunningMean,
+    largest,
+    weighted_covariance,
+    weighted_mean,
+    weighted_variance,
+)
 
 Array = NDArray[np.float64]
 
@@ -38,6 +51,9 @@ class Squared(Loss):
     >>> Squared().value(np.array([1.0]), np.array([3.0])).tolist()
     [4.0]
     """
+
+    measures = MEASURES
+    curves = CURVES
 
     def value(self, labels: Array, predictions: Array) -> Array:
         """Return the squared difference."""
@@ -64,6 +80,39 @@ class Squared(Loss):
                 "largest_noise_gain": TAIL_SIZE,
             }
         )
+
+    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet) -> Best | None:
+        """Project the target onto what spans the set."""
+        return best_in_class(problem, hypothesis)
+
+    def reduction(self, problem: Problem, average: RunningMean) -> SquaredReduction:
+        """Return the second pass over a cell's records."""
+        return SquaredReduction(problem, self.record(len(problem.f)), average)
+
+    def averages(
+        self,
+        problem: Problem,
+        series: Series,
+        noise: float,
+        best: Best | None,
+        quadrature_error: float,
+        extremes: float,
+    ) -> SquaredAverages:
+        """Return what the measures are functions of."""
+        assert isinstance(series, SquaredSeries)
+        return SquaredAverages(problem, series, noise, best, quadrature_error, extremes)
+
+    def tails(self, problem: Problem, known: TailIndex, series: Series, noisy: bool) -> LossTails:
+        """Return the tail indices of the loss without label noise and of what the noise adds."""
+        return LossTails(
+            signal_index(known, problem, series.loss_tail.index),
+            noise_index(known, series.gain_tail.index) if noisy else Index.known(np.inf),
+        )
+
+    def headline(self, problem: Problem, parts: Mapping[str, Array], noise: Array) -> Array:
+        """Return each block's excess risk."""
+        loss = ((parts["mean"] - problem.f) ** 2 + parts["variance"]) @ problem.test.weights
+        return np.asarray(loss + noise[:, None] ** 2 * (parts["noise_gain"] @ problem.test.weights))
 
     def attempts(self, sets: TrainingSets, cells: Sequence[Cell]) -> Iterator[Attempt]:
         """Group cells that are computed together: least-squares sets that share a factorisation, else one by one."""

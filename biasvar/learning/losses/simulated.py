@@ -1,0 +1,134 @@
+"""What any loss comes to whose label noise is simulated: expected and empirical risk, of averaged records."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.measures import Averages, Curve, Measure
+from biasvar.learning.record import Record
+from biasvar.learning.reduction import Reduction, Series
+from biasvar.montecarlo.moments import RunningMean, add_in_order
+from biasvar.montecarlo.tails import Tail
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSeries(Series):
+    """One cell: ``loss`` is that of each block, averaged over x and test labels."""
+
+    mean: Array  # (points,): average prediction
+    mean_spread: Array  # (points,): sum over blocks of squared deviations from it
+    loss_x: Array  # (points,): expected loss
+    loss_spread: Array  # (points,): sum over blocks of squared deviations from it
+    training: Array  # (blocks,)
+
+
+class LossReduction(Reduction):
+    """Reduce each block to its mean loss and training loss."""
+
+    def __init__(self, problem: Problem, record: Record, average: RunningMean) -> None:
+        self.problem, self.record = problem, record
+        self.average = record.unpack(average.mean)
+        self.spread = {name: np.zeros(len(problem.f)) for name in ("mean", "loss")}
+        self.series: dict[str, list[Array]] = {"loss": [], "training": [], "largest": []}
+
+    def add(self, rows: Array) -> None:
+        """Take in records of further blocks."""
+        parts = self.record.unpack(rows)
+        for name in self.spread:
+            self.spread[name] = add_in_order(self.spread[name], (parts[name] - self.average[name]) ** 2)
+        self.series["loss"].append((parts["loss"] * self.problem.test.weights).sum(axis=1))
+        self.series["training"].append(parts["training_loss"].copy())
+        self.series["largest"].append(parts["largest_loss"].copy())
+
+    def finish(self, block_size: int) -> LossSeries:
+        """Return what was collected."""
+        loss, training, largest = (np.concatenate(self.series[name]) for name in ("loss", "training", "largest"))
+        return LossSeries(
+            loss=loss,
+            loss_tail=Tail.of(largest, block_size),
+            gain_tail=Tail.of(np.zeros_like(largest), block_size),
+            mean=self.average["mean"],
+            mean_spread=self.spread["mean"],
+            loss_x=self.average["loss"],
+            loss_spread=self.spread["loss"],
+            training=training,
+        )
+
+
+@dataclass(frozen=True)
+class LossAverages(Averages):
+    """One cell, at the noise level at which it was simulated."""
+
+    problem: Problem
+    series: Any
+    quadrature_error: float
+    extremes: float
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are averaged."""
+        return int(self.series.blocks)
+
+    def along_x_error(self, spread: Array) -> Array:
+        """Return the standard error of an average at x whose blocks deviate by this sum of squares."""
+        return np.asarray(np.sqrt(spread / (self.blocks * (self.blocks - 1))))
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "expected_risk",
+        "expected risk: mean loss on new examples",
+        "expected risk",
+        value=lambda a: float(a.series.loss.mean()),
+        influence=lambda a: a.series.loss,
+        along_x=lambda a: a.series.loss_x,
+        unit="loss",
+        spoiled="with_the_loss",
+        column=1,
+        paired=True,
+    ),
+    Measure(
+        "empirical_risk",
+        "empirical risk: mean loss on the training set",
+        "training error",
+        value=lambda a: float(a.series.training.mean()),
+        influence=lambda a: a.series.training,
+        unit="loss",
+        column=2,
+    ),
+    Measure(
+        "generalization_gap",
+        "generalization gap: expected risk - empirical risk",
+        "generalization gap",
+        value=lambda a: float((a.series.loss - a.series.training).mean()),
+        influence=lambda a: a.series.loss - a.series.training,
+        along_x=lambda a: a.series.loss_x,
+        unit="loss",
+        spoiled="with_the_loss",
+    ),
+)
+
+CURVES: tuple[Curve, ...] = (
+    Curve(
+        "mean_prediction",
+        "average prediction at x",
+        "mean prediction",
+        value=lambda a: a.series.mean,
+        error=lambda a: a.along_x_error(a.series.mean_spread),
+        unit="y",
+    ),
+    Curve(
+        "risk_x",
+        "expected risk at x",
+        "expected risk",
+        value=lambda a: a.series.loss_x,
+        error=lambda a: a.along_x_error(a.series.loss_spread),
+        unit="loss",
+        spoiled="with_the_loss",
+    ),
+)

@@ -1,0 +1,61 @@
+"""How averages over training sets are laid out in rows of numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How one block's averages of one cell are laid out in a row of numbers.
+
+    Parameters
+    ----------
+    fields : mapping of str to int
+        Names and lengths, in order; 0 stands for a single number. Names that begin with ``largest`` hold the block's
+        largest losses, padded with NaN.
+
+    Examples
+    --------
+    >>> record = Record({"mean": 2, "training_loss": 0})
+    >>> record.unpack(record.pack(mean=[1.0, 2.0], training_loss=3.0))["mean"].tolist()
+    [1.0, 2.0]
+    """
+
+    fields: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """Length of the row."""
+        return sum(max(length, 1) for length in self.fields.values())
+
+    def pack(self, **values: Any) -> Array:
+        """Lay named values out in a row."""
+        row = np.empty(self.size)
+        for name, place in self._places.items():
+            row[place] = values[name]
+        return row
+
+    def unpack(self, rows: Array) -> dict[str, Array]:
+        """Return views of the named parts of rows (..., size); numbers that stand alone lose their axis."""
+        return {name: rows[..., place] for name, place in self._places.items()}
+
+    def is_finite(self, row: Array) -> bool:
+        """Tell whether a row holds a number wherever it must."""
+        parts = self.unpack(row).items()
+        return all(bool(np.isfinite(value).all()) for name, value in parts if not name.startswith("largest"))
+
+    @cached_property
+    def _places(self) -> dict[str, int | slice]:
+        places: dict[str, int | slice] = {}
+        start = 0
+        for name, length in self.fields.items():
+            places[name] = slice(start, start + length) if length else start
+            start += max(length, 1)
+        return places
