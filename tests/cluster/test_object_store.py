@@ -8,6 +8,7 @@ import time
 import pytest
 
 import biasvar as bv
+from biasvar.execution.status import store_status
 
 from .pieces import (
     SMALL_STUDY,
@@ -93,7 +94,7 @@ def cluster(processes, server):
 
 def chunks(store):
     try:
-        return bv.execution.status.store_status(store).done
+        return store_status(store).done
     except bv.errors.StoreError:  # there is none yet
         return 0
 
