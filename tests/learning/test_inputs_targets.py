@@ -18,7 +18,7 @@ from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomial
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import Inputs
 from biasvar.learning.quadrature import adaptive_averages, hermite_rule, legendre_rule, orthonormal_recurrence
-from biasvar.report.tables import risk_table
+from biasvar.report.tables import cell_table
 from biasvar.studies.blocks import run_in_memory
 
 Z = stats.norm.isf(1e-4 / 2)
@@ -365,9 +365,9 @@ def test_a_table_says_where_test_points_limit_the_precision():
     study = {"hypotheses": {"H0": bv.Polynomial(0)}, "n_train": 30, "replicates": 1024, "block_size": 64}
     jump = run_in_memory(two_point_study(target=lambda x: (x > 0.137) * 1.0, **study))
     assert jump.quadrature_error.item() > 0.9 * jump.expected_risk_se.item()
-    assert "H0, n_train=30, noise=0: most of the standard error is that of the test points" in risk_table(jump)
+    assert "H0, n_train=30, noise=0: most of the standard error is that of the test points" in cell_table(jump)
     smooth = run_in_memory(two_point_study(**study))
     assert smooth.quadrature_error.item() == 0
-    assert "test points" not in risk_table(smooth)
+    assert "test points" not in cell_table(smooth)
     sampled = run_in_memory(two_point_study(target=bv.Linear([1, 1]), inputs=bv.Normal(dim=2), **study))
     assert 0 < sampled.quadrature_error.item() <= sampled.expected_risk_se.item()
