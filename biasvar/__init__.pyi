@@ -1,5 +1,6 @@
 __version__: str
 
+from .errors import BiasvarError as BiasvarError
 from .errors import BiasvarWarning as BiasvarWarning
 from .execution.digest import digest as digest
 from .execution.lazy import lazy as lazy
@@ -56,7 +57,15 @@ from .optimization.schedules import Cosine as Cosine
 from .optimization.schedules import InverseSqrt as InverseSqrt
 from .optimization.schedules import StepDecay as StepDecay
 from .report.best import best_configurations as best_configurations
+from .studies.average import AverageStudy as AverageStudy
+from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled
 from .studies.confidence import confidence_interval as confidence_interval
+from .studies.marks import AtLeast as AtLeast
+from .studies.marks import AtMost as AtMost
+from .studies.marks import Axis as Axis
+from .studies.marks import Fixed as Fixed
+from .studies.marks import Free as Free
 from .studies.optimizer import OptimizerStudy as OptimizerStudy
 from .studies.risk import RiskStudy as RiskStudy
+from .studies.study import Study as Study

@@ -20,7 +20,8 @@ from biasvar.execution.backends import Location, reading, writing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import BlockRecords, Chunk, Group, Study
+from biasvar.studies.base import BlockRecords, Chunk, Group
+from biasvar.studies.study import Study
 
 
 class PackedStudy:

@@ -14,8 +14,9 @@ from biasvar.execution.graph import PackedStudy
 from biasvar.execution.plan import TASKS_WANTED
 from biasvar.execution.store import as_text, study_attributes
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Chunk, Group, Study, Summary, check_is_study, nodes_of, summary_of
+from biasvar.studies.base import Chunk, Group, Summary, nodes_of, summary_of
 from biasvar.studies.blocks import Memory, simulate_blocks
+from biasvar.studies.study import Study, check_is_study
 
 S = TypeVar("S", bound=Summary)
 

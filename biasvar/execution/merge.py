@@ -15,7 +15,8 @@ from biasvar.execution.records import Records
 from biasvar.execution.reopen import study_in
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Chunk, Group, Study, Summary
+from biasvar.studies.base import Chunk, Group, Summary
+from biasvar.studies.study import Study
 
 
 def merge(stores: Sequence[Place], into: Place, *, study: Study[Any] | None = None) -> Summary:
@@ -120,7 +121,7 @@ def _make_room(study: Study[Any], target: Store, donors: Sequence[Records]) -> N
             if held:
                 part = Group(group.problem, tuple(cells), group.record_size, group.label)
                 chunk = min(donors[i].chunk_size for i in held)
-                target.create(part, blocks[part.problem], chunk, study.statistic_coordinates(part))
+                target.create(part, blocks[part.problem], chunk, study.record_coordinates(part))
 
 
 def _cells(groups: Iterable[Group]) -> set[tuple[str, str]]:

@@ -8,8 +8,9 @@ from typing import Any
 from biasvar.errors import StudyError
 from biasvar.execution import settings
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import Group, Study, check_is_study
+from biasvar.studies.base import Group
 from biasvar.studies.sizes import RECORD_BYTES, STUDY_BYTES, in_words
+from biasvar.studies.study import Study, check_is_study
 
 TRIAL_SECONDS = 0.02
 MIN_TASK_SECONDS = 0.5  # so that the millisecond that Dask takes for a task, and the ten that Zarr takes, are little
@@ -188,7 +189,7 @@ def seconds_per_block(study: Study[Any], group: Group) -> float:
 
 def _trial_seconds(study: Study[Any], group: Group, work: int) -> float:
     start = time.perf_counter()
-    study.trial(group, work)
+    study.simulate(group, 0, work)
     return time.perf_counter() - start
 
 

@@ -32,7 +32,8 @@ from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
 from biasvar.execution.verify import damaged_chunks
-from biasvar.studies.base import Chunk, Group, Study, Summary, check_is_study, failed_cells
+from biasvar.studies.base import Chunk, Group, Summary, failed_cells
+from biasvar.studies.study import Study, check_is_study
 
 TELL_SECONDS = 2.0  # between what is told to those who watch the store
 MAX_REPAIRS = 3
@@ -228,7 +229,7 @@ class _Driver:
         plan = planning.plan(self.study, new, blocks)
         work, pending = plan.seconds, dict[Records, list[int]]()
         for records in stored.values():
-            self.store.repair_coordinates(records.group, self.study.statistic_coordinates(records.group))
+            self.store.repair_coordinates(records.group, self.study.record_coordinates(records.group))
             records.grow(blocks[records.group.problem])
             if missing := records.missing():
                 pending[records] = missing
@@ -236,7 +237,7 @@ class _Driver:
                     cost = planning.seconds_per_block(self.study, records.group)
                     work += cost * len(missing) * records.chunk_size
         for part in plan.groups:
-            statistic = self.study.statistic_coordinates(part.group)
+            statistic = self.study.record_coordinates(part.group)
             records = self.store.create(part.group, part.blocks, self.blocks_per_chunk or part.chunk, statistic)
             pending[records] = list(range(records.chunks))
         if pending:

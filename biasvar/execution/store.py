@@ -16,8 +16,9 @@ from zarr.storage import MemoryStore
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
-from biasvar.studies.base import Group, Study, Summary, nodes_of, summary_of
+from biasvar.studies.base import Group, Summary, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
+from biasvar.studies.study import Study
 
 SCHEMA = 2
 SOFTWARE = "biasvar"
@@ -295,7 +296,7 @@ class Store:
 
     def _layout_difference(self, study: Study[Any], group: Group) -> str:
         """Say how a stored group's records differ in layout from those of the code; empty text if they do not."""
-        ours = study.statistic_coordinates(group)
+        ours = study.record_coordinates(group)
         size = len(ours["moment"])
         if group.record_size != size:
             return f"a record of blocks/{group.path} has {group.record_size} numbers, this version's has {size}"

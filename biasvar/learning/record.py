@@ -35,6 +35,15 @@ class Record:
         """Length of the row."""
         return sum(max(length, 1) for length in self.fields.values())
 
+    @property
+    def coordinates(self) -> dict[str, NDArray[Any]]:
+        """What each number of the row is: ``moment``, the name of its field, and ``place`` within that field."""
+        lengths = [max(length, 1) for length in self.fields.values()]
+        return {
+            "moment": np.repeat(np.array(list(self.fields), dtype=object), lengths),
+            "place": np.concatenate([np.arange(length) for length in lengths]),
+        }
+
     def pack(self, **values: Any) -> Array:
         """Lay named values out in a row."""
         row = np.empty(self.size)

@@ -1,20 +1,14 @@
-"""What the engine knows of a study: which numbers belong together, how one block is made, what is made of all.
-
-At heart that is three verbs, ``layout``, ``simulate`` and ``summarise``; the others say what there is to do, and
-whether it is done.
-"""
+"""What studies and the engine hand each other: groups of cells, records of blocks, summaries."""
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-
-from biasvar.errors import StudyError
 
 #: Cell keys that may stand in a path as they are: nothing that joins names, and no ending that Zarr's files have.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=()-][A-Za-z0-9_@=(). -]*(?<!\.json)(?<!\.partial)(?<![. ])")
@@ -113,7 +107,6 @@ class BlockSource(Protocol):
 
 
 Summary = xr.Dataset | xr.DataTree
-S_co = TypeVar("S_co", bound=Summary, covariant=True)
 
 
 def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
@@ -130,18 +123,6 @@ def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:
     return xr.DataTree.from_dict({f"/{path}": dataset for path, dataset in nodes.items()})
 
 
-def check_is_study(value: Any) -> None:
-    """Refuse what is no study.
-
-    Raises
-    ------
-    StudyError
-        Saying what was got.
-    """
-    if isinstance(value, type) or not hasattr(value, "blocks_needed"):
-        raise StudyError(f"study: expected a study, got {value!r}; load one from YAML or by name with biasvar.load")
-
-
 def failed_cells(summary: Summary) -> str:
     """Say in one line how many cells failed and why the first one did; nothing if none did."""
     cells = failed = 0
@@ -156,71 +137,3 @@ def failed_cells(summary: Summary) -> str:
             labels = [path] * bool(path) + [f"{axis}={cell[axis].item()}" for axis in node.status.dims]
             first = f"{', '.join(labels)}: {cell.status_reason.item()}"
     return f"{failed} of {cells} cells failed, the first at {first}" if failed else ""
-
-
-class Study(Protocol[S_co]):
-    """A study lists its cells, simulates blocks of them and summarises all blocks."""
-
-    @property
-    def name(self) -> str:
-        """Name of the study."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of everything random in it."""
-
-    @property
-    def block_size(self) -> int:
-        """Replicates per block."""
-
-    @property
-    def block_work(self) -> int:
-        """Units of work per block; a trial does fewer."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the study in canonical form: the same study gives the same JSON."""
-
-    def supplement(self) -> dict[str, Any]:
-        """Return, as JSON, what the canonical form does not say and it takes to make the study again."""
-
-    def call_user_code(self) -> None:
-        """Call the user's functions once, so that errors appear before any task runs; they are StudyErrors."""
-
-    def fingerprint_values(self) -> Any:
-        """Return numbers (JSON) that are likely to change with a user's function, though its name stays the same."""
-
-    def changed_values(self, stored: Any) -> str:
-        """Say how the fingerprint values differ from a stored study's; empty text if they do not."""
-
-    def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
-        """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
-
-    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
-        """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
-
-    def simulate(self, group: Group, block: int) -> BlockRecords:
-        """Simulate one block: pure, seeded by what it is."""
-
-    def trial(self, group: Group, work: int) -> None:
-        """Simulate ``work`` units of a block and drop the result: to see what it costs, and whether it works."""
-
-    def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one number per cell and block, (cells, blocks), of records (cells, blocks, statistics).
-
-        Its standard error is shown while a study runs; NaN for cells that have none to show.
-        """
-
-    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
-        """Return what the numbers of a group's records are: ``moment``, a name, and ``place`` within that name."""
-
-    def unmet_goals(self, summary: Any) -> list[str]:
-        """Say which of its goals the finished study did not reach, one line per goal."""
-
-    def layout(self) -> S_co:
-        """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
-
-    def summarise(self, source: BlockSource) -> S_co:
-        """Turn blocks into labelled results with standard errors."""
-
-    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
-        """Say where this study differs from a stored one beyond extending it; empty if it extends it."""

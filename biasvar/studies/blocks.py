@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from biasvar.studies.base import Chunk, Group, Study, Summary
+from biasvar.studies.base import Chunk, Group, Summary
+from biasvar.studies.study import Study
 
 S = TypeVar("S", bound=Summary)
 

@@ -32,8 +32,8 @@ from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
-from biasvar.studies.model import StudyModel
 from biasvar.studies.optimizer_summary import RESERVED, OptimizerGrid, problem_name
+from biasvar.studies.study import Study
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
 RECORDS = 40  # log-spaced steps, unless they are given
@@ -77,7 +77,7 @@ class _Start(Fixed):
             yield value
 
 
-class OptimizerStudy(StudyModel):
+class OptimizerStudy(Study[xr.DataTree]):
     """Ask how update rules descend objectives, over grids of their hyperparameters.
 
     Every configuration of a replicate starts at the same point and sees the same minibatches.
@@ -327,15 +327,10 @@ class OptimizerStudy(StudyModel):
         """Return how many replicates each problem needs: all the same."""
         return {problem.name: self.replicates for problem in self._problems()}
 
-    def simulate(self, group: Group, block: int) -> BlockRecords:
+    def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Run one replicate of a group's configurations."""
-        return self._simulate(group, block, self.descent(*labels_of(group)))
-
-    def trial(self, group: Group, work: int) -> None:
-        """Take a few steps and forget them."""
-        self._simulate(group, 0, self.descent(*labels_of(group)).cut(work))
-
-    def _simulate(self, group: Group, block: int, way: Descent) -> BlockRecords:
+        way = self.descent(*labels_of(group))
+        way = way if work is None else way.cut(work)
         objective, optimizer = labels_of(group)
         chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
@@ -367,7 +362,7 @@ class OptimizerStudy(StudyModel):
         last = self.descent(*labels_of(group)).last_objective(records)
         return np.where(np.isfinite(last), last, np.nan)
 
-    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
+    def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and the step at which it was recorded."""
         way = self.descent(*labels_of(group))
         names = [*QUANTITIES, *(f"parameter {i}" for i in range(way.quantities - len(QUANTITIES)))]
@@ -375,10 +370,6 @@ class OptimizerStudy(StudyModel):
             "moment": np.array([*(names * len(self.looks)), "outcome", "stop_step"], dtype=object),
             "place": np.array([*np.repeat(self.looks, len(names)), self.steps, self.steps]),
         }
-
-    def unmet_goals(self, summary: Any) -> list[str]:
-        """Return nothing: an optimizer study has no goals of its own."""
-        return []
 
     @cached_property
     def grid(self) -> OptimizerGrid:

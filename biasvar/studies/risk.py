@@ -28,8 +28,8 @@ from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
-from biasvar.studies.model import StudyModel
 from biasvar.studies.risk_summary import RiskGrid, problem_name
+from biasvar.studies.study import Study
 
 LONGEST_LABEL = 500  # letters
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
@@ -40,7 +40,7 @@ FINGERPRINT_POINTS = 32
 LARGEST = 1e70  # of y: its fourth power times the square of a noise gain must be a number
 
 
-class RiskStudy(StudyModel):
+class RiskStudy(Study[xr.Dataset]):
     """Ask how the expected risk of hypothesis sets splits into noise, squared bias and variance.
 
     Parameters
@@ -305,32 +305,25 @@ class RiskStudy(StudyModel):
             plan[problem_name(n)] = min(2 * have, self.max_replicates // self.block_size) if short else have
         return plan
 
-    def simulate(self, group: Group, block: int) -> BlockRecords:
-        """Simulate one block of a group's cells on common training sets."""
-        return self._simulate(group, block, self.block_size)
-
-    @property
-    def block_work(self) -> int:
-        """Replicates in a block."""
-        return self.block_size
-
-    def trial(self, group: Group, work: int) -> None:
-        """Simulate a block of so few replicates and forget it."""
-        self._simulate(group, 0, work)
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Training-set sizes by problem."""
+        return {problem_name(n): n for n in self.n_train}
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean loss, at the highest noise where its standard error exists."""
-        n_train = int(group.problem[1:])
+        n_train = self._sizes[group.problem]
         parts = self._loss.record(len(self.problem.f)).unpack(records)
         hypotheses = [self.grid.cell(key).hypothesis for key in group.cells]
         indices = np.array([hypothesis.tail_index(self.inputs, n_train).noise for hypothesis in hypotheses])
         noise = [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
         return self._loss.headline(self.problem, parts, np.array(noise))
 
-    def _simulate(self, group: Group, block: int, size: int) -> BlockRecords:
-        n_train = int(group.problem[1:])
+    def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
+        """Simulate one block of a group's cells on common training sets."""
+        n_train = self._sizes[group.problem]
         stream = Stream(self.seed, f"n_train={n_train}", block)
-        draws = Block(self.sampler, stream, self.inputs.dimension(n_train), size)
+        draws = Block(self.sampler, stream, self.inputs.dimension(n_train), work or self.block_size)
         cells = [self.grid.cell(key) for key in group.cells]
         reasons = [cell.hypothesis.why_unfit(self.inputs, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
@@ -345,13 +338,9 @@ class RiskStudy(StudyModel):
             failures.append(reason)
         return BlockRecords(records, tuple(failures), trace)
 
-    def statistic_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
-        """Return the name of every number of a record, and its place within that name."""
-        fields = self._loss.record(len(self.problem.f)).fields
-        return {
-            "moment": np.repeat(np.array(list(fields), dtype=object), [max(length, 1) for length in fields.values()]),
-            "place": np.concatenate([np.arange(max(length, 1)) for length in fields.values()]),
-        }
+    def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
+        """Return what the loss keeps of a block."""
+        return self._loss.record(len(self.problem.f)).coordinates
 
     def unmet_goals(self, summary: xr.Dataset) -> list[str]:
         """Say which standard errors are above what ``precision`` asks for."""

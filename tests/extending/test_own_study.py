@@ -1,0 +1,112 @@
+"""A kind of study of one's own has what ours have: same bits, resumption, extension, tables, errors that cover."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import command
+from maximum import Maximum
+
+import biasvar as bv
+from biasvar.studies.blocks import run_in_memory
+
+SMALL = {"replicates": 2**13, "block_size": 2**8}
+
+
+def study(**changes):
+    return Maximum(**{"name": "maximum", "n": (1, 2, 5), **SMALL, **changes})
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    store = tmp_path_factory.mktemp("maximum") / "reference.zarr"
+    bv.run(study(), store, scheduler="synchronous", progress=False)
+    return store
+
+
+def test_its_numbers_are_true(reference):
+    summary = bv.open(reference)
+    n = summary.n
+    # Four standard errors of 32 blocks, six numbers: a false alarm in 600.
+    assert (abs(summary.maximum - n / (n + 1)) < 4 * summary.maximum_se).all()
+    assert (abs(summary.above - (1 - 0.9**n)) < 4 * summary.above_se).all()
+    assert set(summary.status.values) == {"ok"}
+
+
+def test_its_intervals_cover():
+    outcomes = []
+    for seed in range(200):
+        summary = run_in_memory(study(n=(3,), seed=seed, replicates=2**10, block_size=2**6))
+        bounds = bv.confidence_interval(summary, "maximum").squeeze()
+        outcomes.append(bool(bounds.low <= 3 / 4 <= bounds.high))
+    # Binomial(200, 0.95) is within 177 and 200 with an error rate of 1e-4.
+    assert sum(outcomes) >= 177
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes", "client"])
+def test_the_same_bits_everywhere(scheduler, reference, tmp_path):
+    if scheduler == "client":
+        from distributed import Client, LocalCluster
+
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(**options) as cluster, Client(cluster) as client:
+            bv.run(study(), tmp_path / "s.zarr", scheduler=client, blocks_per_chunk=8, progress=False)
+    else:
+        bv.run(study(), tmp_path / "s.zarr", scheduler=scheduler, blocks_per_chunk=8, progress=False)
+    assert bv.digest(tmp_path / "s.zarr") == bv.digest(reference)
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    store, script = tmp_path / "killed.zarr", Path(__file__).parent / "maximum.py"
+    process = subprocess.Popen([sys.executable, script, store])
+    try:
+        while not list(store.glob("blocks/*/*/count/c/*")):
+            assert process.poll() is None, "the run ended before it could be killed"
+    finally:
+        process.kill()
+        process.wait()
+    large = study(replicates=2**18, block_size=2**10)
+    bv.run(large, store, scheduler="threads", progress=False)
+    bv.run(large, tmp_path / "once.zarr", scheduler="threads", progress=False)
+    assert bv.digest(store) == bv.digest(tmp_path / "once.zarr")
+
+
+def test_it_is_extended_and_refused(reference, tmp_path):
+    store = tmp_path / "extended.zarr"
+    bv.run(study(n=(1, 2), replicates=2**12), store, scheduler="synchronous", progress=False)
+    bv.run(study(), store, scheduler="synchronous", progress=False)
+    assert bv.digest(store) == bv.digest(reference)
+    with pytest.raises(bv.BiasvarError, match=r"bound: the store has 0.9, the study 0.5"):
+        bv.run(study(bound=0.5), store, scheduler="synchronous", progress=False)
+
+
+def test_it_is_shown(reference, tmp_path):
+    shown = command("show", reference, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[0].split() == ["n", "maximum", "above", "status"]
+    cells = json.loads(command("show", "--json", reference, cwd=tmp_path).stdout)["cells"]
+    assert [cell["n"] for cell in cells] == [1, 2, 5]
+    assert all(0 < cell["maximum_se"] < 0.01 for cell in cells)
+
+
+def test_a_heavy_tail_loses_its_error_and_a_failure_is_told():
+    class Heavy(Maximum):
+        def replicate(self, generator, size, n):
+            if n == 5:
+                raise ValueError("five is too many")
+            return np.tile(generator.pareto(0.5, size)[:, None], 2)
+
+    summary = bv.lazy(Heavy(name="heavy", n=(1, 5), replicates=2**13, block_size=2**8)).compute()
+    assert list(summary.status.values) == ["infinite", "failed"]
+    assert np.isnan(summary.maximum_se.values).all()
+    assert "five is too many" in str(summary.status_reason.sel(n=5).item())
+
+
+def test_bad_fields_are_told_in_a_line():
+    with pytest.raises(bv.BiasvarError, match=r"replicates: expected a multiple of block_size=256 of at least 4096"):
+        study(replicates=100)
+    with pytest.raises(bv.BiasvarError, match="has a value twice"):
+        study(n=(1, 1))
