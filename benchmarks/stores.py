@@ -64,7 +64,7 @@ def measure(location):
     (group,) = study.groups()
     store = Store(location)
     store.claim(study)
-    records = store.create(group, CHUNKS * BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK, study.statistic_coordinates(group))
+    records = store.create(group, CHUNKS * BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK, study.record_coordinates(group))
     shape = (len(group.cells), BLOCKS_PER_CHUNK)
     content = Chunk(np.random.default_rng(0).normal(size=(*shape, group.record_size)), np.full(shape, "", dtype=object))
 

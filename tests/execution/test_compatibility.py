@@ -91,26 +91,26 @@ def test_stores_without_a_number_were_made_by_the_first(stored):
 
 
 def test_records_of_another_size_are_not_added_to(stored, monkeypatch):
-    ours = RiskStudy.statistic_coordinates
+    ours = RiskStudy.record_coordinates
 
     def longer(self, group):
         found = ours(self, group)
         return {"moment": np.append(found["moment"], "kurtosis"), "place": np.append(found["place"], 0)}
 
-    monkeypatch.setattr(RiskStudy, "statistic_coordinates", longer)
+    monkeypatch.setattr(RiskStudy, "record_coordinates", longer)
     size = len(ours(small_study(), None)["moment"])
     refuse(stored, rf"a record of blocks/n10/H0\+H1 has {size} numbers, this version's has {size + 1}")
 
 
 def test_records_in_another_order_are_not_added_to(stored, monkeypatch):
-    ours = RiskStudy.statistic_coordinates
+    ours = RiskStudy.record_coordinates
 
     def turned(self, group):
         return {name: values[::-1] for name, values in ours(self, group).items()}
 
     names = list(zip(*ours(small_study(), None).values(), strict=True))
     first, last = (rf"{moment}\[{place}\]" for moment, place in (names[0], names[-1]))
-    monkeypatch.setattr(RiskStudy, "statistic_coordinates", turned)
+    monkeypatch.setattr(RiskStudy, "record_coordinates", turned)
     refuse(stored, rf"number 0 of a record of blocks/n10/H0\+H1 is {first}, this version's is {last}")
 
 

@@ -14,7 +14,7 @@ def records(place):
     study = small_study()
     store, (group, *_) = Store(place), study.groups()
     store.claim(study)
-    return store.create(group, 12, 4, study.statistic_coordinates(group))
+    return store.create(group, 12, 4, study.record_coordinates(group))
 
 
 def content(records, failure=""):

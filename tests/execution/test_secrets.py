@@ -12,7 +12,7 @@ def test_no_secret_is_in_graph_store_or_output(bucket_place, s3, tmp_path):
     study, at = small_study(), Location.of(bucket_place)
     store, (group, *_) = Store(at), study.groups()
     store.claim(study)
-    records = store.create(group, 16, 4, study.statistic_coordinates(group))
+    records = store.create(group, 16, 4, study.record_coordinates(group))
     records.missing()
     tasks = graph.Tasks.of(graph.PackedStudy(study), at, records, [1, 3])
     shipped = cloudpickle.dumps(tasks)
