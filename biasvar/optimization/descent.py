@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.optimization.objectives import Objective
+from biasvar.optimization.quantities import OBJECTIVE, QUANTITIES
 from biasvar.optimization.rules import UpdateRule
-
-QUANTITIES = ("objective", "gradient_norm", "distance", "risk")
 
 Array = NDArray[np.float64]
 
@@ -94,7 +93,7 @@ class Descent:
 
     def last_objective(self, records: Array) -> Array:
         """Return the objective at the last look of records (..., statistics)."""
-        last: Array = records[..., self.measured - self.quantities]
+        last: Array = records[..., self.measured - self.quantities + OBJECTIVE]
         return last
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from biasvar.errors import MACHINE_FAULTS
 from biasvar.optimization import columns
 from biasvar.optimization.columns import Array, Places
-from biasvar.optimization.descent import QUANTITIES, Descent, Outcome
+from biasvar.optimization.descent import Descent, Outcome
+from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, QUANTITIES, Look
 from biasvar.optimization.rules import advance
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
@@ -253,7 +254,7 @@ class _Tile:
             return
         stopped_before = self.outcomes != Outcome.RUNNING
         found, slopes = self._measured()
-        value, norm = found[:, 0], found[:, 1]
+        value, norm = found[:, OBJECTIVE], found[:, GRADIENT_NORM]
         runs = self.outcomes == Outcome.RUNNING
         lost = runs & ~(np.isfinite(value) & np.isfinite(norm) & (value < self.value_bound))
         for one in np.flatnonzero(lost):
@@ -287,18 +288,14 @@ class _Tile:
 
     def _measure(self, theta: Array) -> tuple[Array, Array]:
         """Return all quantities, NaN for what the objective lacks."""
-        objective, at = self.descent.objective, theta.T
-        found = np.full((len(at), self.descent.quantities), np.nan)
-        found[:, 0] = objective.value(at)
-        slopes = np.asarray(objective.gradient(at))
-        found[:, 1] = np.sqrt((slopes**2).sum(axis=-1))
-        if (minimizer := objective.minimizer) is not None:
-            found[:, 2] = np.sqrt(((at - minimizer) ** 2).sum(axis=-1))
-        if objective.has_held_out:
-            found[:, 3] = objective.risk(at)
+        look = Look(self.descent.objective, theta.T)
+        found = np.full((len(look.theta), self.descent.quantities), np.nan)
+        for column, quantity in enumerate(QUANTITIES):
+            if quantity.recorded_of(look.objective):
+                found[:, column] = quantity.measure(look)
         if self.descent.parameters:
-            found[:, len(QUANTITIES) :] = at
-        return found, slopes
+            found[:, len(QUANTITIES) :] = look.theta
+        return found, look.gradient
 
     # Whether what is not finite has grown
 

@@ -1,16 +1,17 @@
 """Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from biasvar.errors import MACHINE_FAULTS, StudyError
 from biasvar.fields import (
@@ -24,23 +25,30 @@ from biasvar.learning.inputs import FixedDesign, Inputs, Normal
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import objectives, rehearsal, rules, trajectories
 from biasvar.optimization.batches import FULL, Batches, Order
-from biasvar.optimization.descent import QUANTITIES, Descent, log_spaced
+from biasvar.optimization.descent import Descent, log_spaced
 from biasvar.optimization.objectives import Objective
+from biasvar.optimization.quantities import NAMES, PARAMETERS, QUANTITIES
 from biasvar.optimization.rules import UpdateRule
 from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
-from biasvar.studies.optimizer_summary import RESERVED, OptimizerGrid, problem_name
+from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name, reserved
 from biasvar.studies.study import Study
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
 RECORDS = 40  # log-spaced steps, unless they are given
 
-Quantity = Literal["objective", "gradient_norm", "distance", "excess_risk", "parameters"]
+
+def _recordable(name: str) -> str:
+    if name not in (*NAMES, PARAMETERS):
+        raise ValueError(f"expected some of {', '.join((*NAMES, PARAMETERS))}, got {name!r}")
+    return name
+
+
+Recordable = Annotated[str, AfterValidator(_recordable)]
 Goals = Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]
-DEFAULT_RECORD: tuple[Quantity, ...] = ("objective", "gradient_norm", "distance", "excess_risk")
 
 
 def _sizes(value: Any) -> Any:
@@ -148,10 +156,10 @@ class OptimizerStudy(Study[xr.DataTree]):
     tolerance: Annotated[NonNegativeReal, Fixed()] = 0.0
     targets: Annotated[Mapping[str, Goals], Labelled(Fixed(), all_or_none=True)] = MappingProxyType({})
     record: Annotated[
-        tuple[Quantity, ...], BeforeValidator(one_or_more), Field(min_length=1), Selection(decisive=("parameters",))
-    ] = DEFAULT_RECORD
+        tuple[Recordable, ...], BeforeValidator(one_or_more), Field(min_length=1), Selection(decisive=(PARAMETERS,))
+    ] = NAMES
     record_steps: Annotated[
-        Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None, Fixed(written_as="looks")
+        Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None, Fixed(written_as="all_record_steps")
     ] = None
     check: Annotated[bool, Unwritten()] = False
 
@@ -207,7 +215,7 @@ class OptimizerStudy(Study[xr.DataTree]):
         return {label: Normal() for label in self.objectives} | dict(self.initial)
 
     @cached_property
-    def looks(self) -> tuple[int, ...]:
+    def all_record_steps(self) -> tuple[int, ...]:
         """Steps after which trajectories are looked at, the last one included."""
         given = log_spaced(self.steps, RECORDS) if self.record_steps is None else self.record_steps
         return tuple(sorted({*given, self.steps}))
@@ -219,11 +227,13 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def objective(self, label: str) -> Objective:
         """Return an objective, imported if need be, with every member that an objective has."""
-        return objectives.adapted(components.resolved(self.objectives[label]))
+        with _named(f"objectives.{label}"):
+            return objectives.adapted(components.resolved(self.objectives[label]))
 
     def rule(self, label: str) -> UpdateRule:
         """Return an update rule, imported if need be, with every member that a rule has."""
-        return rules.adapted(components.resolved(self.optimizers[label]))
+        with _named(f"optimizers.{label}"):
+            return rules.adapted(components.resolved(self.optimizers[label]))
 
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has."""
@@ -237,10 +247,10 @@ class OptimizerStudy(Study[xr.DataTree]):
             self.rule(optimizer),
             self.dim(objective),
             self.steps,
-            self.looks,
+            self.all_record_steps,
             self.tolerance,
             self.targets.get(objective, ()),
-            "parameters" in self.record,
+            PARAMETERS in self.record,
         )
 
     def initial_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
@@ -329,22 +339,22 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Run one replicate of a group's configurations."""
-        way = self.descent(*labels_of(group))
-        way = way if work is None else way.cut(work)
+        descent = self.descent(*labels_of(group))
+        descent = descent if work is None else descent.cut(work)
         objective, optimizer = labels_of(group)
         chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
-        records, failures, trace = np.full((len(chosen), way.statistics), np.nan), [""] * len(chosen), ""
+        records, failures, trace = np.full((len(chosen), descent.statistics), np.nan), [""] * len(chosen), ""
         by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
         for size, indices in groupby(by_size, key=lambda i: chosen[i].batch_size):
             some = list(indices)
             hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
             try:
-                found = trajectories.run(way, initial, hyper, self._batches(objective, block, size))
+                found = trajectories.run(descent, initial, hyper, self._batches(objective, block, size))
             except MACHINE_FAULTS:
                 raise
             except Exception as error:  # where all of them start, or in a schedule: all of them fail
-                missing = np.full((len(some), way.statistics), np.nan)
+                missing = np.full((len(some), descent.statistics), np.nan)
                 found = Trajectories(missing, (reason_of(error),) * len(some), trace_of(error))
             records[some], trace = found.records, trace or found.traceback
             for i, reason in zip(some, found.failures, strict=True):
@@ -364,18 +374,19 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and the step at which it was recorded."""
-        way = self.descent(*labels_of(group))
-        names = [*QUANTITIES, *(f"parameter {i}" for i in range(way.quantities - len(QUANTITIES)))]
+        descent = self.descent(*labels_of(group))
+        parameters = (f"parameter {i}" for i in range(descent.quantities - len(QUANTITIES)))
+        names = [*(quantity.stored_name for quantity in QUANTITIES), *parameters]
         return {
-            "moment": np.array([*(names * len(self.looks)), "outcome", "stop_step"], dtype=object),
-            "place": np.array([*np.repeat(self.looks, len(names)), self.steps, self.steps]),
+            "moment": np.array([*(names * len(self.all_record_steps)), "outcome", "stop_step"], dtype=object),
+            "place": np.array([*np.repeat(self.all_record_steps, len(names)), self.steps, self.steps]),
         }
 
     @cached_property
     def grid(self) -> OptimizerGrid:
         """What is made of the records."""
-        ways = {problem.labels: self.descent(*problem.labels) for problem in self._problems()}
-        return OptimizerGrid(ways, self.grids, self.replicates, self.record, self.order)
+        descents = {problem.labels: self.descent(*problem.labels) for problem in self._problems()}
+        return OptimizerGrid(descents, self.grids, self.replicates, self.record, self.order)
 
     def layout(self) -> xr.DataTree:
         """Return the empty labelled summary."""
@@ -404,6 +415,15 @@ def labels_of(group: Group) -> tuple[str, str]:
     return objective, optimizer
 
 
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say in errors which field they are of."""
+    try:
+        yield
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from error
+
+
 def _check_labels(field: str, named: Mapping[str, Any]) -> None:
     if not named:
         raise ValueError(f"{field}: is empty; name at least one")
@@ -430,7 +450,7 @@ def _check_rule(label: str, rule: Any) -> None:
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
         if not np.isfinite(values).all():
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value that is not finite")
-        if name in RESERVED or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
+        if name in reserved() or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
             raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
     if not axes:
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")

@@ -5,6 +5,7 @@ Arrays in :mod:`biasvar.optimization.tuning` do the arithmetic; here they get th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,29 +14,17 @@ from numpy.typing import NDArray
 
 from biasvar.montecarlo.tails import Status
 from biasvar.optimization import tuning
-from biasvar.optimization.batches import Order, gradient_evaluations
-from biasvar.optimization.descent import QUANTITIES, Descent, Outcome
+from biasvar.optimization.batches import FULL, Order, gradient_evaluations
+from biasvar.optimization.descent import Descent, Outcome
+from biasvar.optimization.objectives import Quadratic
+from biasvar.optimization.quantities import NAMES, OBJECTIVE, PARAMETERS, QUANTITIES
+from biasvar.optimization.rules import SGD
 from biasvar.studies.base import BlockSource
 from biasvar.studies.grids import Grid
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RATIOS = tuple(float(ratio) for ratio in 2.0 ** np.arange(0, 10.5, 0.5))
-LABELS = {
-    "objective": "objective J",
-    "gradient_norm": "norm of the gradient of J over all examples",
-    "distance": "distance to the minimiser",
-    "excess_risk": "risk on held-out data less that of the minimiser",
-}
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
-#: Names of dims and variables, which no hyperparameter may have.
-RESERVED = frozenset(
-    """
-    objective gradient_norm distance excess_risk parameters objective_quantile outcome stop_step outcome_share status
-    status_reason steps_to_target cost_to_target median_cost_to_target reached_share target_value expected_best
-    sensitivity total_sensitivity batch_size step gradient_evaluations replicate kind draws hyperparameter quantile
-    target parameter optimizer ratio theta gradient state
-    """.split()  # noqa: SIM905  # a line a name would be thirty
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class OptimizerGrid:
 
     Parameters
     ----------
-    ways : dict of (str, str) to Descent
+    descents : dict of (str, str) to Descent
         How each optimizer descends each objective, by their labels.
     grids : dict of str to Grid
         The configurations of each optimizer.
@@ -56,7 +45,7 @@ class OptimizerGrid:
         How minibatches are drawn.
     """
 
-    ways: Mapping[tuple[str, str], Descent]
+    descents: Mapping[tuple[str, str], Descent]
     grids: Mapping[str, Grid]
     replicates: int
     record: tuple[str, ...]
@@ -64,19 +53,22 @@ class OptimizerGrid:
 
     def layout(self) -> xr.DataTree:
         """Return the labelled summary, all numbers missing."""
-        sizes = {pair: len(self.grids[pair[1]].configurations) for pair in self.ways}
+        sizes = {pair: len(self.grids[pair[1]].configurations) for pair in self.descents}
         return self._tree(
-            {pair: _Records.empty(sizes[pair], self.replicates, way.statistics) for pair, way in self.ways.items()}
+            {
+                pair: _Records.empty(sizes[pair], self.replicates, descent.statistics)
+                for pair, descent in self.descents.items()
+            }
         )
 
     def summarise(self, source: BlockSource) -> xr.DataTree:
         """Turn records into the labelled summary."""
-        return self._tree({pair: self._records(source, *pair) for pair in self.ways})
+        return self._tree({pair: self._records(source, *pair) for pair in self.descents})
 
     def _records(self, source: BlockSource, objective: str, optimizer: str) -> "_Records":
         """Return the records of all configurations in the order of the grid."""
         place = {key: i for i, key in enumerate(self.grids[optimizer].configurations)}
-        out = _Records.empty(len(place), self.replicates, self.ways[objective, optimizer].statistics)
+        out = _Records.empty(len(place), self.replicates, self.descents[objective, optimizer].statistics)
         for group in source.groups():
             rows = [(i, place[key]) for i, key in enumerate(group.cells) if key in place]
             if group.problem != problem_name(objective, optimizer) or not rows:
@@ -92,7 +84,7 @@ class OptimizerGrid:
 
     def _tree(self, records: Mapping[tuple[str, str], "_Records"]) -> xr.DataTree:
         nodes = {
-            pair: _Node(self.ways[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
+            pair: _Node(self.descents[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
             for pair, found in records.items()
         }
         parents = {objective: xr.Dataset() for objective, _ in nodes}
@@ -101,7 +93,7 @@ class OptimizerGrid:
 
     def _root(self, nodes: Mapping[tuple[str, str], xr.Dataset]) -> xr.Dataset:
         """Compare optimizers over all objectives and targets."""
-        if not all(way.targets for way in self.ways.values()):
+        if not all(descent.targets for descent in self.descents.values()):
             return xr.Dataset()
         objectives = list(dict.fromkeys(objective for objective, _ in nodes))
         costs = [
@@ -121,6 +113,9 @@ class OptimizerGrid:
                 "ratio": ("ratio", np.array(RATIOS), {"long_name": "cost relative to the cheapest optimizer"}),
             },
         )
+
+
+_MeanAndError = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class _Records(NamedTuple):
@@ -145,7 +140,7 @@ def problem_name(objective: str, optimizer: str) -> str:
 class _Node:
     """The dataset of one objective and optimizer."""
 
-    way: Descent
+    descent: Descent
     grid: Grid
     record: tuple[str, ...]
     order: Order
@@ -159,75 +154,78 @@ class _Node:
     def dataset(self, records: _Records) -> xr.Dataset:
         """Return the labelled numbers of records."""
         with np.errstate(invalid="ignore"):  # what diverged is infinite
-            looks, outcomes, stops = self.way.unpack(records.numbers)
+            looks, outcomes, stops = self.descent.unpack(records.numbers)
+            values = looks[..., OBJECTIVE]
             variables = self._quantities(looks) | self._outcomes(outcomes, stops, records.failures)
-            if self.way.targets:
-                variables |= self._targets(looks[..., 0])
-            variables |= self._tuning(looks[..., 0])
+            if self.descent.targets:
+                variables |= self._targets(values)
+            variables |= self._tuning(values)
         return xr.Dataset(variables, self._coordinates(records.numbers.shape[1]))
 
     def _quantities(self, looks: NDArray[np.float64]) -> dict[str, Any]:
+        """Return means, errors and quantiles of what is recorded, looks (C, R, looks, quantities)."""
         out: dict[str, Any] = {}
-        for name in (name for name in LABELS if name in self.record and self._has(name)):
-            values = looks[..., QUANTITIES.index("risk" if name == "excess_risk" else name)]
-            if name == "excess_risk":
-                values = values - self._least_risk()
-            mean, error = tuning.mean_and_error(np.moveaxis(values, 1, -1))
-            out[name] = self._along(mean, ("step",), LABELS[name])
-            out[f"{name}_se"] = self._along(error, ("step",), f"standard error of {name}; NaN where there is none")
-            if name == "objective":
-                quantiles = _quantiles(values)
-                out["objective_quantile"] = self._along(quantiles, ("quantile", "step"), "quantiles over replicates")
-        if self.way.parameters:
+        objective = self.descent.objective
+        for column, quantity in enumerate(QUANTITIES):
+            if quantity.name not in self.record or not quantity.is_shown(objective):
+                continue
+            values = looks[..., column] - quantity.less(objective)
+            mean = tuning.mean_and_error(np.moveaxis(values, 1, -1))
+            out |= self._estimate(quantity.name, mean, ("step",), quantity.label, quantity.short_name, quantity.unit)
+            if column == OBJECTIVE:
+                out["objective_quantile"] = self._along(
+                    _quantiles(values), ("quantile", "step"), "quantiles over replicates", "J quantile", quantity.unit
+                )
+        if self.descent.parameters:
             paths = looks[..., len(QUANTITIES) :]
-            out["parameters"] = self._along(paths, ("replicate", "step", "parameter"), "parameters theta")
+            out[PARAMETERS] = self._along(
+                paths, ("replicate", "step", "parameter"), "parameters theta", "theta", "theta"
+            )
         return out
-
-    def _has(self, name: str) -> bool:
-        known = self.way.objective.minimizer is not None
-        return {"distance": known, "excess_risk": known and self.way.objective.has_held_out}.get(name, True)
-
-    def _least_risk(self) -> float:
-        minimizer = self.way.objective.minimizer
-        return np.nan if minimizer is None else float(np.asarray(self.way.objective.risk(minimizer[None]))[0])
 
     def _outcomes(
         self, outcomes: NDArray[np.int64], stops: NDArray[np.int64], failures: NDArray[np.object_]
     ) -> dict[str, Any]:
         names = _text(OUTCOMES)[outcomes]
         status, reason = (_text(part) for part in zip(*map(_status, outcomes, failures), strict=True))
-        share, error = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
+        share = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
         return {
-            "outcome": self._along(names, ("replicate",), "what became of the trajectory"),
-            "stop_step": self._along(stops, ("replicate",), "step at which it was seen to have stopped"),
-            "outcome_share": self._along(share, ("kind",), "share of replicates with this outcome"),
-            "outcome_share_se": self._along(error, ("kind",), "standard error of outcome_share"),
-            "status": self._along(status, (), "what can be said of the numbers at the last step"),
-            "status_reason": self._along(reason, (), "why, in words"),
+            "outcome": self._along(names, ("replicate",), "what became of the trajectory", "outcome"),
+            "stop_step": self._along(
+                stops, ("replicate",), "step at which it was seen to have stopped", "stopped at", "steps"
+            ),
+            **self._estimate("outcome_share", share, ("kind",), "share of replicates with this outcome", "share"),
+            "status": self._along(status, (), "what can be said of the numbers at the last step", "status"),
+            "status_reason": self._along(reason, (), "why, in words", "reason"),
         }
 
     def _targets(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Say at which look each target was first reached; infinite (censored) where it was not."""
-        steps, goals = np.array(self.way.record_steps, dtype=float), np.array(self.way.targets)
+        steps, goals = np.array(self.descent.record_steps, dtype=float), np.array(self.descent.targets)
         hit = values[..., None] <= goals  # (C, R, looks, targets)
         first = np.where(hit.any(axis=2), steps[hit.argmax(axis=2)], np.inf)
         cost = np.where(np.isfinite(first), self._cost(first), np.inf)
-        reached, error = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
+        reached = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
         median = np.median(cost, axis=1)
         none = ~np.isfinite(median).any(axis=0)
         cheapest_at = {
-            f"cheapest_{name}": (("target",), values, {"long_name": f"{name} at best_cost_to_target; NaN if none"})
+            f"cheapest_{name}": _variable(
+                ("target",), values, f"{name} at best_cost_to_target; NaN if none", f"cheapest {name}"
+            )
             for name, values in self._labels(median.argmin(axis=0), none).items()
         }
-        label = "at the first look at which the target was reached; infinite where it was not"
+        label, each = "at the first look at which the target was reached; infinite where it was not", "replicate"
         return {
-            "steps_to_target": self._along(first, ("replicate", "target"), f"steps {label}"),
-            "cost_to_target": self._along(cost, ("replicate", "target"), f"gradient evaluations {label}"),
-            "median_cost_to_target": self._along(median, ("target",), "median over replicates"),
-            "reached_share": self._along(reached, ("target",), "share of replicates that reached the target"),
-            "reached_share_se": self._along(error, ("target",), "standard error of reached_share"),
-            "best_cost_to_target": (("target",), median.min(axis=0), {"long_name": "least median_cost_to_target"}),
-            "target_value": (("target",), goals, {"long_name": "value of the objective to be reached"}),
+            "steps_to_target": self._along(first, (each, "target"), f"steps {label}", "steps", "steps"),
+            "cost_to_target": self._along(cost, (each, "target"), f"gradient evaluations {label}", "cost", "gradients"),
+            "median_cost_to_target": self._along(median, ("target",), "median over replicates", "cost", "gradients"),
+            **self._estimate(
+                "reached_share", reached, ("target",), "share of replicates that reached the target", "reached"
+            ),
+            "best_cost_to_target": _variable(
+                ("target",), median.min(axis=0), "least median_cost_to_target", "least cost", "gradients"
+            ),
+            "target_value": _variable(("target",), goals, "value of the objective to be reached", "target J", "J"),
             **cheapest_at,
         }
 
@@ -249,27 +247,31 @@ class _Node:
         expected, share = np.where(failed, np.nan, expected), np.where(none, np.nan, share)
         judged = "judged on replicates that did not choose it"
         out: dict[str, Any] = {
-            "best_objective": (
+            **_estimate(
+                "best_objective",
+                (expected[-1], error[-1]),
                 ("step",),
-                expected[-1],
-                {"long_name": f"objective of the best configuration, {judged}"},
+                f"objective of the best configuration, {judged}",
+                "J",
+                "J",
             ),
-            "best_objective_se": (("step",), error[-1], {"long_name": "standard error of best_objective"}),
-            "best_share": (("step",), share, {"long_name": "share of leave-one-out choices that agree"}),
-            "expected_best": (("draws", "step"), expected, {"long_name": f"best of random configurations, {judged}"}),
-            "expected_best_se": (("draws", "step"), error, {"long_name": "standard error of expected_best"}),
+            "best_share": _variable(("step",), share, "share of leave-one-out choices that agree", "agree"),
+            **_estimate(
+                "expected_best",
+                (expected, error),
+                ("draws", "step"),
+                f"best of random configurations, {judged}",
+                "best J",
+                "J",
+            ),
         }
         for name, best in self._labels(chosen, none).items():
             label = f"{name} of the configuration with the least objective; NaN where all diverged or failed"
-            out[f"best_{name}"] = (("step",), best, {"long_name": label})
+            out[f"best_{name}"] = _variable(("step",), best, label, f"best {name}")
         for row, name, what in ((0, "sensitivity", "alone"), (1, "total_sensitivity", "with all its interactions")):
             label = f"share of the variance of ranks that a hyperparameter explains {what}"
-            out[name] = (("hyperparameter", "step"), index[row], {"long_name": label})
-            out[f"{name}_se"] = (
-                ("hyperparameter", "step"),
-                index_error[row],
-                {"long_name": f"standard error of {name}"},
-            )
+            both = index[row], index_error[row]
+            out |= _estimate(name, both, ("hyperparameter", "step"), label, name.replace("_", " "))
         return out
 
     def _labels(self, configurations: NDArray[np.intp], none: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
@@ -280,9 +282,17 @@ class _Node:
             for (name, axis), place in zip(self.grid.axes.items(), places, strict=True)
         }
 
-    def _along(self, values: NDArray[Any], dims: tuple[str, ...], label: str) -> Any:
+    def _along(self, values: NDArray[Any], dims: tuple[str, ...], label: str, short_name: str, unit: str = "") -> Any:
         """Give values (C, ...) the axes of the grid."""
-        return (*self.grid.axes, *dims), values.reshape(*self.grid.shape, *values.shape[1:]), {"long_name": label}
+        values = values.reshape(*self.grid.shape, *values.shape[1:])
+        return _variable((*self.grid.axes, *dims), values, label, short_name, unit)
+
+    def _estimate(
+        self, name: str, found: _MeanAndError, dims: tuple[str, ...], label: str, short_name: str, unit: str = ""
+    ) -> dict[str, Any]:
+        """Return a mean (C, ...) and its standard error, along the axes of the grid."""
+        mean, error = (part.reshape(*self.grid.shape, *part.shape[1:]) for part in found)
+        return _estimate(name, (mean, error), (*self.grid.axes, *dims), label, short_name, unit)
 
     def _cost(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return gradient evaluations after steps of shape (C, ...): of one example each, or calls without data."""
@@ -294,12 +304,12 @@ class _Node:
         return out
 
     def _evaluations(self, steps: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        return gradient_evaluations(steps, self.way.objective.examples or 1, size, self.order)
+        return gradient_evaluations(steps, self.descent.objective.examples or 1, size, self.order)
 
     def _coordinates(self, replicates: int) -> dict[str, Any]:
-        steps = np.array(self.way.record_steps)
+        steps = np.array(self.descent.record_steps)
         evaluations = np.stack([self._evaluations(steps, size) for size in self.grid.batch_sizes])
-        data = self.way.objective.examples is not None
+        data = self.descent.objective.examples is not None
         coordinates: dict[str, Any] = {
             name: (name, np.array(values), {"long_name": name.replace("_", " ")})
             for name, values in self.grid.axes.items()
@@ -310,7 +320,7 @@ class _Node:
                 np.array(self.grid.batch_sizes),
                 {"long_name": "examples a step; 0 for all"},
             ),
-            "step": ("step", steps, {"long_name": "steps taken"}),
+            "step": ("step", steps, {"long_name": "steps taken", "units": "steps", "shown": "last"}),
             "gradient_evaluations": (
                 ("batch_size", "step"),
                 evaluations,
@@ -342,6 +352,33 @@ def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return quantiles over replicates of (C, R, looks) as (C, quantiles, looks), attained ones."""
     found: NDArray[np.float64] = np.quantile(values, QUANTILES, axis=1, method="inverted_cdf")
     return np.moveaxis(found, 0, 1)
+
+
+def _variable(dims: tuple[str, ...], values: Any, label: str, short_name: str, unit: str = "", **more: str) -> Any:
+    said = {"long_name": label, "short_name": short_name, "units": unit} | more
+    return dims, values, {key: value for key, value in said.items() if value}
+
+
+def _estimate(
+    name: str, found: _MeanAndError, dims: tuple[str, ...], label: str, short_name: str, unit: str = ""
+) -> dict[str, Any]:
+    """Return the variables of a number and of its standard error, behind which stand the replicates."""
+    mean, error = found
+    said = f"standard error of {name}; NaN where there is none"
+    return {
+        name: _variable(dims, mean, label, short_name, unit, blocks="replicate"),
+        f"{name}_se": _variable(dims, error, said, f"error of {short_name}", unit),
+    }
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """Return the names that no hyperparameter may have: those of a summary's dims and variables, and of arguments."""
+    descent = Descent(Quadratic((1.0,)), SGD((1.0,)), 1, 1, (1,), targets=(0.0,), parameters=True)
+    rule = {"sgd": Grid({}, (FULL,))}
+    tree = OptimizerGrid({("bowl", "sgd"): descent}, rule, 2, (*NAMES, PARAMETERS), "shuffled").layout()
+    names = {str(name) for node in tree.subtree for name in (*node.variables, *node.dims)}
+    return frozenset({*names, *NAMES, "theta", "gradient", "state"})
 
 
 def _text(values: Any) -> NDArray[np.object_]:

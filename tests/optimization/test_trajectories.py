@@ -55,14 +55,14 @@ class Undefined(Bowl):
         return np.where((theta < 0) & (self.what == "gradient"), np.nan, 2 * theta)
 
 
-def go(objective, rates, rule=None, steps=50, looks=(0, 1, 7, 50)):
+def go(objective, rates, rule=None, steps=50, record_steps=(0, 1, 7, 50)):
     rule, objective = rule or bv.SGD(), adapted(objective)
     hyper = {"learning_rate": rates} | {
         name: np.full(len(rates), values[0]) for name, values in rule.hyperparameters.items() if name != "learning_rate"
     }
-    way = Descent(objective, rule, objective.dim, steps, looks)
-    found = run(way, np.array([1.0, 2.0, 3.0])[: objective.dim], hyper, None)
-    return (*way.unpack(found.records), found)
+    descent = Descent(objective, rule, objective.dim, steps, record_steps)
+    found = run(descent, np.array([1.0, 2.0, 3.0])[: objective.dim], hyper, None)
+    return (*descent.unpack(found.records), found)
 
 
 @pytest.mark.parametrize("rule", [bv.SGD(), bv.Momentum(), bv.Nesterov(), bv.Adam()], ids=repr)
@@ -111,7 +111,9 @@ def test_a_matrix_product_keeps_its_bits_beside_what_raises():
 
 def test_growth_is_divergence_also_where_nothing_is_finite_at_the_next_look():
     for objective in (Bowl(), bv.Rosenbrock(2), bv.Quadratic(eigenvalues=[1, 100])):
-        _, outcomes, stops, found = go(objective, np.array([1e-5, 3.0, 1e5, 1e200, 1e300]), steps=2000, looks=(1, 2000))
+        _, outcomes, stops, found = go(
+            objective, np.array([1e-5, 3.0, 1e5, 1e200, 1e300]), steps=2000, record_steps=(1, 2000)
+        )
         assert outcomes.tolist() == [Outcome.RUNNING, *[Outcome.DIVERGED] * 4]
         assert not any(found.failures)
         assert (stops[1:] <= 2000).all()
@@ -126,7 +128,7 @@ def test_a_gradient_that_is_nan_without_growth_fails_and_says_where():
 
 
 def test_a_value_that_is_nan_fails_and_says_where():
-    _, outcomes, _, found = go(Undefined("value"), np.array([0.1, 0.7]), looks=(1, 50))
+    _, outcomes, _, found = go(Undefined("value"), np.array([0.1, 0.7]), record_steps=(1, 50))
     assert outcomes.tolist() == [Outcome.RUNNING, Outcome.FAILED]
     assert found.failures[1] == "objective is not finite at theta=[-0.4 -0.8 -1.2]"
 
@@ -149,7 +151,7 @@ class Careful(bv.SGD):
 
 
 def test_a_rule_may_mend_what_is_not_finite():
-    _, outcomes, _, found = go(Undefined("gradient"), np.array([0.1, 0.7]), Careful(), looks=(9, 50))
+    _, outcomes, _, found = go(Undefined("gradient"), np.array([0.1, 0.7]), Careful(), record_steps=(9, 50))
     # At the look itself the gradient is not finite; before, nothing had to be.
     assert outcomes.tolist() == [Outcome.RUNNING, Outcome.FAILED]
     assert found.failures[1].startswith("gradient is not finite at theta=[-0.4")
@@ -163,7 +165,7 @@ def test_what_has_stopped_is_asked_no_more():
             seen.append(np.abs(theta).max())
             return 2 * theta
 
-    go(Listens(), np.array([0.1, 3.0]), steps=2000, looks=tuple(range(0, 2001, 10)))
+    go(Listens(), np.array([0.1, 3.0]), steps=2000, record_steps=tuple(range(0, 2001, 10)))
     assert max(seen[100:]) < 5  # the second is at 1e12 by step 20
 
 

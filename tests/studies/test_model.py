@@ -78,7 +78,7 @@ def test_a_changed_optimizer_study_remembers_nothing_of_the_old_one():
     changes = {"steps": 7, "optimizers": {"adam": bv.Adam([0.1])}, "initial": {"bowl": [1.0, 2.0]}}
     changed, afresh = used(descents()).replace(**changes), descents(**changes)
     assert changed == afresh
-    assert changed.looks[-1] == 7
+    assert changed.all_record_steps[-1] == 7
     assert run_in_memory(changed).identical(run_in_memory(afresh))
 
 

@@ -17,6 +17,7 @@ from biasvar.optimization.batches import Batches
 from biasvar.optimization.descent import Descent, log_spaced
 from biasvar.optimization.trajectories import run
 from biasvar.report import tables
+from biasvar.studies.optimizer_summary import reserved
 
 X = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.3], [2.0, 1.0], [-0.2, -0.7], [0.9, 0.1], [1.1, -2.0]])
 Y = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
@@ -92,6 +93,9 @@ def test_everything_has_a_label_and_the_tree_opens_with_plain_xarray(store):
         for name, variable in node.data_vars.items():
             assert variable.attrs["long_name"], name
         assert {"objective_se", "outcome", "status", "best_objective_se", "sensitivity_se"} <= set(node.data_vars)
+        for name in (name.removesuffix("_se") for name in node.data_vars if name.endswith("_se")):
+            assert node[name].attrs["short_name"], name
+            assert node[name].attrs["blocks"] == "replicate", name
     plain = xr.open_datatree(store, engine="zarr", consolidated=False)
     np.testing.assert_array_equal(plain["ravine/adam/objective"], tree["ravine/adam/objective"])
     opened = bv.open(store)
@@ -99,6 +103,15 @@ def test_everything_has_a_label_and_the_tree_opens_with_plain_xarray(store):
     xr.testing.assert_identical(
         opened["curve/sgd"].to_dataset().load(), tree["curve/sgd"].to_dataset().assign_attrs(opened["curve/sgd"].attrs)
     )
+
+
+def test_no_hyperparameter_may_be_called_as_a_summary_calls_its_own():
+    study = logistic(record=["objective", "gradient_norm", "distance", "excess_risk", "parameters"])
+    names = {str(name) for node in study.layout().subtree for name in (*node.variables, *node.dims)}
+    own = {"learning_rate", "momentum"}
+    added = {f"{prefix}{name}" for prefix in ("", "best_", "cheapest_") for name in own}
+    assert {name for name in names if not name.endswith("_se")} - added <= reserved()
+    assert not reserved() & own
 
 
 def test_costs_count_examples(store):
@@ -447,7 +460,7 @@ def test_same_bits_everywhere(scheduler, chunk, store, reference):
 
 def test_lazy_has_the_same_bits_and_computes_nothing_before(store, monkeypatch):
     calls = []
-    monkeypatch.setattr(bv.OptimizerStudy, "_simulate", lambda *a: calls.append(a))
+    monkeypatch.setattr(bv.OptimizerStudy, "simulate", lambda *a: calls.append(a))
     lazy = bv.lazy(logistic())
     assert calls == []
     monkeypatch.undo()
@@ -466,11 +479,11 @@ def test_bits_of_a_trajectory_do_not_depend_on_its_neighbours(dim):
         bv.Quadratic(eigenvalues=range(1, dim + 1)),
         bv.Rosenbrock(dim),
     ):
-        way = Descent(objective, bv.SGD(learning_rate=1e-3), dim, 20, (1, 20))
+        descent = Descent(objective, bv.SGD(learning_rate=1e-3), dim, 20, (1, 20))
         rates = rng.uniform(1e-4, 1e-2, 2000)
-        many = run(way, np.ones(dim), {"learning_rate": rates}, None).records
+        many = run(descent, np.ones(dim), {"learning_rate": rates}, None).records
         for some in (slice(0, 1), slice(3, 10), slice(1000, 1999)):
-            alone = run(way, np.ones(dim), {"learning_rate": rates[some]}, None)
+            alone = run(descent, np.ones(dim), {"learning_rate": rates[some]}, None)
             np.testing.assert_array_equal(alone.records, many[some])
 
 
