@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -23,7 +24,8 @@ def merge(stores: Sequence[Place], into: Place, *, study: Study[Any] | None = No
     """Merge stores that hold parts of one study into one, with the same bits as if it had been run at once.
 
     The parts may differ in whatever may be extended: training-set sizes, noise, hypothesis sets, objectives, grids of
-    hyperparameters, replicates. The stores are read only. A merge that was interrupted can be repeated.
+    hyperparameters, replicates; of descents with more and with fewer steps, the longer ones are taken. The stores are
+    read only. A merge that was interrupted can be repeated.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def merge(stores: Sequence[Place], into: Place, *, study: Study[Any] | None = No
             part.check(whole)
         target.claim(whole)
         target.remove_partial_files()
-        donors = [records for source in sources for records in source.groups().values()]
+        donors = [records for source in sources for records in source.groups(of=whole).values()]
         _make_room(whole, target, donors)
         said: set[tuple[Records, int]] = set()
         for records in target.groups().values():
@@ -119,7 +121,7 @@ def _make_room(study: Study[Any], target: Store, donors: Sequence[Records]) -> N
             shares.setdefault(holders.get((group.problem, cell), ()), []).append(cell)
         for held, cells in shares.items():
             if held:
-                part = Group(group.problem, tuple(cells), group.record_size, group.label)
+                part = replace(group, cells=tuple(cells))
                 chunk = min(donors[i].chunk_size for i in held)
                 target.create(part, blocks[part.problem], chunk, study.record_coordinates(part))
 

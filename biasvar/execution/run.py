@@ -138,6 +138,8 @@ def _run(
         with one_blas_thread:
             study.call_user_code()
         with executor:
+            if target.exists() and (why := target.superseded(study)):
+                voice.say(why)
             target.claim(study)
             target.remove_partial_files()
             driver = _Driver(study, target, executor, hold, blocks_per_chunk, voice)

@@ -16,7 +16,7 @@ from zarr.storage import MemoryStore
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
-from biasvar.studies.base import Group, Summary, nodes_of, summary_of
+from biasvar.studies.base import Group, Summary, edition_of, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
 from biasvar.studies.study import Study
 
@@ -24,7 +24,7 @@ SCHEMA = 2
 SOFTWARE = "biasvar"
 AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
 #: Attributes that are JSON text where a netCDF attribute cannot hold them; stores of older versions have them as JSON.
-_STRUCTURED = ("cells", "complete", "evidence", "nodes", "seed", "supplement", "versions")
+_STRUCTURED = ("cells", "complete", "editions", "evidence", "nodes", "seed", "supplement", "versions")
 _NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
@@ -117,10 +117,16 @@ class Store:
             raise self._cannot_be_added_to(
                 attributes, f"its blocks were made by arithmetic {made_by}, this version's is {NUMERICS}"
             )
+        if study.superseded(json.loads(attributes["study"])):
+            return  # nothing is added to what it holds: all is made anew beside that
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             for difference in pool.map(lambda group: self._layout_difference(study, group), self.groups()):
                 if difference:
                     raise self._cannot_be_added_to(attributes, difference)
+
+    def superseded(self, study: Study[Any]) -> str:
+        """Say why a study that extends the store makes its records anew; empty text if it does not."""
+        return study.superseded(json.loads(self.attributes()["study"]))
 
     def _cannot_be_added_to(self, attributes: Mapping[str, Any], why: str) -> StoreError:
         return StoreError(
@@ -154,24 +160,63 @@ class Store:
 
     # Its groups
 
-    def groups(self) -> dict[Group, Records]:
+    def groups(self, of: Study[Any] | None = None) -> dict[Group, Records]:
         """Open all groups, in the order of their paths; those whose metadata is gone or torn are left out.
+
+        So are those of another edition than the study has: ``of``, by default the one that the store holds.
 
         Raises
         ------
         StoreError
             If the disk does not answer.
         """
-        names = self.location.children
-        paths = [f"blocks/{problem}/{name}" for problem in names("blocks") for name in names(f"blocks/{problem}")]
+        editions = self._editions() if of is None else _editions(of)
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            return {records.group: records for records in pool.map(self._open_records, paths) if records is not None}
+            found = pool.map(lambda path: self._open_records(path, editions), self._group_paths())
+            return {records.group: records for records in found if records is not None}
 
-    def _open_records(self, path: str) -> Records | None:
+    def _group_paths(self) -> list[str]:
+        names = self.location.children
+        return [f"blocks/{problem}/{name}" for problem in names("blocks") for name in names(f"blocks/{problem}")]
+
+    def _open_records(self, path: str, editions: Mapping[str, str]) -> Records | None:
+        group = self._group(path)
         try:
-            return Records(self.location, Group.from_json((self._metadata(path) or {})["attributes"]), "r+")
+            return Records(self.location, group, "r+") if group and self._is_of(group, editions) else None
         except UNREADABLE:
             return None
+
+    def _group(self, path: str) -> Group | None:
+        try:
+            return Group.from_json((self._metadata(path) or {})["attributes"])
+        except UNREADABLE:
+            return None
+
+    def _editions(self) -> Mapping[str, str]:
+        """Return the editions of the study's groups by problem; nothing of stores of before, which have but one."""
+        attributes = self._attributes_of("") or self._attributes_of("blocks") or {}
+        found: Mapping[str, str] = attributes.get("editions", {})
+        return found
+
+    def _is_of(self, group: Group, editions: Mapping[str, str]) -> bool:
+        """Tell whether a stored group is of these editions."""
+        if not (wanted := editions.get(group.problem)):
+            return True
+        if group.edition:
+            return group.edition == wanted
+        # Groups of before do not say it, but for their coordinates.
+        statistic = self._coordinates(group)
+        return statistic is not None and edition_of(statistic) == wanted
+
+    def _remove_superseded(self) -> None:
+        """Remove the groups of other editions, their metadata last, so that one that is killed is gone on with."""
+        editions = self._editions()
+        for path in self._group_paths():
+            if (group := self._group(path)) and not self._is_of(group, editions):
+                for child in self.location.children(path):
+                    if child != "zarr.json":
+                        self.location.delete_tree(f"{path}/{child}")
+                self.location.delete_tree(path)
 
     def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
         """Create a group's arrays."""
@@ -216,6 +261,7 @@ class Store:
             list(pool.map(self.location.delete_tree, old))
             list(pool.map(self.location.write, files.keys(), files.values()))
         self._write_group("", _root_attributes(study, complete=True) | about)
+        self._remove_superseded()
         with warnings.catch_warnings(), writing(self.location):
             # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -371,4 +417,13 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
 
 def _root_attributes(study: Study[Any], complete: bool) -> dict[str, Any]:
     cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
-    return study_attributes(study) | {"cells": cells, "evidence": study.fingerprint_values(), "complete": complete}
+    return study_attributes(study) | {
+        "cells": cells,
+        "editions": _editions(study),
+        "evidence": study.fingerprint_values(),
+        "complete": complete,
+    }
+
+
+def _editions(study: Study[Any]) -> dict[str, str]:
+    return {group.problem: group.edition for group in study.groups() if group.edition}

@@ -1,6 +1,7 @@
 """What studies and the engine hand each other: groups of cells, records of blocks, summaries."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,12 +29,15 @@ class Group:
         Numbers in one cell's record of one block.
     label : str
         What the cells are called together, where their keys are long.
+    edition : str
+        Which records these are, where an extension of the study has others: :func:`edition_of` what they hold.
     """
 
     problem: str
     cells: tuple[str, ...]
     record_size: int
     label: str = ""
+    edition: str = ""
 
     @property
     def block_bytes(self) -> int:
@@ -55,9 +59,11 @@ class Group:
     @property
     def _name(self) -> str:
         name = self.label or "+".join(self.cells)
-        if not self.label and len(name) <= 80 and all(_PLAIN.fullmatch(cell) for cell in self.cells):
+        plain = not (self.label or self.edition)
+        if plain and len(name) <= 80 and all(_PLAIN.fullmatch(cell) for cell in self.cells):
             return name
-        digest = hashlib.sha256("\0".join(self.cells).encode()).hexdigest()[:12]
+        whole = [*self.cells, "", self.edition] if self.edition else self.cells
+        digest = hashlib.sha256("\0".join(whole).encode()).hexdigest()[:12]
         return f"{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}~{digest}"
 
     @property
@@ -73,12 +79,21 @@ class Group:
             "cells": list(self.cells),
             "statistics": self.record_size,
             "label": self.label,
+            "edition": self.edition,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Group":
         """Make a group of its JSON."""
-        return cls(str(value["problem"]), tuple(value["cells"]), int(value["statistics"]), str(value["label"]))
+        # Stores of before have no editions.
+        cells, edition = tuple(value["cells"]), str(value.get("edition", ""))
+        return cls(str(value["problem"]), cells, int(value["statistics"]), str(value["label"]), edition)
+
+
+def edition_of(statistic: Mapping[str, NDArray[Any]]) -> str:
+    """Return a digest of what the numbers of a record are, as a study's ``record_coordinates`` say."""
+    numbers = [f"{moment}[{place}]" for moment, place in zip(statistic["moment"], statistic["place"], strict=True)]
+    return hashlib.blake2b(json.dumps(numbers).encode(), digest_size=8).hexdigest()
 
 
 class BlockRecords(NamedTuple):

@@ -181,6 +181,10 @@ class StudyModel(ABC):
                 errors += mark.errors(name, old, new)
         return errors
 
+    def superseded(self, stored: Mapping[str, Any]) -> str:
+        """Say why the records of a stored study that this one extends are made anew; empty text if they are not."""
+        return ""
+
     def union(self, other: Self) -> Self:
         """Return the least study that extends both, or, where they are no parts of one study, one of them.
 

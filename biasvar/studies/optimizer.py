@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -31,7 +31,7 @@ from biasvar.optimization.quantities import NAMES, PARAMETERS, QUANTITIES
 from biasvar.optimization.rules import UpdateRule
 from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
 from biasvar.studies import components
-from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.base import BlockRecords, BlockSource, Group, edition_of
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name, reserved
@@ -99,7 +99,7 @@ class OptimizerStudy(Study[xr.DataTree]):
     optimizers : dict of str to update rule
         What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.rules`.
     steps : int
-        How many steps at the most.
+        How many steps at the most. More than a store has extend it: its descents are simulated again.
     batch_size : sequence of int or None
         Examples a step: None for all, 1 for online. Objectives without data only know None.
     order : {"shuffled", "replacement", "fixed"}
@@ -148,7 +148,7 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     objectives: Annotated[dict[str, Any], Labelled(Component(components.OBJECTIVES))]
     optimizers: Annotated[dict[str, Any], Labelled(Component(components.OPTIMIZERS, grid=True))]
-    steps: Annotated[PositiveInt, Fixed()]
+    steps: Annotated[PositiveInt, AtLeast()]
     batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1), Axis()] = (FULL,)
     order: Annotated[Order, Fixed()] = "shuffled"
     replicates: Annotated[PositiveInt, AtLeast()] = 16
@@ -322,11 +322,16 @@ class OptimizerStudy(Study[xr.DataTree]):
         groups = []
         for problem in self._problems():
             keys = [key for key in problem.keys if (problem.name, key) not in stored]
-            size = self.descent(*problem.labels).statistics
+            size, edition = self.descent(*problem.labels).statistics, self.editions[problem.name]
             for start in range(0, len(keys), MAX_CELLS):
                 chosen = tuple(keys[start : start + MAX_CELLS])
-                groups.append(Group(problem.name, chosen, size, label=problem.labels[1]))
+                groups.append(Group(problem.name, chosen, size, problem.labels[1], edition))
         return groups
+
+    @cached_property
+    def editions(self) -> dict[str, str]:
+        """Which records each problem has: others with other steps."""
+        return {problem.name: edition_of(self._record_coordinates(problem.labels)) for problem in self._problems()}
 
     def _problems(self) -> Iterator["_Problem"]:
         for objective in self.objectives:
@@ -374,13 +379,34 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and the step at which it was recorded."""
-        descent = self.descent(*labels_of(group))
+        return self._record_coordinates(labels_of(group))
+
+    def _record_coordinates(self, labels: tuple[str, str]) -> dict[str, NDArray[Any]]:
+        descent = self.descent(*labels)
         parameters = (f"parameter {i}" for i in range(descent.quantities - len(QUANTITIES)))
         names = [*(quantity.stored_name for quantity in QUANTITIES), *parameters]
         return {
             "moment": np.array([*(names * len(self.all_record_steps)), "outcome", "stop_step"], dtype=object),
             "place": np.array([*np.repeat(self.all_record_steps, len(names)), self.steps, self.steps]),
         }
+
+    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
+        """Say where this study differs from a stored one, in JSON, beyond extending it."""
+        if self.superseded(stored):  # then looks may be others too
+            stored = {**stored, "record_steps": self.to_json()["record_steps"]}
+        return super().extension_errors(stored)
+
+    def superseded(self, stored: Mapping[str, Any]) -> str:
+        """Say why descents are simulated again: there are more steps."""
+        before = stored.get("steps", self.steps)
+        if self.steps <= before:
+            return ""
+        return f"steps: {before} in the store, {self.steps} now: descents are simulated again, from the start"
+
+    def union(self, other: Self) -> Self:
+        """Return the least study that extends both, with the looks of the longer one."""
+        longer = max(self, other, key=lambda study: getattr(study, "steps", 0))
+        return super().union(other).replace(record_steps=longer.record_steps)
 
     @cached_property
     def grid(self) -> OptimizerGrid:

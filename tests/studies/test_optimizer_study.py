@@ -515,7 +515,8 @@ def test_an_extension_computes_only_what_is_new(store, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 21}, "steps"),
+        ({"steps": 19}, "steps: the store has 20, the study only 19"),
+        ({"steps": 21, "seed": 1}, "seed"),
         ({"seed": 1}, "seed"),
         ({"order": "fixed"}, "order"),
         ({"batch_size": [3, 1]}, "batch_size"),
