@@ -412,7 +412,7 @@ def _as_json(summary: Any, path: str) -> dict[str, Any]:
         if "status" not in node:
             continue
         axes = node.status.dims  # a cell is what has a status
-        last = node.isel(step=-1) if "step" in node.dims else node
+        last = node.isel({dim: -1 for dim in node.dims if dim in node and node[dim].attrs.get("shown") == "last"})
         names = sorted(str(name) for name, variable in last.data_vars.items() if variable.dims == axes)
         for index in np.ndindex(node.status.shape):
             cell = last.isel(dict(zip(axes, index, strict=True)))

@@ -133,6 +133,6 @@ def test_no_numbers_in_the_readme_are_invented(tmp_path):
     from biasvar.report import tables
 
     risks = tables.cell_table(bv.run(bv.load("two-point-sine"), tmp_path / "risk.zarr"))
-    best = tables.optimizer_table(bv.run(bv.load("ravine"), tmp_path / "best.zarr"))
+    best = tables.results(bv.run(bv.load("ravine"), tmp_path / "best.zarr"))
     for table in (risks, best):
         assert [line for line in table.splitlines() if line not in readme] == []

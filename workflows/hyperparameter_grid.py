@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     study = bv.load("hyperparameter-grid", [f"replicates={args.replicates}", *args.set])
     tree = bv.run(study, args.store)
     node = tree["cancer/adam"].to_dataset().load()
-    print(tables.optimizer_table(tree), best_configuration(node), sep="\n")
+    print(tables.results(tree), best_configuration(node), sep="\n")
     print("\nshare of the variance of ranks", sensitivity_table(node), "", search_table(node), sep="\n")
 
     last = node.isel(step=-1)

@@ -27,7 +27,7 @@ def lazy(study: Study[S]) -> S:
     Parameters
     ----------
     study : RiskStudy or OptimizerStudy
-        A study with a given number of replicates: what ``precision`` needs is only known by computing.
+        A study with a given number of blocks: what a goal such as ``precision`` takes is only known by computing.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def lazy(study: Study[S]) -> S:
     Raises
     ------
     StudyError
-        If the study asks for ``precision``.
+        If the study has such a goal.
 
     Examples
     --------
@@ -51,10 +51,8 @@ def lazy(study: Study[S]) -> S:
     ('dask', ('hypothesis', 'n_train', 'noise'))
     """
     check_is_study(study)
-    if study.to_json().get("precision") is not None:
-        raise StudyError(
-            "precision: a lazy study needs replicates, for what precision takes is only known by computing"
-        )
+    if goal := study.open_goal:
+        raise StudyError(f"{goal}: a lazy study needs replicates, for what {goal} takes is only known by computing")
     blocks = study.blocks_needed()
     packed, token = PackedStudy(study), tokenize(study.to_json())
     parts = [(group, _records(packed, token, group, blocks[group.problem])) for group in study.groups()]

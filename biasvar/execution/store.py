@@ -260,7 +260,9 @@ class Store:
             old = [child for child in self.location.children() if child not in kept]
             list(pool.map(self.location.delete_tree, old))
             list(pool.map(self.location.write, files.keys(), files.values()))
-        self._write_group("", _root_attributes(study, complete=True) | about)
+        # A summary says itself how it is printed.
+        said = {str(name): value for name, value in nodes[""].attrs.items()}
+        self._write_group("", said | _root_attributes(study, complete=True) | about)
         self._remove_superseded()
         with warnings.catch_warnings(), writing(self.location):
             # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.

@@ -1,82 +1,30 @@
 """Result tables as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from biasvar.report.best import labels_of_best
+from biasvar.report.best_table import best_table
 from biasvar.report.numbers import with_error
-from biasvar.studies.base import Summary
+from biasvar.report.rows import align
+from biasvar.studies.base import Summary, nodes_of
 
 
 def results(summary: Summary) -> str:
-    """Lay out what a study found: risks and errors, or the best configuration of each optimizer."""
-    if isinstance(summary, xr.DataTree):
-        return optimizer_table(summary)
-    return f"{cell_table(summary)}\n{counts(summary)}"
+    """Lay out what a study found, in the form of table that its summary asks for by its attribute ``table``.
 
-
-def optimizer_table(tree: xr.DataTree) -> str:
-    """Lay out an optimizer study's summary: tables of the best configuration of each objective and optimizer.
-
-    What is best is said above each table: the cheapest to a target, one table a target, then the one with the lowest
-    objective J at the last step. Costs are gradient evaluations, medians over replicates. J has its standard error in
-    the last digits in parentheses; where it chose the configuration, it is judged on replicates that did not choose.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+    Without one, cells: a table for each node that has a status.
     """
-    nodes = {node.path.strip("/"): node.to_dataset().load() for node in tree.leaves}
-    targets = max(node.sizes.get("target", 0) for node in nodes.values())
-    step = int(next(iter(nodes.values())).step[-1])
-    lines: list[str] = []
-    for target in range(targets):
-        rows = [[*path.split("/"), *_cheapest(node, target)] for path, node in nodes.items()]
-        header = ["objective", "optimizer", "configuration", "target J", "cost", "reached", f"J at step {step}"]
-        lines += [f"cheapest to target {target + 1}", *_align([header, *rows], left=(0, 1, 2)), ""]
-    rows = [[*path.split("/"), *_lowest(node)] for path, node in nodes.items()]
-    header = ["objective", "optimizer", "configuration", "J", "agree", "diverged", "failed"]
-    lines += [f"lowest objective J at the last step, {step}", *_align([header, *rows], left=(0, 1, 2))]
-    return "\n".join(lines)
+    return _FORMS[summary.attrs.get("table", "cells")](summary)
 
 
-def _cheapest(node: xr.Dataset, target: int) -> list[str]:
-    """Return the configuration that is the cheapest to a target: settings, target, cost, share of replicates, J."""
-    labels, goal = labels_of_best(node, target=target), f"{float(node.target_value[target]):g}"
-    if not labels:
-        return ["none reached it", goal, "-", "-", "-"]
-    cell = node.sel(labels).isel(step=-1, target=target)
-    value = _objective(float(cell.objective), float(cell.objective_se)) if "objective" in cell else "-"
-    cost, share = f"{float(cell.median_cost_to_target):g}", f"{float(cell.reached_share):.0%}"
-    return [_settings(node, labels), goal, cost, share, value]
-
-
-def _lowest(node: xr.Dataset) -> list[str]:
-    """Return the configuration that is lowest at the end: settings, J, share of choices that agree; what went wrong."""
-    labels, last = labels_of_best(node), node.isel(step=-1)
-    wrong = [f"{float((node.outcome == outcome).mean()):.0%}" for outcome in ("diverged", "failed")]
-    if not labels:
-        return [f"none: all {'failed' if (node.status == 'failed').all() else 'diverged or failed'}", "-", "-", *wrong]
-    value = _objective(float(last.best_objective), float(last.best_objective_se))
-    return [_settings(node, labels), value, f"{float(last.best_share):.0%}", *wrong]
-
-
-def _settings(node: xr.Dataset, labels: Mapping[str, float]) -> str:
-    """Write the hyperparameters that differ over the grid."""
-    written = {name: f"{value:.3g}" for name, value in labels.items()}
-    if labels["batch_size"] == 0:
-        written["batch_size"] = "all"
-    return ", ".join(f"{name}={value}" for name, value in written.items() if node.sizes[name] > 1) or "the only one"
-
-
-def _objective(value: float, error: float) -> str:
-    """Write an objective; that of a single replicate is what one descent reached, though not what others would."""
-    return f"{value:.4g}(?)" if np.isfinite(value) and np.isnan(error) else with_error(value, error, powers=True)
+def _all_cells(summary: Summary) -> str:
+    nodes = {path: node for path, node in nodes_of(summary).items() if "status" in node}
+    parts = ([path, cell_table(node), counts(node)] for path, node in nodes.items())
+    return "\n\n".join("\n".join(filter(None, lines)) for lines in parts)
 
 
 def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
@@ -105,7 +53,7 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
         rows.append([*map(_label, labels), *numbers, str(cell.status.item())])
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
-    lines = _align([header, *rows], left=(*words, len(header) - 1))
+    lines = align([header, *rows], left=(*words, len(header) - 1))
     return "\n".join([*lines, *notes, *_limits(summary, axes)])
 
 
@@ -155,22 +103,18 @@ def _label(value: Any) -> str:
 
 
 def counts(summary: xr.Dataset) -> str:
-    """Say how many training sets are behind a summary."""
-    replicates = np.unique(summary.replicates.values[summary.replicates.values > 0])
-    if replicates.size == 0:
-        return "no replicates"
-    spread = str(replicates[0]) if replicates.size == 1 else f"{replicates[0]} to {replicates[-1]}"
-    return f"{spread} training sets a cell"
+    """Say how much is behind the numbers, if a variable says by its attribute ``counted`` what it counts."""
+    found = [variable for variable in summary.data_vars.values() if "counted" in variable.attrs]
+    return "\n".join(_counted(variable) for variable in found)
 
 
-def _align(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            text.ljust(width) if i in left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return lines
+def _counted(variable: xr.DataArray) -> str:
+    numbers = np.unique(variable.values[variable.values > 0])
+    if numbers.size == 0:
+        return f"no {variable.name}"
+    spread = str(numbers[0]) if numbers.size == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return f"{spread} {variable.attrs['counted']} a cell"
+
+
+#: Forms of tables by the name that a summary asks for.
+_FORMS: dict[str, Callable[[Any], str]] = {"cells": _all_cells, "best": best_table}

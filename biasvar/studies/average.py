@@ -175,11 +175,13 @@ class AverageStudy(Study[xr.Dataset]):
         variables: dict[str, Any] = {}
         for column, number in enumerate(self.numbers, start=1):
             said = {"long_name": number.label, "short_name": number.name, "units": number.unit, "column": column}
+            said["blocks"] = "block_count"
             variables[number.name] = (axes, np.full(shape, np.nan), said)
             error = {"long_name": f"standard error of {number.name}", "units": number.unit}
             variables[f"{number.name}_se"] = (axes, np.full(shape, np.nan), error)
         for name, label in (("replicates", "replicates"), ("block_count", "independent blocks")):
             variables[name] = (axes, np.zeros(shape, int), {"long_name": f"{label} behind the numbers"})
+        variables["replicates"][-1]["counted"] = "replicates"
         for name, label in (("status", "what can be said of the numbers"), ("status_reason", "why, in words")):
             variables[name] = (axes, np.full(shape, "", object), {"long_name": label})
         return xr.Dataset(variables, {axis: _coordinate(getattr(self, axis)) for axis in axes})

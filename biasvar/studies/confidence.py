@@ -3,16 +3,15 @@
 import xarray as xr
 
 from biasvar.errors import StudyError
-from biasvar.learning.inputs import TEST_REPLICATES
 from biasvar.montecarlo import intervals
 
 
 def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level: float = 0.95) -> xr.Dataset:
     """Return the confidence interval of a variable of a summary, as variables ``low`` and ``high``.
 
-    Student's, with one degree of freedom less than there are blocks (of an optimizer study: replicates), or independent
-    sets of test points if those are fewer; for squared biases it leans to the right, as their estimates do. NaN where
-    there is no standard error.
+    Student's, with one degree of freedom less than there are independent blocks behind the standard error: those that
+    the variable's attribute ``blocks`` names, and no more than its attribute ``at_most``, where sampled test points
+    leave fewer. For squared biases it leans to the right, as their estimates do. NaN where there is no standard error.
 
     Parameters
     ----------
@@ -39,11 +38,9 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
         raise StudyError(f"variable: {variable!r} has no standard error in this summary")
     if not 0 < level < 1:
         raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
-    blocks = summary["block_count"] if "block_count" in summary else xr.DataArray(summary.sizes["replicate"])
-    if "point" in summary.dims:
-        blocks = blocks.clip(max=TEST_REPLICATES)
-    given = [summary[variable], summary[f"{variable}_se"]]
     said = summary[variable].attrs
+    given = [summary[variable], summary[f"{variable}_se"]]
+    blocks = _blocks(summary, variable)
     if "shift" in said:
         given.append(summary[said["shift"]])
     elif "shift_error" in said:
@@ -58,3 +55,19 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
         output_dtypes=[float, float],
     )
     return xr.Dataset({"low": low, "high": high}, attrs={"variable": variable, "level": level})
+
+
+def _blocks(summary: xr.Dataset, variable: str) -> xr.DataArray:
+    """Return how many independent blocks are behind a variable's standard error: a variable, or the length of a dim."""
+    said = summary[variable].attrs
+    name = said.get("blocks")
+    if name in summary.dims:
+        blocks = xr.DataArray(summary.sizes[name])
+    elif name in summary:
+        blocks = summary[name]
+    else:
+        raise StudyError(
+            f"variable: {variable!r} does not say which variable or dim of this summary counts its blocks; "
+            "give it an attribute 'blocks', and keep what that names"
+        )
+    return blocks.clip(max=said["at_most"]) if "at_most" in said else blocks

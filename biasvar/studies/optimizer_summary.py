@@ -24,6 +24,7 @@ from biasvar.studies.grids import Grid
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RATIOS = tuple(float(ratio) for ratio in 2.0 ** np.arange(0, 10.5, 0.5))
+TABLE = {"table": "best"}  # how the summary is printed
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
 
 
@@ -94,7 +95,7 @@ class OptimizerGrid:
     def _root(self, nodes: Mapping[tuple[str, str], xr.Dataset]) -> xr.Dataset:
         """Compare optimizers over all objectives and targets."""
         if not all(descent.targets for descent in self.descents.values()):
-            return xr.Dataset()
+            return xr.Dataset(attrs=TABLE)
         objectives = list(dict.fromkeys(objective for objective, _ in nodes))
         costs = [
             np.stack([nodes[objective, optimizer].best_cost_to_target.values for optimizer in self.grids], axis=-1)
@@ -112,6 +113,7 @@ class OptimizerGrid:
                 "optimizer": ("optimizer", _text(self.grids), {"long_name": "update rule, best of its grid"}),
                 "ratio": ("ratio", np.array(RATIOS), {"long_name": "cost relative to the cheapest optimizer"}),
             },
+            TABLE,
         )
 
 

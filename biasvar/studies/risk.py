@@ -287,6 +287,11 @@ class RiskStudy(Study[xr.Dataset]):
                 groups.append(Group(problem_name(n), cells, size))
         return groups
 
+    @property
+    def open_goal(self) -> str:
+        """``precision``, if it is given."""
+        return "" if self.precision is None else "precision"
+
     def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
         """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
         if self.precision is None:

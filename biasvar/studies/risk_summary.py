@@ -88,15 +88,27 @@ class RiskGrid:
             variables[name] = (dims, values, {key: value for key, value in said.items() if value})
 
         axes, pairs = tuple(cells), ("hypothesis", "versus", "n_train", "noise")
+        # Averages over sampled test points have as many degrees of freedom as there are sets of points, at most.
+        test_sets = self.problem.test.replicates
+        behind: dict[str, str | int] = {"blocks": "block_count", "at_most": test_sets if test_sets > 1 else 0}
         for measure in self.loss.measures:
             name, unit = measure.name, measure.unit
             shift = f"{name}_shift" if measure.shift else ""
-            add(name, axes, measure.label, unit, short_name=measure.short_name, column=measure.column, shift=shift)
+            add(
+                name,
+                axes,
+                measure.label,
+                unit,
+                short_name=measure.short_name,
+                column=measure.column,
+                shift=shift,
+                **behind,
+            )
             add(f"{name}_se", axes, f"standard error of {name}", unit)
             if shift:
                 add(shift, axes, f"variance along one direction: shifts the interval of {name} upwards", unit)
             if measure.paired:
-                add(f"{name}_difference", pairs, f"{name} less that of versus", unit)
+                add(f"{name}_difference", pairs, f"{name} less that of versus", unit, **behind)
                 add(f"{name}_difference_se", pairs, f"standard error of {name}_difference, paired", unit)
         add("target", (self._x_dim,), "target f at x", "y")
         add("best_in_class", ("hypothesis", self._x_dim), "best in class at x", "y")
@@ -108,6 +120,7 @@ class RiskGrid:
                 curve.unit,
                 short_name=curve.short_name,
                 shift_error=curve.shift_error,
+                blocks="block_count",
             )
             add(f"{curve.name}_se", (*axes, self._x_dim), f"standard error of {curve.name}", curve.unit)
         if self.headline:
@@ -121,9 +134,14 @@ class RiskGrid:
                 if self._x_dim == "point"
                 else "the target's breakpoints, or more test_points",
             )
-        add("tail_index", axes, "tail index of the loss: risk exists above 1, its standard error above 2")
+        add(
+            "tail_index",
+            axes,
+            "tail index of the loss: risk exists above 1, its standard error above 2",
+            blocks="block_count",
+        )
         add("tail_index_se", axes, "standard error of tail_index: 0 by theory, NaN where the estimate is infinite")
-        add("replicates", axes, "random training sets behind the numbers", fill=0)
+        add("replicates", axes, "random training sets behind the numbers", fill=0, counted="training sets")
         add("block_count", axes, "independent blocks behind the standard errors", fill=0)
         add("status", axes, "what can be said of the numbers", fill="", rows="n_train noise hypothesis")
         add("status_reason", axes, "why, in words", fill="")

@@ -32,6 +32,11 @@ class Study(StudyModel, Generic[S]):
         """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
 
     @property
+    def open_goal(self) -> str:
+        """The field that asks for as many blocks as it takes, known by computing only; empty if none does."""
+        return ""
+
+    @property
     @abstractmethod
     def block_size(self) -> int:
         """Replicates per block."""

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import two_point_study
+from scipy import stats
 
+import biasvar as bv
+from biasvar.errors import StudyError
 from biasvar.report.numbers import with_error
-from biasvar.report.tables import cell_table
+from biasvar.report.tables import cell_table, results
 from biasvar.studies.blocks import run_in_memory
 
 
@@ -24,3 +28,40 @@ def test_a_table_shows_no_squared_bias_without_an_error():
     assert "118" not in table
     row = next(line for line in table.splitlines() if " H1 " in line).split()
     assert row[3:7] == ["?", "inf", "0.25", "inf"]
+
+
+def described(**attributes):
+    """A summary of no kind that the package knows, which says itself what it is."""
+    value = ("size", [1.0, 2.0], {"column": 1, "short_name": "val", **attributes})
+    return xr.Dataset(
+        {
+            "value": value,
+            "value_se": ("size", [0.1, 0.1]),
+            "draws": ("size", [40, 50], {"counted": "draws"}),
+            "status": ("size", np.array(["ok", "ok"], object)),
+            "status_reason": ("size", np.array(["", ""], object)),
+        },
+        {"size": [3, 4]},
+    )
+
+
+def test_any_tree_whose_nodes_have_a_status_is_printed_node_by_node():
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(), "/one": described(), "/none": xr.Dataset({"x": 1.0})})
+    lines = results(tree).splitlines()
+    assert lines[0] == "one"
+    assert lines[1].split() == ["size", "val", "status"]
+    assert lines[-1] == "40 to 50 draws a cell"
+    assert results(described()) == "\n".join(lines[1:])
+
+
+def test_an_interval_has_as_many_degrees_of_freedom_as_the_variable_says():
+    def half(summary):
+        bounds = bv.confidence_interval(summary, "value")
+        return (bounds.high - summary.value) / summary.value_se
+
+    np.testing.assert_allclose(half(described(blocks="draws")), stats.t.ppf(0.975, [39, 49]))
+    np.testing.assert_allclose(half(described(blocks="draws", at_most=16)), stats.t.ppf(0.975, 15))
+    np.testing.assert_allclose(half(described(blocks="size")), stats.t.ppf(0.975, 1))
+    for attributes in ({}, {"blocks": "gone"}):
+        with pytest.raises(StudyError, match="give it an attribute 'blocks'"):
+            half(described(**attributes))

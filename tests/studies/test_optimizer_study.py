@@ -381,7 +381,8 @@ def test_the_best_is_one_that_did_not_fail(store):
 
 
 def test_tables_say_what_is_best_in_what(store):
-    text = tables.optimizer_table(bv.run(small(), store))
+    text = tables.results(bv.run(small(), store))
+    assert tables.results(bv.open(store)) == text
     headings = [line for line in text.splitlines() if line.startswith(("cheapest", "lowest"))]
     assert headings == ["cheapest to target 1", "cheapest to target 2", "lowest objective J at the last step, 60"]
 
