@@ -176,8 +176,8 @@ def floor(study: Callable[[int], bv.RiskStudy], noise: bool = False) -> Callable
         made = study(replicates)
         n = made.n_train[0]
         for index in range(max(1, replicates // made.block_size)):
-            block = Block(made.sampler, Stream(0, "floor", index), made.inputs.dimension(n), made.block_size)
-            made.target(made.inputs.place(block.uniforms()[0], n))
+            block = Block(made.sampler, Stream(0, "floor", index), made.inputs.uniforms_per_set(n), made.block_size)
+            made.target(made.inputs.inputs_from(block.uniforms()[0], n))
             if noise:
                 block.normals(n)
 

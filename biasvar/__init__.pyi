@@ -20,12 +20,14 @@ from .learning.hypotheses import NearestNeighbors as NearestNeighbors
 from .learning.hypotheses import Polynomial as Polynomial
 from .learning.hypotheses import Ridge as Ridge
 from .learning.inputs import FixedDesign as FixedDesign
+from .learning.inputs import Inputs as Inputs
 from .learning.inputs import Normal as Normal
 from .learning.inputs import Uniform as Uniform
 from .learning.losses import Loss as Loss
 from .learning.losses import Squared as Squared
 from .learning.measures import Curve as Curve
 from .learning.measures import Measure as Measure
+from .learning.quadrature import TestPoints as TestPoints
 from .learning.targets import Linear as Linear
 from .learning.targets import PolynomialTarget as PolynomialTarget
 from .learning.targets import Sine as Sine

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
 from math import comb
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.compiling import njit
+from biasvar.learning.inputs import Inputs
 from biasvar.learning.quadrature import orthonormal_recurrence
 
 
@@ -57,7 +58,7 @@ class OrthonormalPolynomials:
     Bases of different ``degree`` are equal: they begin with the same features.
     """
 
-    inputs: Any
+    inputs: Inputs
     degree: int = field(compare=False)
 
     @cached_property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from biasvar.errors import TargetError
 from biasvar.learning import targets
 from biasvar.learning.hypotheses.base import HypothesisSet
-from biasvar.learning.inputs import PROBED_PANELS, FixedDesign, has_density
+from biasvar.learning.inputs import PROBED_PANELS, FixedDesign, Independent, Inputs
 from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
 
@@ -25,11 +25,11 @@ class Problem:
     """A law of data: target, inputs, and the test points at which risk is evaluated."""
 
     target: Any
-    inputs: Any
+    inputs: Inputs
     test: TestPoints
 
     @classmethod
-    def of(cls, target: Any, inputs: Any, test_points: int | None, seed: int) -> "Problem":
+    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> "Problem":
         """Choose the test points and check the target on them."""
         test = inputs.test_points(test_points, targets.breakpoints(target), seed)
         test.x.flags.writeable = False
@@ -53,7 +53,7 @@ class Problem:
     @cached_property
     def square_tail_index(self) -> float:
         """Tail index of f(x)^2 under the inputs; infinite where it has all moments, or was not looked at."""
-        if self.inputs.dim > 1 or not has_density(self.inputs):
+        if self.inputs.dim > 1 or not isinstance(self.inputs, Independent):
             return np.inf
         return targets.square_tail_index(self.target, self.inputs.quantile)
 
@@ -96,7 +96,7 @@ class Problem:
 
     def _unresolved(self, scale: float) -> float:
         """Return how far averages of f, f^2 and x f by the test points are from those by adaptive panels."""
-        if not has_density(self.inputs):
+        if not isinstance(self.inputs, Independent):
             return 0.0
 
         def values(x: NDArray[np.float64]) -> NDArray[np.float64]:

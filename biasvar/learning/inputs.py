@@ -1,12 +1,12 @@
 """Laws of the inputs x: how training points are drawn, and the test points that stand for the law.
 
-A user's own law is any object that offers what :class:`Inputs` lists.
+A user's own law is any object that offers what is abstract in :class:`Inputs`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,44 +22,60 @@ from biasvar.montecarlo.sobol import scrambled_sobol
 DEFAULT_NODES = 64  # a smooth piece, in one dimension
 DEFAULT_TEST_POINTS = 2048  # in more dimensions
 TAILS = 9.0  # standard deviations of a normal law, beyond which lies a probability of 1e-19
+FINER = 7  # times as many test points show the error of a user's rule
 PROBED_PANELS = 256  # in which narrow features of a target are looked for
 TEST_REPLICATES = 16  # independent scrambles that make up those
 
 
-@runtime_checkable
-class Inputs(Protocol):
-    """What a law of the inputs must offer."""
+class Inputs(ABC):
+    """A law of the inputs: how training inputs are made of uniforms, and which test points stand for the law.
+
+    A user's own law needs no base class: any object with the four abstract members is :func:`adapted` when a study is
+    validated.
+    """
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """Dimension of one input."""
 
-    def dimension(self, n_train: int) -> int:
+    @abstractmethod
+    def uniforms_per_set(self, n_train: int) -> int:
         """Return how many random numbers a training set of ``n_train`` inputs takes."""
 
-    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
-        """Turn uniforms (dimension, size) into inputs (n_train, size), or (n_train, size, dim) in more dimensions."""
+    @abstractmethod
+    def inputs_from(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+        """Turn uniforms (per set, size) into inputs (n_train, size), or (n_train, size, dim) in more dimensions."""
 
+    @abstractmethod
     def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
         """Return the points that stand for the law in expected risk."""
 
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
-        """Return a one-dimensional rule cut into more pieces, for an estimate of the error of ``test_points``."""
+        """Return a one-dimensional rule that is finer than ``count`` test points: its averages show their error."""
+        return self.test_points(FINER * count, breakpoints, 0)
 
     def marginal(self) -> "Inputs":
-        """Return the law of one coordinate."""
+        """Return the law of one coordinate, which polynomials in several coordinates are made orthonormal under.
+
+        Raises
+        ------
+        StudyError
+            If the law has several coordinates, and does not say.
+        """
+        if self.dim == 1:
+            return self
+        raise StudyError(f"inputs: {self!r} has no marginal(), the law of one coordinate, which polynomials need")
 
 
-class _Independent(ABC):
+class Independent(Inputs):
     """Inputs whose coordinates are independent draws through one inverse distribution function."""
 
-    dim: int
-
-    def dimension(self, n_train: int) -> int:
+    def uniforms_per_set(self, n_train: int) -> int:
         """Return how many random numbers a training set takes: n_train times ``dim``."""
         return n_train * self.dim
 
-    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+    def inputs_from(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
         """Turn uniforms (n_train * dim, size) into inputs (n_train, size) or (n_train, size, dim)."""
         x = self.quantile(uniforms)
         if self.dim == 1:
@@ -110,12 +126,12 @@ class _Independent(ABC):
 
 
 @component
-class Uniform(_Independent):
+class Uniform(Independent):
     """Draw inputs uniformly from [low, high], independently in each of ``dim`` coordinates.
 
     Examples
     --------
-    >>> Uniform(-1, 1).place(np.array([[0.25], [0.5]]), n_train=2).tolist()
+    >>> Uniform(-1, 1).inputs_from(np.array([[0.25], [0.5]]), n_train=2).tolist()
     [[-0.5], [0.0]]
     """
 
@@ -146,12 +162,12 @@ class Uniform(_Independent):
 
 
 @component
-class Normal(_Independent):
+class Normal(Independent):
     """Draw inputs from a normal law, independently in each of ``dim`` coordinates.
 
     Examples
     --------
-    >>> Normal(1, 2).place(np.array([[0.5]]), n_train=1).tolist()
+    >>> Normal(1, 2).inputs_from(np.array([[0.5]]), n_train=1).tolist()
     [[1.0]]
     """
 
@@ -184,14 +200,14 @@ class Normal(_Independent):
 
 
 @component
-class FixedDesign:
+class FixedDesign(Inputs):
     """Keep the inputs fixed, so that only the labels are random; risk is averaged over the same points.
 
     Every training set has these points in this order, so ``n_train`` must be their number.
 
     Examples
     --------
-    >>> FixedDesign([0.0, 0.5, 1.0]).dimension(n_train=3)
+    >>> FixedDesign([0.0, 0.5, 1.0]).uniforms_per_set(n_train=3)
     0
     """
 
@@ -215,7 +231,7 @@ class FixedDesign:
         x = np.asarray(self.points, dtype=float)
         return x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
 
-    def dimension(self, n_train: int) -> int:
+    def uniforms_per_set(self, n_train: int) -> int:
         """Return 0: nothing about the inputs is random."""
         if n_train != len(self.points):
             raise StudyError(
@@ -224,7 +240,7 @@ class FixedDesign:
             )
         return 0
 
-    def place(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+    def inputs_from(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
         """Repeat the design for each replicate."""
         size = uniforms.shape[-1]
         x = self._x
@@ -244,6 +260,75 @@ class FixedDesign:
         return FixedDesign(tuple(self._x.reshape(-1).tolist()))
 
 
-def has_density(inputs: Any) -> bool:
-    """Tell whether inputs are independent draws with a density, as the known tail rules need."""
-    return isinstance(inputs, _Independent)
+_MEMBERS = ("dim", "uniforms_per_set", "inputs_from", "test_points")
+
+
+def is_law(value: Any) -> TypeGuard[Any]:
+    """Tell whether an object offers what a law of inputs must."""
+    return isinstance(value, Inputs) or (
+        not isinstance(value, type) and all(hasattr(value, member) for member in _MEMBERS)
+    )
+
+
+def adapted(own: Any, where: str) -> Inputs:
+    """Take a user's object for a law of inputs: the one door at which it is asked which members it has.
+
+    Parameters
+    ----------
+    own : object
+        An :class:`Inputs`, or any object with ``dim``, ``uniforms_per_set(n_train)``,
+        ``inputs_from(uniforms, n_train)`` and ``test_points(count, breakpoints, seed)``.
+    where : str
+        What complaints begin with.
+
+    Raises
+    ------
+    StudyError
+        Naming the members that are missing.
+    """
+    if isinstance(own, Inputs):
+        return own
+    if is_law(own):
+        return _Adapted(own)
+    missing = [] if isinstance(own, type) else [member for member in _MEMBERS if not hasattr(own, member)]
+    lacks = f"; one of your own needs {', '.join(missing)} too" if 0 < len(missing) < len(_MEMBERS) else ""
+    raise StudyError(f"{where}: expected a law such as Uniform(-1, 1), got {own!r}{lacks}")
+
+
+class _Adapted(Inputs):
+    """A user's object with the members of a law."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def __repr__(self) -> str:
+        return repr(self.own)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Adapted) and self.own is other.own
+
+    def __hash__(self) -> int:
+        return id(self.own)
+
+    @property
+    def dim(self) -> int:
+        return int(self.own.dim)
+
+    def uniforms_per_set(self, n_train: int) -> int:
+        return int(self.own.uniforms_per_set(n_train))
+
+    def inputs_from(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
+        return np.asarray(self.own.inputs_from(uniforms, n_train), dtype=float)
+
+    def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
+        points: TestPoints = self.own.test_points(count, breakpoints, seed)
+        return points
+
+    def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
+        points: TestPoints = getattr(self.own, "finer_points", super().finer_points)(count, breakpoints)
+        return points
+
+    def marginal(self) -> Inputs:
+        if hasattr(self.own, "marginal"):
+            return adapted(self.own.marginal(), "inputs.marginal()")
+        return super().marginal()

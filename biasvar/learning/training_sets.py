@@ -59,7 +59,7 @@ class TrainingSets:
     def draw(cls, problem: Problem, n_train: int, block: Block) -> "TrainingSets":
         """Draw the inputs of a block and evaluate the target there."""
         uniforms, weights = block.uniforms()
-        x = read_only(problem.inputs.place(uniforms, n_train))
+        x = read_only(problem.inputs.inputs_from(uniforms, n_train))
         f = read_only(targets.evaluate(problem.target, x, problem.inputs.dim))
         return cls(problem, n_train, block, x, f, weights)
 

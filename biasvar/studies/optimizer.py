@@ -21,7 +21,7 @@ from biasvar.fields import (
     Real,
     one_or_more,
 )
-from biasvar.learning.inputs import FixedDesign, Inputs, Normal
+from biasvar.learning.inputs import FixedDesign, Normal, is_law
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import objectives, rehearsal, rules, trajectories
 from biasvar.optimization.batches import FULL, Batches, Order
@@ -63,9 +63,9 @@ class _Start(Fixed):
         """Make the point or the law."""
         if isinstance(spec, str | Mapping):
             spec = components.build(spec, components.INPUTS, where)
-        if isinstance(spec, FixedDesign) or (isinstance(spec, Inputs) and spec.dim != 1):
+        if isinstance(spec, FixedDesign) or (is_law(spec) and spec.dim != 1):
             raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
-        if isinstance(spec, Inputs):
+        if is_law(spec):
             return spec
         try:
             point = np.asarray(spec, dtype=float)
@@ -192,7 +192,7 @@ class OptimizerStudy(Study[xr.DataTree]):
             return  # imported when the study runs
         try:
             known = objectives.adapted(objective)
-            if isinstance(self.initial.get(label, Normal()), Inputs):
+            if is_law(self.initial.get(label, Normal())):
                 _ = known.dim
         except StudyError as error:
             raise ValueError(f"objectives.{label}: {error}") from error
@@ -260,7 +260,7 @@ class OptimizerStudy(Study[xr.DataTree]):
             return np.array(start)
         dim = self.dim(objective)
         generator = self._stream(objective, replicate).generator(Purpose.INITIAL_POINT)
-        point: NDArray[np.float64] = start.place(open_uniforms(generator, (dim, 1)), dim)[:, 0]
+        point: NDArray[np.float64] = start.inputs_from(open_uniforms(generator, (dim, 1)), dim)[:, 0]
         return point
 
     def _stream(self, objective: str, replicate: int) -> Stream:

@@ -16,11 +16,11 @@ from biasvar.fields import (
     PositiveReal,
     one_or_more,
 )
-from biasvar.learning import losses
+from biasvar.learning import inputs, losses
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Coefficients
 from biasvar.learning.hypotheses import HypothesisSet, adapted
-from biasvar.learning.inputs import DEFAULT_NODES, Inputs, has_density
+from biasvar.learning.inputs import DEFAULT_NODES, Independent, Inputs
 from biasvar.learning.losses import Loss, Squared
 from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
@@ -132,7 +132,7 @@ class RiskStudy(Study[xr.Dataset]):
             if len(set(values)) < len(values):
                 raise ValueError(f"{axis}: {list(values)} has a value twice; list each once")
         self._check_replicates()
-        dimension = max(self.inputs.dimension(n) + n for n in self.n_train)
+        dimension = max(self.law.uniforms_per_set(n) + n for n in self.n_train)
         if self.sampler == "sobol" and dimension > MAX_DIMENSION:
             raise ValueError(
                 f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
@@ -152,8 +152,7 @@ class RiskStudy(Study[xr.Dataset]):
     def _check_components(self) -> None:
         if not callable(self.target):
             raise ValueError(f"target: expected a vectorised callable, got {self.target!r}")
-        if isinstance(self.inputs, type) or not isinstance(self.inputs, Inputs):
-            raise ValueError(f"inputs: expected a law such as Uniform(-1, 1), got {self.inputs!r}")
+        _ = self.law
         if not self.hypotheses:
             raise ValueError("hypotheses: is empty; name at least one hypothesis set")
         for label, hypothesis in self.hypotheses.items():
@@ -170,12 +169,12 @@ class RiskStudy(Study[xr.Dataset]):
 
     def _check_sizes(self) -> None:
         largest = max(self.n_train)
-        sizes.check_draws(self.block_size, largest, max(self.inputs.dimension(largest), largest))
+        sizes.check_draws(self.block_size, largest, max(self.law.uniforms_per_set(largest), largest))
         if self.test_points is not None:
-            sizes.check_test_points(self.test_points, self.inputs.dim)
+            sizes.check_test_points(self.test_points, self.law.dim)
         for label, hypothesis in self.hypotheses.items():
             if isinstance(hypothesis, HypothesisSet):  # a user's own is called when the study runs
-                sizes.check_model(f"hypotheses.{label}", hypothesis.fit(self.inputs), self.test_points or 0)
+                sizes.check_model(f"hypotheses.{label}", hypothesis.fit(self.law), self.test_points or 0)
 
     def _check_replicates(self) -> None:
         if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
@@ -206,9 +205,14 @@ class RiskStudy(Study[xr.Dataset]):
     # What it is
 
     @cached_property
+    def law(self) -> Inputs:
+        """The law of inputs, imported and adapted."""
+        return inputs.adapted(components.resolved(self.inputs), "inputs")
+
+    @cached_property
     def problem(self) -> Problem:
         """The law of data with its test points."""
-        return Problem.of(self.target, self.inputs, self.test_points, self.seed)
+        return Problem.of(self.target, self.law, self.test_points, self.seed)
 
     @cached_property
     def grid(self) -> RiskGrid:
@@ -236,8 +240,8 @@ class RiskStudy(Study[xr.Dataset]):
             try:
                 self._loss.best_in_class(self.problem, hypothesis)
                 for n in self.n_train:
-                    hypothesis.tail_index(self.inputs, n)
-                    if not hypothesis.why_unfit(self.inputs, n) and has_density(self.inputs):
+                    hypothesis.tail_index(self.law, n)
+                    if not hypothesis.why_unfit(self.law, n) and isinstance(self.law, Independent):
                         self._check_test_points(hypothesis, n)
             except BiasvarError:
                 raise
@@ -246,7 +250,7 @@ class RiskStudy(Study[xr.Dataset]):
 
     def _check_test_points(self, hypothesis: HypothesisSet, n_train: int) -> None:
         """Refuse what fits could determine and the test points cannot."""
-        fit = hypothesis.fit(self.inputs)
+        fit = hypothesis.fit(self.law)
         if not isinstance(fit, Coefficients):
             return
         reason = self.problem.undetermined(hypothesis, fit.model, n_train)
@@ -257,7 +261,7 @@ class RiskStudy(Study[xr.Dataset]):
             raise StudyError(
                 f"inputs: {self.inputs!r} has so little spread around {x.mean():.4g}; subtract that from x"
             )
-        if len(x) < size and (size <= DEFAULT_NODES or self.inputs.dim > 1):
+        if len(x) < size and (size <= DEFAULT_NODES or self.law.dim > 1):
             raise StudyError(f"test_points: {reason}; ask for {size} or more")
         raise StudyError(f"{reason}; polynomials are orthonormal under {DEFAULT_NODES} nodes, so lower the degree")
 
@@ -320,7 +324,7 @@ class RiskStudy(Study[xr.Dataset]):
         n_train = self._sizes[group.problem]
         parts = self._loss.record(len(self.problem.f)).unpack(records)
         hypotheses = [self.grid.cell(key).hypothesis for key in group.cells]
-        indices = np.array([hypothesis.tail_index(self.inputs, n_train).noise for hypothesis in hypotheses])
+        indices = np.array([hypothesis.tail_index(self.law, n_train).noise for hypothesis in hypotheses])
         noise = [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
         return self._loss.headline(self.problem, parts, np.array(noise))
 
@@ -328,9 +332,9 @@ class RiskStudy(Study[xr.Dataset]):
         """Simulate one block of a group's cells on common training sets."""
         n_train = self._sizes[group.problem]
         stream = Stream(self.seed, f"n_train={n_train}", block)
-        draws = Block(self.sampler, stream, self.inputs.dimension(n_train), work or self.block_size)
+        draws = Block(self.sampler, stream, self.law.uniforms_per_set(n_train), work or self.block_size)
         cells = [self.grid.cell(key) for key in group.cells]
-        reasons = [cell.hypothesis.why_unfit(self.inputs, n_train) for cell in cells]
+        reasons = [cell.hypothesis.why_unfit(self.law, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
         outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self._loss) if fitted else [])
         records = np.full((len(cells), group.record_size), np.nan)

@@ -162,7 +162,7 @@ def problem_of(member):
 
 
 def block_of(member, size=12, sampler="random"):
-    return Block(sampler, Stream(0, "contract", 0), member.inputs.dimension(member.n_train), size)
+    return Block(sampler, Stream(0, "contract", 0), member.inputs.uniforms_per_set(member.n_train), size)
 
 
 def simulated(member, noise, block):
@@ -177,7 +177,7 @@ def simulated(member, noise, block):
 def drawn(member, block):
     """Training inputs with the replicate first, and target values there."""
     uniforms, _ = block.uniforms()
-    x = np.swapaxes(member.inputs.place(uniforms, member.n_train), 0, 1)
+    x = np.swapaxes(member.inputs.inputs_from(uniforms, member.n_train), 0, 1)
     return x, problem_of(member).target(x)
 
 
@@ -315,7 +315,7 @@ def cells_of(sets, inputs=LINE):
 
 def records(cells, inputs, n_train, size, sampler):
     problem = Problem.of(target if inputs.dim == 1 else target_in_space, inputs, None, 0)
-    block = Block(sampler, Stream(0, "company", 0), inputs.dimension(n_train), size)
+    block = Block(sampler, Stream(0, "company", 0), inputs.uniforms_per_set(n_train), size)
     return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block, Squared())]
 
 

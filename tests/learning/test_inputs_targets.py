@@ -47,7 +47,7 @@ def n_train_for(law):
 
 def placed(law, size=64, seed=0):
     n = n_train_for(law)
-    return law.place(np.random.default_rng(seed).random((law.dimension(n), size)), n)
+    return law.inputs_from(np.random.default_rng(seed).random((law.uniforms_per_set(n), size)), n)
 
 
 @pytest.mark.parametrize(("law", "scipy_law"), LAWS)
@@ -73,7 +73,7 @@ def test_inputs_follow_their_law(law, scipy_law):
 @pytest.mark.parametrize(("law", "scipy_law"), RANDOM)
 def test_inputs_are_quantiles_of_their_own_uniforms(law, scipy_law):
     uniforms = np.random.default_rng(0).random((3 * law.dim, 5))
-    x = law.place(uniforms, 3).reshape(3, 5, law.dim)
+    x = law.inputs_from(uniforms, 3).reshape(3, 5, law.dim)
     for point in range(3):
         for axis in range(law.dim):
             np.testing.assert_allclose(x[point, :, axis], scipy_law.ppf(uniforms[point * law.dim + axis]), rtol=1e-12)
@@ -88,7 +88,7 @@ def test_a_fixed_design_is_its_points(law):
     assert np.array_equal(test.x, points)
     assert np.allclose(test.weights, 1 / len(points))
     with pytest.raises(StudyError, match=f"{len(points)} points"):
-        law.dimension(len(points) + 1)
+        law.uniforms_per_set(len(points) + 1)
 
 
 @pytest.mark.parametrize("law", [bv.Uniform(-1, 1), bv.Uniform(2, 5), bv.Normal(), bv.Normal(1.5, 0.5)], ids=repr)

@@ -5,7 +5,7 @@ import numpy as np
 from biasvar.fields import NonNegativeInt, PositiveInt, PositiveReal, component
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
 from biasvar.learning.hypotheses.base import BOUNDED, LeastSquaresSet, TailIndex
-from biasvar.learning.inputs import Inputs, has_density
+from biasvar.learning.inputs import Independent, Inputs
 from biasvar.learning.least_squares import LinearModel
 
 
@@ -53,7 +53,7 @@ class Polynomial(LeastSquaresSet):
 
     def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return the known index of the noise gain; that of the signal is known for smooth targets."""
-        if self.degree == 0 or not has_density(inputs):
+        if self.degree == 0 or not isinstance(inputs, Independent):
             return BOUNDED
         if inputs.dim > 1:
             return TailIndex()
@@ -126,6 +126,6 @@ class LeastSquares(LeastSquaresSet):
 
     def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
         """Return the known index of the noise gain."""
-        if not has_density(inputs):
+        if not isinstance(inputs, Independent):
             return BOUNDED
         return TailIndex(signal=np.nan, noise=(abs(n_train - self.features) + 1) / 2)
