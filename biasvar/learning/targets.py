@@ -163,6 +163,8 @@ def square_tail_index(target: Any, quantile: Callable[[NDArray[Any]], NDArray[np
 
     Examples
     --------
+    Under a normal law the index of exp(2 x^2 / 5) is 1.25, up to the logarithm that its tail has as well:
+
     >>> from scipy.special import ndtri
     >>> round(square_tail_index(lambda x: np.exp(x**2 / 5), ndtri), 2)
     1.27
