@@ -21,7 +21,11 @@ LONGEST_NAME = 200
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=False)
-class StudyModel(ABC):
+class _Checked(ABC):  # noqa: B024
+    """What tells type checkers of the fields below: PEP 681 leaves out those of the marked class itself."""
+
+
+class StudyModel(_Checked):
     """A study as its fields: checked when it is made, and never changed.
 
     A subclass annotates each field with its type, how it is checked, and one :class:`~biasvar.studies.marks.Mark`.
