@@ -101,7 +101,8 @@ class OptimizerStudy(Study[xr.DataTree]):
     steps : int
         How many steps at the most. More than a store has extend it: its descents are simulated again.
     batch_size : sequence of int or None
-        Examples a step: None for all, 1 for online. Objectives without data only know None.
+        Examples a step: None for all, 1 for online. Objectives without data have None alone, whether it is among these
+        or not.
     order : {"shuffled", "replacement", "fixed"}
         Minibatches of shuffled epochs, of independent draws, or in the order of the data.
     replicates : int
@@ -174,8 +175,15 @@ class OptimizerStudy(Study[xr.DataTree]):
             raise ValueError(f"record_steps: {late[0]} comes after the last step, {self.steps}")
         for label, objective in self.objectives.items():
             self._check_objective(label, objective)
+        self._check_some_data()
         for label, rule in self.optimizers.items():
             _check_rule(label, rule)
+
+    def _check_some_data(self) -> None:
+        known = [one for one in self.objectives.values() if not isinstance(one, components.Imported)]
+        data = len(known) < len(self.objectives) or any(objectives.adapted(one).examples is not None for one in known)
+        if not data and max(self.batch_size) != FULL:
+            raise ValueError(f"batch_size: {max(self.batch_size)} needs data, and no objective has any; use None")
 
     def _check_goals(self) -> None:
         for name in ("initial", "targets"):
@@ -200,8 +208,6 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def _check_batches(self, label: str, examples: int | None) -> None:
         for size in self.batch_size:
-            if size != FULL and examples is None:
-                raise ValueError(f"batch_size: {size} needs data, and objective {label!r} has none; use None")
             if examples is not None and size > examples:
                 raise ValueError(
                     f"batch_size: {size} is more than the {examples} examples of {label!r}; use None for all of them"
@@ -221,9 +227,17 @@ class OptimizerStudy(Study[xr.DataTree]):
         return tuple(sorted({*given, self.steps}))
 
     @cached_property
-    def grids(self) -> dict[str, Grid]:
-        """The configurations of each optimizer."""
-        return {label: Grid(self.rule(label).hyperparameters, self.batch_size) for label in self.optimizers}
+    def grids(self) -> dict[tuple[str, str], Grid]:
+        """The configurations of each optimizer on each objective."""
+        return {
+            (objective, optimizer): Grid(self.rule(optimizer).hyperparameters, self.batch_sizes(objective))
+            for objective in self.objectives
+            for optimizer in self.optimizers
+        }
+
+    def batch_sizes(self, objective: str) -> tuple[int, ...]:
+        """Return the batch sizes of an objective: of one without data there are no minibatches."""
+        return (FULL,) if self.objective(objective).examples is None else self.batch_size
 
     def objective(self, label: str) -> Objective:
         """Return an objective, imported if need be, with every member that an objective has."""
@@ -292,10 +306,11 @@ class OptimizerStudy(Study[xr.DataTree]):
                 rehearsal.rehearse_schedule(schedule, label, self.steps)
         for label in self.objectives:
             objective, start = self.objective(label), self.initial_point(label, 0)
-            batch = np.arange(max(self.batch_size)) if max(self.batch_size) != FULL else None
+            largest = max(self.batch_sizes(label))
+            batch = np.arange(largest) if largest != FULL else None
             rehearsal.rehearse_objective(objective, label, start, batch, self.check)
             for name in self.optimizers:
-                first = next(iter(self.grids[name].configurations.values()))
+                first = next(iter(self.grids[label, name].configurations.values()))
                 rehearsal.rehearse_rule(self.rule(name), name, objective.gradient, start, first.hyper, self.steps)
 
     def fingerprint_values(self) -> dict[str, list[float]]:
@@ -334,9 +349,8 @@ class OptimizerStudy(Study[xr.DataTree]):
         return {problem.name: edition_of(self._record_coordinates(problem.labels)) for problem in self._problems()}
 
     def _problems(self) -> Iterator["_Problem"]:
-        for objective in self.objectives:
-            for optimizer, grid in self.grids.items():
-                yield _Problem((objective, optimizer), tuple(grid.configurations))
+        for labels, grid in self.grids.items():
+            yield _Problem(labels, tuple(grid.configurations))
 
     def blocks_needed(self, summary: Any = None) -> dict[str, int]:
         """Return how many replicates each problem needs: all the same."""
@@ -347,7 +361,7 @@ class OptimizerStudy(Study[xr.DataTree]):
         descent = self.descent(*labels_of(group))
         descent = descent if work is None else descent.cut(work)
         objective, optimizer = labels_of(group)
-        chosen = [self.grids[optimizer].configurations[key] for key in group.cells]
+        chosen = [self.grids[objective, optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
         records, failures, trace = np.full((len(chosen), descent.statistics), np.nan), [""] * len(chosen), ""
         by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)

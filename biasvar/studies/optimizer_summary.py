@@ -36,8 +36,8 @@ class OptimizerGrid:
     ----------
     descents : dict of (str, str) to Descent
         How each optimizer descends each objective, by their labels.
-    grids : dict of str to Grid
-        The configurations of each optimizer.
+    grids : dict of (str, str) to Grid
+        The configurations of each optimizer on each objective.
     replicates : int
         Replicates of each configuration.
     record : tuple of str
@@ -47,14 +47,14 @@ class OptimizerGrid:
     """
 
     descents: Mapping[tuple[str, str], Descent]
-    grids: Mapping[str, Grid]
+    grids: Mapping[tuple[str, str], Grid]
     replicates: int
     record: tuple[str, ...]
     order: Order
 
     def layout(self) -> xr.DataTree:
         """Return the labelled summary, all numbers missing."""
-        sizes = {pair: len(self.grids[pair[1]].configurations) for pair in self.descents}
+        sizes = {pair: len(self.grids[pair].configurations) for pair in self.descents}
         return self._tree(
             {
                 pair: _Records.empty(sizes[pair], self.replicates, descent.statistics)
@@ -68,7 +68,7 @@ class OptimizerGrid:
 
     def _records(self, source: BlockSource, objective: str, optimizer: str) -> "_Records":
         """Return the records of all configurations in the order of the grid."""
-        place = {key: i for i, key in enumerate(self.grids[optimizer].configurations)}
+        place = {key: i for i, key in enumerate(self.grids[objective, optimizer].configurations)}
         out = _Records.empty(len(place), self.replicates, self.descents[objective, optimizer].statistics)
         for group in source.groups():
             rows = [(i, place[key]) for i, key in enumerate(group.cells) if key in place]
@@ -85,7 +85,7 @@ class OptimizerGrid:
 
     def _tree(self, records: Mapping[tuple[str, str], "_Records"]) -> xr.DataTree:
         nodes = {
-            pair: _Node(self.descents[pair], self.grids[pair[1]], self.record, self.order).dataset(found)
+            pair: _Node(self.descents[pair], self.grids[pair], self.record, self.order).dataset(found)
             for pair, found in records.items()
         }
         parents = {objective: xr.Dataset() for objective, _ in nodes}
@@ -96,9 +96,9 @@ class OptimizerGrid:
         """Compare optimizers over all objectives and targets."""
         if not all(descent.targets for descent in self.descents.values()):
             return xr.Dataset(attrs=TABLE)
-        objectives = list(dict.fromkeys(objective for objective, _ in nodes))
+        objectives, optimizers = (list(dict.fromkeys(labels)) for labels in zip(*nodes, strict=True))
         costs = [
-            np.stack([nodes[objective, optimizer].best_cost_to_target.values for optimizer in self.grids], axis=-1)
+            np.stack([nodes[objective, optimizer].best_cost_to_target.values for optimizer in optimizers], axis=-1)
             for objective in objectives
         ]
         profile = tuning.performance_profile(np.concatenate(costs), np.array(RATIOS))
@@ -110,7 +110,7 @@ class OptimizerGrid:
         return xr.Dataset(
             {"performance_profile": variable},
             {
-                "optimizer": ("optimizer", _text(self.grids), {"long_name": "update rule, best of its grid"}),
+                "optimizer": ("optimizer", _text(optimizers), {"long_name": "update rule, best of its grid"}),
                 "ratio": ("ratio", np.array(RATIOS), {"long_name": "cost relative to the cheapest optimizer"}),
             },
             TABLE,
@@ -377,8 +377,8 @@ def _estimate(
 def reserved() -> frozenset[str]:
     """Return the names that no hyperparameter may have: those of a summary's dims and variables, and of arguments."""
     descent = Descent(Quadratic((1.0,)), SGD((1.0,)), 1, 1, (1,), targets=(0.0,), parameters=True)
-    rule = {"sgd": Grid({}, (FULL,))}
-    tree = OptimizerGrid({("bowl", "sgd"): descent}, rule, 2, (*NAMES, PARAMETERS), "shuffled").layout()
+    pair = ("bowl", "sgd")
+    tree = OptimizerGrid({pair: descent}, {pair: Grid({}, (FULL,))}, 2, (*NAMES, PARAMETERS), "shuffled").layout()
     names = {str(name) for node in tree.subtree for name in (*node.variables, *node.dims)}
     return frozenset({*names, *NAMES, "theta", "gradient", "state"})
 

@@ -612,6 +612,28 @@ def test_bad_input_gets_one_clear_line(name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("batch_size", [[None, 3, 1], [3, 1]])
+def test_objectives_with_and_without_data_stand_side_by_side(batch_size, store, tmp_path):
+    loss, bowl = logistic().objectives["loss"], bv.Quadratic(eigenvalues=[1, 2])
+    targets = {"loss": [0.6], "bowl": [1e9]}
+    both = logistic(objectives={"loss": loss, "bowl": bowl}, batch_size=batch_size, targets=targets)
+    tree = bv.run(both, store, scheduler="synchronous")
+    assert tree["bowl/sgd"].batch_size.values.tolist() == [0]
+    assert tree["loss/sgd"].batch_size.values.tolist() == [size or 0 for size in batch_size]
+    # The numbers are those of a study of its own.
+    for label, sizes in (("loss", batch_size), ("bowl", None)):
+        alone = logistic(objectives={label: both.objectives[label]}, batch_size=sizes, targets={label: targets[label]})
+        alone = bv.run(alone, tmp_path / f"{label}.zarr", scheduler="synchronous")
+        for optimizer in ("sgd", "momentum"):
+            xr.testing.assert_identical(
+                tree[f"{label}/{optimizer}"].to_dataset(inherit=False),
+                alone[f"{label}/{optimizer}"].to_dataset(inherit=False),
+            )
+    assert tree.performance_profile.sizes["optimizer"] == 2
+    assert (tree.performance_profile.isel(ratio=-1) > 0).all()
+    assert bv.best_configurations(tree)["bowl/sgd"]["batch_size"] == 0
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(StudyError, match="8 is more than the 7 examples of 'loss'; use None"):
         logistic(batch_size=8)
