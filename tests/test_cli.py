@@ -216,6 +216,9 @@ def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
     heeded = partial(signal.signal, how, signal.SIG_DFL)  # whoever runs the tests in the background ignores Ctrl-C
     process, store = halted_run(tmp_path, "--scheduler", scheduler, preexec_fn=heeded)
     process.send_signal(how)
+    if scheduler == "processes":
+        # They end the few tasks that they have before the run can end.
+        (tmp_path / "go").touch()
     _, stderr = process.communicate()
     assert process.returncode == 3, stderr
     assert "the same command goes on" in stderr
