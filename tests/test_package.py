@@ -1,8 +1,7 @@
-"""The package as a whole: rooms, imports, wheel, README."""
+"""The package as a whole: rooms, imports, wheel."""
 
 import ast
 import json
-import re
 import subprocess
 import sys
 import venv
@@ -118,21 +117,3 @@ def test_a_study_runs_from_an_installed_wheel(tmp_path):
         cwd=tmp_path,
     )
     assert len(json.loads(done.stdout)["cells"]) == 8
-
-
-def test_the_readme_test_command_is_what_ci_runs():
-    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
-    commands = re.findall(r"```(?:sh|bash|console)\n(.*?)```", readme, flags=re.DOTALL)
-    (test,) = [line for command in commands for line in command.splitlines() if "pytest" in line]
-    assert test in ci
-
-
-def test_no_numbers_in_the_readme_are_invented(tmp_path):
-    """The tables of the README are what the commands print."""
-    readme = (ROOT / "README.md").read_text()
-    from biasvar.report import tables
-
-    risks = tables.cell_table(bv.run(bv.load("two-point-sine"), tmp_path / "risk.zarr"))
-    best = tables.results(bv.run(bv.load("ravine"), tmp_path / "best.zarr"))
-    for table in (risks, best):
-        assert [line for line in table.splitlines() if line not in readme] == []

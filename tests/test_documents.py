@@ -1,0 +1,145 @@
+"""What README and docs say: their code runs, their numbers are the code's, their links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from math import prod
+
+import pytest
+from helpers import ROOT
+
+import biasvar as bv
+from biasvar.cli import main
+from biasvar.execution import blocks, schedulers, settings
+from biasvar.learning import inputs
+from biasvar.report import tables
+from biasvar.studies import components, risk
+
+DOCUMENTS = sorted(
+    path
+    for folder in (ROOT, ROOT / "docs", ROOT / "workflows")
+    for path in folder.glob("*.md" if folder != ROOT / "workflows" else "*/*.md")
+)
+README, CHANGELOG = (ROOT / "README.md").read_text(), (ROOT / "CHANGELOG.md").read_text()
+CLUSTERS, SCALING = (ROOT / "docs" / "clusters.md").read_text(), (ROOT / "docs" / "scaling.md").read_text()
+
+
+def code(text, *languages):
+    """Return the code blocks of a document that are in some languages; in any, unless some are named."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for language, block in found if language in languages or not languages]
+
+
+def numbers(pattern, text):
+    """Return what stands before a pattern, as numbers: one at least."""
+    found = re.findall(rf"(\d[\d,]*) {pattern}", text)
+    assert found, pattern
+    return {int(number.replace(",", "")) for number in found}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/extending.md"])
+def test_their_code_runs(name, tmp_path):
+    """All blocks of a document, in order, as one script."""
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(code((ROOT / name).read_text(), "python")))
+    here = os.environ | {"DASK_SCHEDULER": "threads"}  # however slow this machine seems just now
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, env=here, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_their_links_lead_somewhere_and_their_code_is_narrow(path):
+    text = path.read_text()
+    for link in re.findall(r"\]\(([^)#]+)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+    assert [line for block in code(text) for line in block.splitlines() if len(line) > 120] == []
+
+
+def test_the_readme_test_command_is_what_ci_runs():
+    (test,) = [line for block in code(README, "sh") for line in block.splitlines() if "pytest" in line]
+    assert test in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.slow
+def test_no_numbers_in_the_readme_are_invented(tmp_path):
+    """What it shows of tables is what the commands print."""
+    risks = tables.results(bv.run(bv.load("two-point-sine"), tmp_path / "risk.zarr"))
+    best = tables.results(bv.run(bv.load("ravine"), tmp_path / "best.zarr"))
+    shown = [line for block in code(README, "text") for line in block.splitlines() if line.strip()]
+    assert len(shown) > 15
+    assert [line for line in shown if line not in f"{risks}\n{best}"] == []
+
+
+def test_every_command_is_in_the_readme_and_every_one_in_it_exists():
+    lines = [line for block in code(README, "sh") for line in block.splitlines()]
+    named = {line.split()[1] for line in lines if line.startswith("biasvar ")}
+    assert named == main.commands.keys()
+
+
+def test_exit_codes_are_said_alike():
+    table = re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)
+    assert table == ["0", "1", "2", "3", "4", "70"]
+    # What the code returns is held by the tests of the command line.
+    assert sorted(re.findall(r"(\d+) [a-z]", main.help.partition("Exit codes:")[2]), key=int) == table
+
+
+def test_every_bundled_study_and_component_is_named():
+    for name in bv.bundled():
+        assert f"`{name}`" in README, name
+    for known in (
+        components.INPUTS,
+        components.TARGETS,
+        components.HYPOTHESES,
+        components.OBJECTIVES,
+        components.OPTIMIZERS,
+    ):
+        for name in known:
+            assert re.search(rf"`{name}\b", README), name
+
+
+def test_how_many_there_are():
+    for text in (README, CHANGELOG):
+        assert numbers("update rules", text) == {len(components.OPTIMIZERS)}
+        assert numbers("kinds of objective", text) == {len(components.OBJECTIVES)}
+    study = bv.load("hyperparameter-grid")
+    (grid,) = study.grids.values()
+    assert numbers("configurations of Adam", README) == {prod(grid.shape)}
+    assert f"{prod(grid.shape):,}".replace(",", " ") in study.description
+
+
+def test_defaults_and_limits():
+    study = bv.RiskStudy(
+        name="defaults", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=2
+    )
+    assert numbers("replicates per cell", README) == {study.replicates}
+    assert re.search(r"in blocks of ([\d,]+)", README)[1] == f"{study.block_size:,}"
+    assert re.search(r"at least (\d+) blocks", README)[1] == str(risk.MIN_BLOCKS)
+    text = " ".join(bv.RiskStudy.__doc__.split())
+    for said in (
+        f"at least {risk.MIN_REPLICATES} and a multiple of ``block_size``; {study.replicates} unless",
+        f"at least {risk.MIN_BLOCKS} blocks, and {risk.MIN_REPLICATES} replicates",
+        f"gives up; 2**{risk.MAX_REPLICATES.bit_length() - 1} unless given",
+        f"in one dimension ({inputs.DEFAULT_NODES}), Sobol points in more ({inputs.DEFAULT_TEST_POINTS})",
+    ):
+        assert said in text, said
+
+
+def test_settings_are_those_of_the_code():
+    table = CLUSTERS.partition("## Settings")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", table, flags=re.MULTILINE))
+    assert rows == {name: str(default) for name, default in settings.DEFAULTS.items()}
+    assert numbers("tasks are with the scheduler at a time", SCALING) == {schedulers.WINDOW}
+    assert numbers("at a time.", SCALING) == {schedulers.BATCH}
+    assert f"does not fit into {blocks.KEEP_BYTES >> 20} MB" in SCALING
+
+
+def test_what_dask_is_said_to_do_it_does():
+    import dask
+    import distributed  # noqa: F401  # has its defaults known
+
+    for setting, default in re.findall(r"`(distributed\.[a-z.-]+)` \((\w+);", CLUSTERS):
+        assert str(dask.config.get(setting, override_with=None)) == default, setting
