@@ -336,7 +336,7 @@ def show(store: str, as_json: bool) -> None:
 
 @main.command()
 @_STORE
-@click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback a group.")
+@click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback per group.")
 @_JSON
 def status(store: str, tracebacks: bool, as_json: bool) -> None:
     """Say how far the run in STORE is, from the store alone."""

@@ -79,8 +79,8 @@ def run(
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        The labelled summary (a tree for an optimizer study), with standard errors as ``<name>_se``: what :func:`open`
-        and :func:`xarray.open_zarr` read.
+        The labelled summary (a tree for an optimizer study): what :func:`open` and :func:`xarray.open_zarr` read. The
+        standard error of ``<name>`` is ``<name>_se``; what is no estimate has none, such as ``target`` and ``status``.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def run(
     Warns
     -----
     BiasvarWarning
-        If cells failed, or goals such as ``precision`` were missed: once a run, in a line.
+        If cells failed, or goals such as ``precision`` were missed: once per run, in one line.
 
     Examples
     --------

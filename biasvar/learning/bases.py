@@ -68,7 +68,7 @@ class OrthonormalPolynomials:
 
     @cached_property
     def recurrence(self) -> NDArray[np.float64]:
-        """Three-term recurrence of the one-dimensional polynomials, a row a degree."""
+        """Three-term recurrence of the one-dimensional polynomials, one row per degree."""
         points = self.inputs.marginal().test_points(None, (), 0)
         return orthonormal_recurrence(points.x, points.weights, self.degree)
 

@@ -19,7 +19,7 @@ from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
 from biasvar.montecarlo.draws import Purpose, Stream
 from biasvar.montecarlo.sobol import scrambled_sobol
 
-DEFAULT_NODES = 64  # a smooth piece, in one dimension
+DEFAULT_NODES = 64  # per smooth piece, in one dimension
 DEFAULT_TEST_POINTS = 2048  # in more dimensions
 TAILS = 9.0  # standard deviations of a normal law, beyond which lies a probability of 1e-19
 FINER = 7  # times as many test points show the error of a user's rule

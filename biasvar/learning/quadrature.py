@@ -49,7 +49,7 @@ class TestPoints:
 def legendre_rule(
     low: float, high: float, size: int, breakpoints: Sequence[float] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return Gauss-Legendre nodes and weights of the uniform law on [low, high], ``size`` nodes a smooth piece.
+    """Return Gauss-Legendre nodes and weights of the uniform law on [low, high], ``size`` nodes per smooth piece.
 
     Examples
     --------

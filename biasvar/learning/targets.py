@@ -101,7 +101,7 @@ class Step:
 
 
 def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
-    """Evaluate a target and refuse what is not one finite number an input.
+    """Evaluate a target and refuse what is not one finite number per input.
 
     Parameters
     ----------

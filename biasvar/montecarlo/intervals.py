@@ -103,7 +103,9 @@ def second_order_variance(deviations: NDArray[np.float64], blocks: int) -> float
 
 
 def square_lean(deviations: NDArray[np.float64], second_order: float) -> float:
-    """Return the typical variance of the mean along one direction, tr(C^2) / tr(C) / B: by it squares lean.
+    """Return the typical variance of the mean along one direction, tr(C^2) / tr(C) / B.
+
+    It shifts intervals of squares to the right.
 
     Parameters
     ----------

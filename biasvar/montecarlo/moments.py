@@ -59,7 +59,9 @@ def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArr
 
 @dataclass
 class RunningMean:
-    """Average arrays that arrive in index order, centred on the first: a mergeable state.
+    """Average arrays that arrive in index order, centred on the first.
+
+    There is no merge: sums in another order have other bits.
 
     Examples
     --------

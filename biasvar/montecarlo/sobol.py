@@ -1,4 +1,4 @@
-"""Sobol points under Owen's nested uniform scrambling, one coordinate a row.
+"""Sobol points under Owen's nested uniform scrambling, one coordinate per row.
 
 Nested scrambling, rather than the cheaper linear matrix scrambling, because block means then are close to
 normal, so that intervals from the spread between blocks cover what they say; and because each coordinate is

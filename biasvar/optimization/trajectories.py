@@ -1,4 +1,6 @@
-"""The one loop: many configurations of one update rule descend one objective, side by side.
+"""The loop of studies: many configurations of one update rule descend one objective, side by side.
+
+Its specification is the plain loop, :func:`~biasvar.optimization.rules.base.descend`.
 
 Parameters are kept as arrays (D, K), trajectories innermost; objectives are given the transposed view (K, D). All that
 happens to a trajectory depends on itself alone: tiles have the width that belongs to D, padded if need be, so that a

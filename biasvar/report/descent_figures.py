@@ -143,7 +143,7 @@ def ravine(
         panel.spines[["top", "right"]].set_visible(False)
     _set_legend(right)
     figure.suptitle("ravine: the calmest path of each rule that is as quick as plain descent")
-    figure.supxlabel(f"{BANDS}; paths: from o to +, a dot a step for forty steps", **SMALL)
+    figure.supxlabel(f"{BANDS}; paths: from o to +, one dot per step for forty steps", **SMALL)
     return figure
 
 

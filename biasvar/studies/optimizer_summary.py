@@ -320,7 +320,7 @@ class _Node:
             "batch_size": (
                 "batch_size",
                 np.array(self.grid.batch_sizes),
-                {"long_name": "examples a step; 0 for all"},
+                {"long_name": "examples per step; 0 for all"},
             ),
             "step": ("step", steps, {"long_name": "steps taken", "units": "steps", "shown": "last"}),
             "gradient_evaluations": (

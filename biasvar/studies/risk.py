@@ -75,8 +75,8 @@ class RiskStudy(Study[xr.Dataset]):
     max_replicates : int, optional
         Where ``precision`` gives up; 2**24 unless given.
     test_points : int, optional
-        Points at which risk over x is averaged: quadrature nodes a smooth piece in one dimension (64), Sobol points in
-        more (2048).
+        Points at which risk over x is averaged: quadrature nodes per smooth piece in one dimension (64), Sobol points
+        in more (2048).
     description : str
         A line about the study for people.
 
@@ -282,7 +282,7 @@ class RiskStudy(Study[xr.Dataset]):
         return f"{what} are not those that the store was made with"
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
-        """Arrange the cells that are not stored yet: one group a training-set size."""
+        """Arrange the cells that are not stored yet: one group per training-set size."""
         size = self._loss.record(len(self.problem.f)).size
         groups = []
         for n in self.n_train:

@@ -45,7 +45,7 @@ class RiskGrid:
 
     @cached_property
     def cells(self) -> dict[str, _Key]:
-        """Simulated cells by key: one a set, or one a set and noise level where noise is simulated."""
+        """Simulated cells by key: one per set, or one per set and noise level where noise is simulated."""
         keys: dict[str, _Key] = {}
         for label in self.hypotheses:
             if self.integrates_noise(label):

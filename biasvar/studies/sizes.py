@@ -37,7 +37,7 @@ def check_test_points(count: int, dim: int) -> None:
 
 
 def check_draws(block_size: int, n_train: int, dimension: int) -> None:
-    """Refuse blocks whose draws are too many: ``dimension`` numbers a replicate."""
+    """Refuse blocks whose draws are too many: ``dimension`` numbers per replicate."""
     if (size := 8 * dimension * block_size) > DRAW_BYTES:
         raise ValueError(
             f"block_size: {block_size} replicates with n_train={n_train} draw {in_words(size)} at once, at most "

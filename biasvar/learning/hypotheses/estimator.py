@@ -1,4 +1,4 @@
-"""Any scikit-learn estimator as a hypothesis set, one fit a replicate."""
+"""Any scikit-learn estimator as a hypothesis set, one fit per replicate."""
 
 import json
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Estimator(Predictor):
         at: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:
-        """Fit one clone a replicate and predict, shape (K, m)."""
+        """Fit one clone per replicate and predict, shape (K, m)."""
         sklearn = import_module("sklearn")
         seeds = rng.integers(0, 2**31 - 1, size=(len(y), len(_seats(self.prototype)))).tolist()
         x, at = (a[..., None] if a.ndim == 2 else a for a in (x, at))

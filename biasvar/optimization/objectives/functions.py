@@ -131,7 +131,7 @@ class LogSumExp(Described, Objective):
     def __post_init__(self) -> None:
         rows = _rectangle(self.A, "A")
         if len(rows) != len(self.b):
-            raise StudyError(f"b: got {len(self.b)} numbers for {len(rows)} rows of A; give one a row")
+            raise StudyError(f"b: got {len(self.b)} numbers for {len(rows)} rows of A; give one per row")
 
     @property
     def dim(self) -> int:
