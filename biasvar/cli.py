@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def _tell_what_is_imported() -> None:
-    """Print what of a user's code is imported, when it is: to run a study or try it out, never to open a store."""
+    """Print which user's code is imported, and when: to run a study or try it out, never to open a store."""
     log = logging.getLogger("biasvar")
     log.handlers = [logging.StreamHandler(sys.stderr)]
     log.setLevel(logging.INFO)
@@ -206,7 +206,7 @@ def run(
     path = resume or store or f"{loaded.name}.zarr"
     started = time.monotonic()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BiasvarWarning)  # what it would say is told below
+        warnings.simplefilter("ignore", BiasvarWarning)  # the command says the same below
         summary = run_study(loaded, path, scheduler=_where(**where), retry_failed=retry_failed)
     for missed in loaded.unmet_goals(summary):
         click.echo(missed, err=True)
@@ -339,7 +339,7 @@ def show(store: str, as_json: bool) -> None:
 @click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback per group.")
 @_JSON
 def status(store: str, tracebacks: bool, as_json: bool) -> None:
-    """Say how far the run in STORE is, from the store alone."""
+    """Say how many chunks STORE has and who runs on it, from the store alone."""
     from biasvar.execution.status import failures, store_status
 
     found = store_status(store)
@@ -352,7 +352,7 @@ def status(store: str, tracebacks: bool, as_json: bool) -> None:
 @_STORE
 @click.option("--every", type=click.FloatRange(0.1), default=WATCH_SECONDS, help="Seconds between looks.")
 def watch(store: str, every: float) -> None:
-    """Show how far the run in STORE is until it is complete, from the store alone and from any machine."""
+    """Show the progress of the run in STORE until it is complete, from the store alone and from any machine."""
     from biasvar.execution.status import store_status
 
     shown = ""

@@ -15,7 +15,7 @@ T = TypeVar("T")
 #: Configuration of every component: no unknown names, no silent conversion of text to numbers.
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
-LONGEST_QUOTE = 200  # letters of a wrong value that are told
+LONGEST_QUOTE = 200  # letters of a wrong value that errors quote
 
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument")
 

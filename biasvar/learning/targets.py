@@ -119,7 +119,7 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
     """
     expected = x.shape if dim == 1 else x.shape[:-1]
     try:
-        with np.errstate(all="ignore"):  # what is not finite is told below
+        with np.errstate(all="ignore"):  # what is not finite is refused below
             y = np.asarray(target(x))
     except Exception as error:
         raise TargetError(

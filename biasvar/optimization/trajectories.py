@@ -131,7 +131,7 @@ class _Tile:
     def run(self, batches: Iterable[NDArray[np.intp]] | None, real: int) -> Trajectories:
         """Run the first ``real`` ones; the others only fill the tile."""
         self.outcomes[real:] = Outcome.FAILED
-        with np.errstate(all="ignore"):  # what diverges is told by its outcome
+        with np.errstate(all="ignore"):  # the outcome says what diverged
             self._set_bounds()
             source = islice(iter(repeat(None) if batches is None else batches), self.done, None)
             for record_step in self.descent.record_steps[len(self.records) :]:

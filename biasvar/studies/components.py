@@ -6,6 +6,7 @@ are imported when a study is run, not when it is read.
 """
 
 import dataclasses
+import dis
 import hashlib
 import importlib
 import importlib.util
@@ -255,11 +256,22 @@ def _essence(value: Any, seen: tuple[int, ...]) -> Any:
 
 
 def _of_function(value: types.FunctionType, seen: tuple[int, ...]) -> Any:
+    if _is_of_a_library(value.__module__):
+        return ("function", _name_of(value))
     variables = inspect.getclosurevars(value)
-    used = {**variables.globals, **variables.nonlocals}
+    # Attributes that are named as a global is are not that: ``a.mean()`` knows nothing of a variable ``mean``.
+    loaded = {step.argval for step in dis.get_instructions(value) if step.opname == "LOAD_GLOBAL"}
+    known = {name: part for name, part in variables.globals.items() if name in loaded}
+    used = {**known, **variables.nonlocals}
     used = {name: part for name, part in used.items() if not isinstance(part, types.ModuleType)}
     parts = (value.__code__, value.__defaults__, value.__kwdefaults__, value.__dict__, used)
     return ("function", *(_essence(part, seen) for part in parts))
+
+
+def _is_of_a_library(module: str | None) -> bool:
+    """Tell whether code is known by its name and the versions that a store keeps: what it leads to is not walked."""
+    package = (module or "").split(".")[0]
+    return package in sys.stdlib_module_names - {"__main__"} or package in ("numpy", "scipy", "sklearn", "biasvar")
 
 
 def _of_code(value: types.CodeType, seen: tuple[int, ...]) -> Any:
@@ -268,10 +280,10 @@ def _of_code(value: types.CodeType, seen: tuple[int, ...]) -> Any:
 
 def _of_class(value: type, seen: tuple[int, ...]) -> Any:
     """Take in a class and those of its bases that come from the same package: their methods and plain attributes."""
+    if _is_of_a_library(value.__module__):
+        return ("class", _name_of(value))
     package = value.__module__.split(".")[0]
     own = [base for base in value.__mro__ if base.__module__.split(".")[0] == package]
-    if package in sys.stdlib_module_names - {"__main__"} or package in ("numpy", "scipy", "sklearn", "biasvar"):
-        return ("class", _name_of(value))
     return ("class", *((_name_of(base), _essence(_attributes(base), seen)) for base in own))
 
 

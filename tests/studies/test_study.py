@@ -206,3 +206,29 @@ def test_set_replaces_nested_fields_and_the_counterpart_of_replicates():
     assert study.hypotheses["H3"] == bv.Polynomial(3)
     assert study.replicates is None
     assert study.target == bv.Step()
+
+
+@pytest.mark.timeout(60)  # it took for ever to walk through all that ours lead to
+def test_a_users_part_that_leads_to_ours_is_soon_known():
+    class Doubled(bv.Squared):
+        measures = bv.Squared.measures
+
+        def value(self, labels, predictions):
+            return 2 * (labels - predictions) ** 2
+
+    class Halved(Doubled):
+        def value(self, labels, predictions):
+            return 0.5 * (labels - predictions) ** 2
+
+    one, same, other = (small_study(loss=loss).to_json()["loss"] for loss in (Doubled(), Doubled(), Halved()))
+    assert one == same
+    assert one != other
+
+
+def test_an_attribute_is_not_the_global_of_its_name():
+    def fingerprint(mean):
+        space = {"mean": mean}
+        exec("def f(x):\n    return x.mean()", space)
+        return components.fingerprint(space["f"])
+
+    assert fingerprint(1) == fingerprint(2)
