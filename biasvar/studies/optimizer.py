@@ -101,8 +101,8 @@ class OptimizerStudy(Study[xr.DataTree]):
     steps : int
         How many steps at the most. More than a store has extend it: its descents are simulated again.
     batch_size : sequence of int or None
-        Examples per step: None for all, 1 for online. Objectives without data have None alone, whether it is among these
-        or not.
+        Examples per step: None for all, 1 for online. Objectives without data have None alone, whether it is among
+        these or not.
     order : {"shuffled", "replacement", "fixed"}
         Minibatches of shuffled epochs, of independent draws, or in the order of the data.
     replicates : int
