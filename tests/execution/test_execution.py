@@ -64,7 +64,7 @@ def test_same_bits_with_single_block_tasks(store, reference):
 
 def test_lazy_computes_nothing_until_asked_and_then_the_same(study, store, monkeypatch):
     calls = []
-    monkeypatch.setattr(bv.RiskStudy, "_simulate", lambda *a: calls.append(a))
+    monkeypatch.setattr(bv.RiskStudy, "simulate", lambda *a: calls.append(a))
     lazy = bv.lazy(study)
     assert calls == []
     monkeypatch.undo()
