@@ -128,6 +128,7 @@ def test_bad_input_gets_one_line(case, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(USER_MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's, from another folder
     arguments, words = BAD[case]
     study = [] if arguments[0] == "nosuch" else ["two-point-sine"]
     done = CliRunner().invoke(main, ["run", *study, *arguments])

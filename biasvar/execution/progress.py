@@ -1,5 +1,6 @@
 """How far a run is, and how that is shown: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
+import os
 import sys
 import threading
 import time
@@ -123,7 +124,7 @@ def _bar() -> Iterator[Report]:
         while state.messages:
             _tqdm().write(state.messages.pop(0), file=sys.stderr)
         if bar is None and state.total:
-            bar = _tqdm()(desc="simulating", unit=" chunks", total=state.total)
+            bar = _tqdm()(desc="simulating", unit=" chunks", total=state.total, **_size())
         if bar is not None:
             bar.total = state.total
             bar.set_postfix_str(state.precision, refresh=False)
@@ -136,6 +137,15 @@ def _bar() -> Iterator[Report]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _size() -> dict[str, int]:
+    """Return a size for terminals that say they have none, as those of containers may; else tqdm looks itself."""
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, AttributeError, ValueError):  # no terminal, such as a notebook's
+        return {}
+    return {} if known else {"ncols": 80, "nrows": 24}
 
 
 @cache

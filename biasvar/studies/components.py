@@ -256,7 +256,8 @@ def _essence(value: Any, seen: tuple[int, ...]) -> Any:
 
 
 def _of_function(value: types.FunctionType, seen: tuple[int, ...]) -> Any:
-    if _is_of_a_library(value.__module__):
+    # A function made inside another, or a lambda, shares its name with others.
+    if _is_of_a_library(value.__module__) and "<" not in value.__qualname__:
         return ("function", _name_of(value))
     variables = inspect.getclosurevars(value)
     # Attributes that are named as a global is are not that: ``a.mean()`` knows nothing of a variable ``mean``.
