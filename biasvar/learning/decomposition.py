@@ -5,9 +5,9 @@ References
 L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approximation and estimation error).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +16,44 @@ from biasvar.errors import TargetError
 from biasvar.learning import targets
 from biasvar.learning.hypotheses.base import HypothesisSet
 from biasvar.learning.inputs import PROBED_PANELS, FixedDesign, Independent, Inputs
+from biasvar.learning.labels import AdditiveNoise, Labels
 from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A law of data: target, inputs, and the test points at which risk is evaluated."""
+    """A law of data: target, inputs, labels, and the test points at which risk is evaluated."""
 
     target: Any
     inputs: Inputs
     test: TestPoints
+    labels: Labels = field(default_factory=AdditiveNoise)
 
     @classmethod
-    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> "Problem":
+    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> Self:
         """Choose the test points and check the target on them."""
-        test = inputs.test_points(test_points, targets.breakpoints(target), seed)
-        test.x.flags.writeable = False
-        problem = cls(target, inputs, test)
-        if not np.array_equal(problem.f, targets.evaluate(target, test.x, inputs.dim)):
+        return cls(target, inputs, inputs.test_points(test_points, targets.breakpoints(target), seed)).checked()
+
+    def checked(self) -> Self:
+        """Return the problem, having seen that its target is a function."""
+        self.test.x.flags.writeable = False
+        if not np.array_equal(self.f, self.evaluate(self.test.x)):
             raise TargetError(
-                f"target: {target!r} gives different values for the same x; take what is random out of it"
+                f"target: {self.target!r} gives different values for the same x; take what is random out of it"
             )
-        return problem
+        return self
 
     @cached_property
     def f(self) -> NDArray[np.float64]:
         """Target values at the test points."""
-        return targets.evaluate(self.target, self.test.x, self.inputs.dim)
+        return self.evaluate(self.test.x)
+
+    def evaluate(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return target values at inputs (...,) or (..., dim), checked."""
+        f = targets.evaluate(self.target, x, self.inputs.dim)
+        self.labels.check(self.target, x, f)
+        return f
 
     @property
     def smooth(self) -> bool:
@@ -115,11 +125,12 @@ class Problem:
 
 
 class Best(NamedTuple):
-    """The minimiser of expected risk inside a hypothesis set."""
+    """The best that fits can do: the minimiser, inside a hypothesis set, of the expected risk that they minimise."""
 
     values: NDArray[np.float64]  # at the test points
-    excess_risk: float  # the approximation error
+    excess_risk: float
     standard_error: float  # of the excess risk: zero for quadrature
+    approximation: float = np.nan  # excess risk of the best under the loss that is charged, where fits minimise another
 
 
 def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> Best | None:

@@ -1,4 +1,4 @@
-"""What a fit is: one of three types, which say how its label noise can be treated."""
+"""What a fit is: one of four types, which say how its label noise can be treated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.learning.bases import Basis
 from biasvar.learning.least_squares import LinearModel
 
 Array = NDArray[np.float64]
@@ -33,6 +34,25 @@ class SmootherWeights:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A fit whose coefficients are found from the labels by a rule that need not be linear: label noise is simulated.
+
+    Parameters
+    ----------
+    basis : Basis
+        Its features.
+    size : int
+        How many of them it has.
+    train : callable
+        ``train(features, y)`` returns coefficients (size, K) of features (size, n, K) and labels (n, K).
+    """
+
+    basis: Basis
+    size: int
+    train: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
 class Predictions:
     """A fit that is known by what it predicts: label noise is simulated.
 
@@ -45,9 +65,9 @@ class Predictions:
     fit_predict: Callable[[Array, Array, Array, np.random.Generator], Array]
 
 
-Fit = Coefficients | SmootherWeights | Predictions
+Fit = Coefficients | SmootherWeights | Trained | Predictions
 
 
 def is_linear(fit: Fit) -> bool:
     """Tell whether a fit is linear in the labels."""
-    return not isinstance(fit, Predictions)
+    return isinstance(fit, Coefficients | SmootherWeights)

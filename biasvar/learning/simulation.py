@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, MissingDependencyError
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.losses.base import Loss
-from biasvar.learning.training_sets import Cell, TrainingSets
+from biasvar.learning.losses.base import Cell, Loss
+from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.draws import Block
-
-__all__ = ["Cell", "CellRecord", "simulate_block"]
 
 
 class CellRecord(NamedTuple):
@@ -24,7 +22,7 @@ class CellRecord(NamedTuple):
     traceback: str = ""
 
 
-def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block, loss: Loss) -> list[CellRecord]:
+def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block: Block) -> list[CellRecord]:
     """Fit every cell to the same training sets and take their moments.
 
     Parameters
@@ -32,13 +30,12 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     problem : Problem
         The law of data.
     cells : sequence of Cell
-        What is fitted; all see the same inputs and, scaled, the same label noise.
+        What is fitted and what it is charged; all see the same inputs and the same random numbers for labels. Their
+        losses are of one kind.
     n_train : int
         Size of the training sets.
     block : Block
         The draws.
-    loss : Loss
-        What is averaged.
 
     Returns
     -------
@@ -47,7 +44,7 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     """
     sets = TrainingSets.draw(problem, n_train, block)
     outcomes: dict[int, CellRecord] = {}
-    for indices, attempt in loss.attempts(sets, cells):
+    for indices, attempt in cells[0].loss.attempts(sets, cells):
         try:
             records = attempt()
         except (MissingDependencyError, MemoryError, OSError):
@@ -55,9 +52,11 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
             kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
             trace = "".join(traceback.format_exception(error))
-            outcomes |= {i: _failed(loss, problem, f"{kind}{error}", trace) for i in indices}
+            outcomes |= {i: _failed(cells[i].loss, problem, f"{kind}{error}", trace) for i in indices}
         else:
-            outcomes |= {i: _checked(loss, problem, record) for i, record in zip(indices, records, strict=True)}
+            outcomes |= {
+                i: _checked(cells[i].loss, problem, record) for i, record in zip(indices, records, strict=True)
+            }
     return [outcomes[i] for i in range(len(cells))]
 
 

@@ -3,29 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
-from biasvar.learning import targets
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights
-from biasvar.learning.hypotheses.base import HypothesisSet
+from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, Trained
 from biasvar.learning.least_squares import label_maps
 from biasvar.montecarlo.draws import Block, Purpose
 
 Array = NDArray[np.float64]
 TILE_BYTES = 1 << 24
-
-
-class Cell(NamedTuple):
-    """One hypothesis set and how it is fitted, at one noise level, or (None) at all where noise is integrated."""
-
-    hypothesis: HypothesisSet
-    fit: Fit
-    noise: float | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ class TrainingSets:
         """Draw the inputs of a block and evaluate the target there."""
         uniforms, weights = block.uniforms()
         x = read_only(problem.inputs.inputs_from(uniforms, n_train))
-        f = read_only(targets.evaluate(problem.target, x, problem.inputs.dim))
+        f = read_only(problem.evaluate(x))
         return cls(problem, n_train, block, x, f, weights)
 
     @cached_property
@@ -70,10 +59,7 @@ class TrainingSets:
 
     def labels(self, noise: float | None) -> Array:
         """Return labels with the replicate first, (K, n), at a noise level."""
-        labels = self.f
-        if noise:
-            labels = labels + noise * self.block.normals(self.n_train)
-        return read_only(np.ascontiguousarray(labels.T))
+        return read_only(np.ascontiguousarray(self.problem.labels.draw(self.f, noise or 0.0, self.block).T))
 
     def estimator_generator(self) -> np.random.Generator:
         """Return the random numbers of an estimator that draws some: the same for all cells."""
@@ -111,13 +97,19 @@ class TrainingSets:
             match fit:
                 case Predictions(fit_predict):
                     shape = (len(rows), points + self.n_train)
-                    yield tile, _shaped(fit_predict(rows, goal, self.places(tile), rng), shape, fit_predict)
+                    found = fit_predict(rows, goal, self.places(tile), rng)
+                    yield tile, _shaped(found, shape, fit_predict, infinite=self.problem.labels.scores)
                 case SmootherWeights():
                     yield tile, (self.smoother(fit, tile) @ goal[..., None])[..., 0]
                 case Coefficients(model):
                     coefficients = (label_maps(model, self.x[:, tile]) @ goal[..., None])[..., 0]
                     features = model.basis.evaluate(self.places(tile), model.size)
                     yield tile, np.einsum("kp,pkm->km", coefficients, features)
+                case Trained(basis, size, train):
+                    features = basis.evaluate(self.x[:, tile], size)
+                    coefficients = train(features, np.ascontiguousarray(goal.T))
+                    at_test = coefficients.T @ basis.evaluate(self.problem.test.x, size)
+                    yield tile, np.hstack([at_test, np.einsum("pk,pnk->kn", coefficients, features)])
 
 
 def read_only(array: Array) -> Array:
@@ -126,14 +118,14 @@ def read_only(array: Array) -> Array:
     return array
 
 
-def _shaped(values: object, shape: tuple[int, ...], method: Callable[..., object]) -> Array:
-    """Check what a user's method returned."""
+def _shaped(values: object, shape: tuple[int, ...], method: Callable[..., object], infinite: bool = False) -> Array:
+    """Check what a user's method returned; ``infinite`` is whether it may be sure of a class."""
     found = np.asarray(values)
     if np.iscomplexobj(found):
         raise StudyError(f"{method.__qualname__} returned complex numbers")
     array = found.astype(float, copy=False)
     if array.shape != shape:
         raise StudyError(f"{method.__qualname__} returned shape {array.shape}, expected {shape}")
-    if not np.isfinite(array).all():
+    if np.isnan(array).any() or not (infinite or np.isfinite(array).all()):
         raise StudyError(f"{method.__qualname__} returned values that are not finite")
     return array

@@ -18,9 +18,9 @@ __all__ = ["MAX_DIMENSION", "Block", "Purpose", "Sampler", "Stream", "open_unifo
 
 @dataclass(frozen=True)
 class Block:
-    """Draw one block: uniforms for the inputs, and on request normals for the label noise.
+    """Draw one block: uniforms for the inputs, and on request uniforms or normals for the labels.
 
-    Normals are further coordinates of the same Sobol sequence, so that inputs and noise are evenly spread
+    Those are further coordinates of the same Sobol sequence, so that inputs and noise are evenly spread
     together; they never change the inputs.
 
     Parameters
@@ -54,10 +54,13 @@ class Block:
             return np.concatenate(halves, axis=1), calibration.calibrated_weights(*halves)
         return halves[0], np.full(self.size, 1.0 / self.size)
 
+    def label_uniforms(self, count: int) -> NDArray[np.float64]:
+        """Return uniforms of shape (count, size) for the labels."""
+        return np.concatenate(self._points(Purpose.LABEL_NOISE, count, skip=self.dimension), axis=1)
+
     def normals(self, count: int) -> NDArray[np.float64]:
         """Return standard normals of shape (count, size) for the label noise."""
-        halves = self._points(Purpose.LABEL_NOISE, count, skip=self.dimension)
-        normals: NDArray[np.float64] = ndtri(np.concatenate(halves, axis=1))
+        normals: NDArray[np.float64] = ndtri(self.label_uniforms(count))
         return normals
 
     def _points(self, purpose: Purpose, dimension: int, skip: int) -> list[NDArray[np.float64]]:

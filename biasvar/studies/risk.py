@@ -1,46 +1,21 @@
 """Risk studies: how the expected risk of hypothesis sets splits into noise, bias and variance."""
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
 
-from biasvar.errors import BiasvarError, StudyError
-from biasvar.fields import (
-    NonNegativeReal,
-    PositiveInt,
-    PositiveReal,
-    one_or_more,
-)
-from biasvar.learning import inputs, losses
+from biasvar.learning import losses
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.fits import Coefficients
-from biasvar.learning.hypotheses import HypothesisSet, adapted
-from biasvar.learning.inputs import DEFAULT_NODES, Independent, Inputs
 from biasvar.learning.losses import Loss, Squared
-from biasvar.learning.simulation import simulate_block
-from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
-from biasvar.montecarlo.tails import Status, status_of
-from biasvar.studies import components, sizes
-from biasvar.studies.base import BlockRecords, BlockSource, Group
-from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
-from biasvar.studies.risk_summary import RiskGrid, problem_name
-from biasvar.studies.study import Study
+from biasvar.studies import components
+from biasvar.studies.marks import Component
+from biasvar.studies.replicated import ReplicatedStudy
 
-LONGEST_LABEL = 500  # letters
-MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
-MIN_REPLICATES = 256
-DEFAULT_REPLICATES = 2**17
-MAX_REPLICATES = 2**24  # unless given, where precision gives up
-FINGERPRINT_POINTS = 32
 LARGEST = 1e70  # of y: its fourth power times the square of a noise gain must be a number
 
 
-class RiskStudy(Study[xr.Dataset]):
+class RiskStudy(ReplicatedStudy):
     """Ask how the expected risk of hypothesis sets splits into noise, squared bias and variance.
 
     Parameters
@@ -102,271 +77,25 @@ class RiskStudy(Study[xr.Dataset]):
     """
 
     kind: ClassVar[str] = "risk"
-    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "replicates": ("precision", "max_replicates"),
-        "precision": ("replicates",),
-    }
 
     target: Annotated[Any, Component(components.TARGETS)]
-    inputs: Annotated[Any, Component(components.INPUTS)]
-    hypotheses: Annotated[dict[str, Any], Labelled(Component(components.HYPOTHESES))]
     loss: Annotated[Any, Component(components.LOSSES, silent=True)] = Squared()
-    n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]
-    noise: Annotated[tuple[NonNegativeReal, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()] = (0.0,)
-    replicates: Annotated[PositiveInt | None, AtLeast()] = None
-    block_size: Annotated[PositiveInt, Fixed()] = 2**12
-    sampler: Annotated[Sampler, Fixed()] = "sobol"
-    precision: Annotated[dict[str, PositiveReal] | None, AtMost()] = None
-    max_replicates: Annotated[PositiveInt | None, AtLeast()] = None
-    test_points: Annotated[PositiveInt | None, Fixed()] = None
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        precise = fields.get("precision") is not None
-        name, default = ("max_replicates", MAX_REPLICATES) if precise else ("replicates", DEFAULT_REPLICATES)
-        return {**fields, name: default} if fields.get(name) is None else fields
+    def _check_components(self) -> None:
+        if not callable(self.target):
+            raise ValueError(f"target: expected a vectorised callable, got {self.target!r}")
+        super()._check_components()
 
-    def _fit_together(self) -> None:
-        self._check_components()
-        for axis in ("n_train", "noise"):
-            values = getattr(self, axis)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{axis}: {list(values)} has a value twice; list each once")
-        self._check_replicates()
-        dimension = max(self.law.uniforms_per_set(n) + n for n in self.n_train)
-        if self.sampler == "sobol" and dimension > MAX_DIMENSION:
-            raise ValueError(
-                f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
-                "use sampler='random'"
-            )
-        self._check_sizes()
-        self._check_magnitudes(float(np.abs(self.problem.f).max()))
-
-    def _check_magnitudes(self, largest_target: float) -> None:
-        for what, size in (("noise", max(self.noise)), ("target", largest_target)):
+    def _check_labels(self) -> None:
+        for what, size in (("noise", max(self.noise)), ("target", float(np.abs(self.problem.f).max()))):
             if size > LARGEST:
                 raise ValueError(
                     f"{what}: reaches {size:.3g}, and standard errors of risks are kept in fourth powers of y, which "
                     f"overflow above {LARGEST:g}; state y in larger units"
                 )
 
-    def _check_components(self) -> None:
-        if not callable(self.target):
-            raise ValueError(f"target: expected a vectorised callable, got {self.target!r}")
-        _ = self.law
-        if not self.hypotheses:
-            raise ValueError("hypotheses: is empty; name at least one hypothesis set")
-        for label, hypothesis in self.hypotheses.items():
-            if not label.isprintable() or any(c in label for c in "/\\@") or label.startswith((".", "__")) or not label:
-                raise ValueError(
-                    f"hypotheses: {label!r} cannot be a label; avoid / \\ @, line breaks and a leading . or __"
-                )
-            if len(label) > LONGEST_LABEL:
-                raise ValueError(
-                    f"hypotheses: {label[:20]!r}... is too long for a label; use at most {LONGEST_LABEL} letters"
-                )
-            if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
-                adapted(hypothesis, f"hypotheses.{label}")
-
-    def _check_sizes(self) -> None:
-        largest = max(self.n_train)
-        sizes.check_draws(self.block_size, largest, max(self.law.uniforms_per_set(largest), largest))
-        if self.test_points is not None:
-            sizes.check_test_points(self.test_points, self.law.dim)
-        for label, hypothesis in self.hypotheses.items():
-            if isinstance(hypothesis, HypothesisSet):  # a user's own is called when the study runs
-                sizes.check_model(f"hypotheses.{label}", hypothesis.fit(self.law), self.test_points or 0)
-
-    def _check_replicates(self) -> None:
-        if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
-            lower = 1 << (self.block_size.bit_length() - 1)
-            raise ValueError(
-                f"block_size: {self.block_size} is not a power of two, which sampler 'sobol' needs; "
-                f"use {lower} or {2 * lower}, or sampler='random'"
-            )
-        if self.replicates is not None and self.precision is not None:
-            raise ValueError("precision: cannot be combined with replicates; give one of the two (and max_replicates)")
-        if self.replicates is not None and self.max_replicates is not None:
-            raise ValueError("max_replicates: goes with precision, not with replicates")
-        field, count = ("replicates", self.replicates) if self.replicates else ("max_replicates", self.max_replicates)
-        assert count is not None
-        least = max(MIN_BLOCKS * self.block_size, -(-MIN_REPLICATES // self.block_size) * self.block_size)
-        if count < least:
-            raise ValueError(
-                f"{field}: {count} is too few for standard errors; use at least {least} "
-                f"({MIN_BLOCKS} blocks, {MIN_REPLICATES} replicates), or a smaller block_size"
-            )
-        if count % self.block_size:
-            raise ValueError(f"{field}: {count} is not a multiple of block_size={self.block_size}")
-        for variable in self.precision or {}:
-            known = [measure.name for measure in self._loss.measures]
-            if variable not in known:
-                raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known)}")
-
-    # What it is
-
-    @cached_property
-    def law(self) -> Inputs:
-        """The law of inputs, imported and adapted."""
-        return inputs.adapted(components.resolved(self.inputs), "inputs")
-
-    @cached_property
-    def problem(self) -> Problem:
-        """The law of data with its test points."""
+    def _problem(self) -> Problem:
         return Problem.of(self.target, self.law, self.test_points, self.seed)
 
-    @cached_property
-    def grid(self) -> RiskGrid:
-        """The cells of the study and what is made of them."""
-        return RiskGrid(self.problem, self._loss, self.sets, self.n_train, self.noise, self.block_size)
-
-    @cached_property
-    def sets(self) -> dict[str, HypothesisSet]:
-        """The hypothesis sets, imported and adapted."""
-        return {
-            label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
-            for label, hypothesis in self.hypotheses.items()
-        }
-
-    @cached_property
-    def _loss(self) -> Loss:
-        """The loss, imported and adapted."""
-        return losses.adapted(components.resolved(self.loss), "loss")
-
-    # What the engine asks
-
-    def call_user_code(self) -> None:
-        """Call what users' sets say of themselves."""
-        for label, hypothesis in self.sets.items():
-            try:
-                self._loss.best_in_class(self.problem, hypothesis)
-                for n in self.n_train:
-                    hypothesis.tail_index(self.law, n)
-                    if not hypothesis.why_unfit(self.law, n) and isinstance(self.law, Independent):
-                        self._check_test_points(hypothesis, n)
-            except BiasvarError:
-                raise
-            except Exception as error:
-                raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
-
-    def _check_test_points(self, hypothesis: HypothesisSet, n_train: int) -> None:
-        """Refuse what fits could determine and the test points cannot."""
-        fit = hypothesis.fit(self.law)
-        if not isinstance(fit, Coefficients):
-            return
-        reason = self.problem.undetermined(hypothesis, fit.model, n_train)
-        if reason is None:
-            return
-        x, size = self.problem.test.x, fit.model.size
-        if np.ptp(x, axis=0).max() < 1e-10 * np.abs(x).max():
-            raise StudyError(
-                f"inputs: {self.inputs!r} has so little spread around {x.mean():.4g}; subtract that from x"
-            )
-        if len(x) < size and (size <= DEFAULT_NODES or self.law.dim > 1):
-            raise StudyError(f"test_points: {reason}; ask for {size} or more")
-        raise StudyError(f"{reason}; polynomials are orthonormal under {DEFAULT_NODES} nodes, so lower the degree")
-
-    def fingerprint_values(self) -> list[float]:
-        """Return some test points, and the target there."""
-        some = np.linspace(0, len(self.problem.f) - 1, FINGERPRINT_POINTS).astype(int)
-        x = self.problem.test.x[some].reshape(FINGERPRINT_POINTS, -1)
-        return [float(len(self.problem.f)), *x[:, 0].tolist(), *self.problem.f[some].tolist()]
-
-    def changed_values(self, stored: Sequence[float]) -> str:
-        """Say whether the target or the test points have changed."""
-        mine = self.fingerprint_values()
-        # Not to the last bit: mathematical functions differ between CPUs.
-        if len(mine) == len(stored) and np.allclose(mine, stored, rtol=1e-6, atol=1e-9):
-            return ""
-        points = len(mine) // 2 + 1
-        what = "the target's values" if np.allclose(mine[:points], stored[:points]) else "the test points"
-        return f"{what} are not those that the store was made with"
-
-    def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
-        """Arrange the cells that are not stored yet: one group per training-set size."""
-        size = self._loss.record(len(self.problem.f)).size
-        groups = []
-        for n in self.n_train:
-            cells = tuple(key for key in self.grid.cells if (problem_name(n), key) not in stored)
-            if cells:
-                groups.append(Group(problem_name(n), cells, size))
-        return groups
-
-    @property
-    def open_goal(self) -> str:
-        """``precision``, if it is given."""
-        return "" if self.precision is None else "precision"
-
-    def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
-        """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
-        if self.precision is None:
-            assert self.replicates is not None
-            return {problem_name(n): self.replicates // self.block_size for n in self.n_train}
-        assert self.max_replicates is not None
-        first = max(MIN_BLOCKS, -(-MIN_REPLICATES // self.block_size))
-        if summary is None:
-            return {problem_name(n): first for n in self.n_train}
-        plan = {}
-        for n in self.n_train:
-            cells = summary.sel(n_train=n)
-            have = int(cells.replicates.max()) // self.block_size
-            # A comparison with NaN is false: cells that have no standard error do not keep a study running.
-            short = any((cells[f"{name}_se"] > goal).any() for name, goal in self.precision.items())
-            plan[problem_name(n)] = min(2 * have, self.max_replicates // self.block_size) if short else have
-        return plan
-
-    @cached_property
-    def _sizes(self) -> dict[str, int]:
-        """Training-set sizes by problem."""
-        return {problem_name(n): n for n in self.n_train}
-
-    def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each block's mean loss, at the highest noise where its standard error exists."""
-        n_train = self._sizes[group.problem]
-        parts = self._loss.record(len(self.problem.f)).unpack(records)
-        hypotheses = [self.grid.cell(key).hypothesis for key in group.cells]
-        indices = np.array([hypothesis.tail_index(self.law, n_train).noise for hypothesis in hypotheses])
-        noise = [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
-        return self._loss.headline(self.problem, parts, np.array(noise))
-
-    def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
-        """Simulate one block of a group's cells on common training sets."""
-        n_train = self._sizes[group.problem]
-        stream = Stream(self.seed, f"n_train={n_train}", block)
-        draws = Block(self.sampler, stream, self.law.uniforms_per_set(n_train), work or self.block_size)
-        cells = [self.grid.cell(key) for key in group.cells]
-        reasons = [cell.hypothesis.why_unfit(self.law, n_train) for cell in cells]
-        fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
-        outcomes = iter(simulate_block(self.problem, fitted, n_train, draws, self._loss) if fitted else [])
-        records = np.full((len(cells), group.record_size), np.nan)
-        failures, trace = [], ""
-        for row, reason in zip(records, reasons, strict=True):
-            if reason is None:
-                outcome = next(outcomes)
-                row[:] = outcome.record
-                reason, trace = outcome.failure, trace or outcome.traceback
-            failures.append(reason)
-        return BlockRecords(records, tuple(failures), trace)
-
-    def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
-        """Return what the loss keeps of a block."""
-        return self._loss.record(len(self.problem.f)).coordinates
-
-    def unmet_goals(self, summary: xr.Dataset) -> list[str]:
-        """Say which standard errors are above what ``precision`` asks for."""
-        out = []
-        for name, goal in (self.precision or {}).items():
-            worst = float(summary[f"{name}_se"].max())
-            if worst > goal:
-                out.append(
-                    f"precision not reached: the largest standard error of {name} is {worst:.2g}, not {goal:g}, "
-                    f"after max_replicates={self.max_replicates}"
-                )
-        return out
-
-    def layout(self) -> xr.Dataset:
-        """Return the empty labelled summary."""
-        return self.grid.layout()
-
-    def summarise(self, source: BlockSource) -> xr.Dataset:
-        """Turn blocks into risks and errors with standard errors."""
-        return self.grid.summarise(source)
+    def _losses(self) -> Mapping[str, Loss]:
+        return {"": losses.adapted(components.resolved(self.loss), "loss")}

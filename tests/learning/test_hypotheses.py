@@ -25,8 +25,8 @@ import biasvar as bv
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.losses import Squared
-from biasvar.learning.simulation import Cell, simulate_block
+from biasvar.learning.losses import Cell, Squared
+from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import Block, Purpose, Stream
 from biasvar.montecarlo.moments import TAIL_SIZE
 from biasvar.studies.blocks import run_in_memory
@@ -146,7 +146,7 @@ LINEAR = [member for member in MEMBERS if not isinstance(member.hypothesis, hypo
 
 def cell(hypothesis, inputs, noise):
     own = hypotheses.adapted(hypothesis, "set")
-    return Cell(own, own.fit(inputs), noise)
+    return Cell(own, own.fit(inputs), noise, Squared())
 
 
 def target(x):
@@ -167,7 +167,7 @@ def block_of(member, size=12, sampler="random"):
 
 def simulated(member, noise, block):
     outcomes = simulate_block(
-        problem_of(member), [cell(member.hypothesis, member.inputs, noise)], member.n_train, block, Squared()
+        problem_of(member), [cell(member.hypothesis, member.inputs, noise)], member.n_train, block
     )
     assert outcomes[0].failure == ""
     problem = problem_of(member)
@@ -316,7 +316,7 @@ def cells_of(sets, inputs=LINE):
 def records(cells, inputs, n_train, size, sampler):
     problem = Problem.of(target if inputs.dim == 1 else target_in_space, inputs, None, 0)
     block = Block(sampler, Stream(0, "company", 0), inputs.uniforms_per_set(n_train), size)
-    return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block, Squared())]
+    return [outcome.record.tobytes() for outcome in simulate_block(problem, cells, n_train, block)]
 
 
 @pytest.mark.parametrize("sampler", ["sobol", "random"])
@@ -468,8 +468,8 @@ def test_a_set_that_fails_says_so_and_disturbs_no_other(bad, sentence):
     problem = Problem.of(target, LINE, 8, 0)
     block = Block("sobol", Stream(0, "failing", 0), 4, 8)
     sound = cell(bv.Polynomial(1), LINE, None)
-    failed, outcome = simulate_block(problem, [cell(bad, LINE, 0.0), sound], 4, block, Squared())
-    (alone,) = simulate_block(problem, [sound], 4, block, Squared())
+    failed, outcome = simulate_block(problem, [cell(bad, LINE, 0.0), sound], 4, block)
+    (alone,) = simulate_block(problem, [sound], 4, block)
     assert sentence in failed.failure
     assert np.isnan(failed.record).all()
     assert outcome.failure == ""

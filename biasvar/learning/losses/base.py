@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,21 @@ from biasvar.learning.measures import Averages, Curve, Measure
 from biasvar.learning.quadrature import hermite_rule
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
-from biasvar.learning.training_sets import Cell, TrainingSets
+from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
 
 Array = NDArray[np.float64]
 Attempt = tuple[list[int], Callable[[], list[Array]]]
 NOISE_NODES = 64
+
+
+class Cell(NamedTuple):
+    """One hypothesis set and how it is fitted, at one noise level, or (None) at all where noise is integrated."""
+
+    hypothesis: HypothesisSet
+    fit: Fit
+    noise: float | None
+    loss: "Loss"
 
 
 class Loss(ABC):
@@ -73,12 +82,15 @@ class Loss(ABC):
         for i, cell in enumerate(cells):
             yield [i], partial(self._simulated, sets, cell)
 
-    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet) -> Best | None:
+    #: Whether the best in class moves with the noise level.
+    noise_moves_best: ClassVar[bool] = False
+
+    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet, noise: float) -> Best | None:
         """Return the minimiser of expected risk inside a hypothesis set, or None where it is not known."""
         return None
 
-    def reduction(self, problem: Problem, average: RunningMean) -> Reduction:
-        """Return the second pass over a cell's records, whose average is known."""
+    def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> Reduction:
+        """Return the second pass over a cell's records, whose average is known; None stands for all noise levels."""
         return LossReduction(problem, self.record(len(problem.f)), average)
 
     def averages(

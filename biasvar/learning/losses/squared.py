@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from biasvar.errors import StudyError
 from biasvar.fields import component
 from biasvar.learning.decomposition import Best, Problem, best_in_class
-from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, is_linear
+from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, Trained, is_linear
 from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
 from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
 from biasvar.learning.loss_tails import Index, LossTails, noise_index, signal_index
-from biasvar.learning.losses.base import Attempt, Loss
+from biasvar.learning.losses.base import Attempt, Cell, Loss
 from biasvar.learning.losses.squared_measures import CURVES, MEASURES, SquaredAverages, SquaredReduction, SquaredSeries
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
-from biasvar.learning.training_sets import Cell, TrainingSets
+from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.moments import (
     TAIL_SIZE,
     RunningMean,
@@ -81,11 +81,11 @@ class Squared(Loss):
             }
         )
 
-    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet) -> Best | None:
+    def best_in_class(self, problem: Problem, hypothesis: HypothesisSet, noise: float) -> Best | None:
         """Project the target onto what spans the set."""
         return best_in_class(problem, hypothesis)
 
-    def reduction(self, problem: Problem, average: RunningMean) -> SquaredReduction:
+    def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> SquaredReduction:
         """Return the second pass over a cell's records."""
         return SquaredReduction(problem, self.record(len(problem.f)), average)
 
@@ -129,7 +129,7 @@ class Squared(Loss):
                         nested.append((i, model, projection))
                 case SmootherWeights() as fit:
                     yield [i], partial(self._smoothed, sets, fit)
-                case Predictions() as fit:
+                case Trained() | Predictions() as fit:
                     yield [i], partial(self._predicted, sets, fit, cell.noise)
         while nested:
             basis = nested[0][1].basis
@@ -180,7 +180,7 @@ class Squared(Loss):
             training_gain[tile] = ((np.eye(n) - hat) ** 2).sum(axis=(1, 2)) / n
         return [self._of_predictions(sets, predictions, gains, training, training_gain)]
 
-    def _predicted(self, sets: TrainingSets, fit: Predictions, noise: float | None) -> list[Array]:
+    def _predicted(self, sets: TrainingSets, fit: Trained | Predictions, noise: float | None) -> list[Array]:
         points, size = len(sets.problem.f), sets.block.size
         labels = sets.labels(noise)
         predictions, training = np.empty((points, size)), np.empty(size)

@@ -1,4 +1,4 @@
-"""What a risk study's blocks come to: a labelled summary of risks and errors with standard errors.
+"""What blocks of fits come to: a labelled summary of risks and errors with standard errors.
 
 Arrays below do the arithmetic; here they get their names, and cells whose numbers do not exist get their flags.
 """
@@ -16,10 +16,9 @@ from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.fits import Fit
 from biasvar.learning.hypotheses import HypothesisSet
 from biasvar.learning.loss_tails import TARGET, LossTails
-from biasvar.learning.losses import Loss
+from biasvar.learning.losses import Cell, Loss
 from biasvar.learning.measures import Averages, Curve, Measure, evaluate
-from biasvar.learning.reduction import Series, reduce_blocks
-from biasvar.learning.simulation import Cell
+from biasvar.learning.reduction import Reduction, Series, reduce_blocks
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status
 from biasvar.studies.base import BlockSource, Group
@@ -28,16 +27,41 @@ from biasvar.studies.base import BlockSource, Group
 class _Key(NamedTuple):
     """Where a simulated cell's numbers go."""
 
+    loss: str
     hypothesis: str
     noise: float | None  # None: all levels, integrated exactly
 
 
+class _At(NamedTuple):
+    """A cell of the summary."""
+
+    loss: str
+    hypothesis: str
+    noise: float
+
+
 @dataclass(frozen=True)
-class RiskGrid:
-    """The cells of a risk study: hypothesis sets by training-set sizes by noise levels, on one problem."""
+class CellGrid:
+    """The cells of a study of fits: losses by hypothesis sets by training-set sizes by noise levels, on one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        The law of data.
+    losses : mapping of str to Loss
+        Losses by label; one without a label makes no axis.
+    hypotheses : mapping of str to HypothesisSet
+        Sets by label.
+    n_train : tuple of int
+        Sizes of training sets.
+    noise : tuple of float
+        Noise levels.
+    block_size : int
+        Replicates per block.
+    """
 
     problem: Problem
-    loss: Loss
+    losses: Mapping[str, Loss]
     hypotheses: Mapping[str, HypothesisSet]
     n_train: tuple[int, ...]
     noise: tuple[float, ...]
@@ -45,13 +69,12 @@ class RiskGrid:
 
     @cached_property
     def cells(self) -> dict[str, _Key]:
-        """Simulated cells by key: one per set, or one per set and noise level where noise is simulated."""
+        """Simulated cells by key: one per loss and set, or one per noise level too where noise is simulated."""
         keys: dict[str, _Key] = {}
-        for label in self.hypotheses:
-            if self.integrates_noise(label):
-                keys[label] = _Key(label, None)
-            else:
-                keys |= {f"{label}@{noise!r}": _Key(label, noise) for noise in self.noise}
+        for loss in self.losses:
+            for label in self.hypotheses:
+                levels = (None,) if self.integrates_noise(loss, label) else self.noise
+                keys |= {_written(key): key for key in (_Key(loss, label, noise) for noise in levels)}
         return keys
 
     @cached_property
@@ -59,24 +82,48 @@ class RiskGrid:
         """How each set is fitted."""
         return {label: hypothesis.fit(self.problem.inputs) for label, hypothesis in self.hypotheses.items()}
 
-    def integrates_noise(self, label: str) -> bool:
+    def integrates_noise(self, loss: str, label: str) -> bool:
         """Tell whether one simulated cell of a set serves all noise levels."""
-        return self.loss.integrates_noise(self.fits[label])
+        return self.losses[loss].integrates_noise(self.fits[label])
 
     def cell(self, key: str) -> Cell:
         """Return what is simulated under a key."""
-        label, noise = self.cells[key]
-        return Cell(self.hypotheses[label], self.fits[label], noise)
+        loss, label, noise = self.cells[key]
+        return Cell(self.hypotheses[label], self.fits[label], noise, self.losses[loss])
 
-    def key(self, label: str, noise: float) -> str:
+    def key(self, loss: str, label: str, noise: float) -> str:
         """Return the key of the simulated cell that serves a hypothesis set at a noise level."""
-        return label if label in self.cells else f"{label}@{noise!r}"
+        return _written(_Key(loss, label, None if self.integrates_noise(loss, label) else noise))
+
+    @cached_property
+    def axes(self) -> dict[str, int]:
+        """The axes of what every cell has, with their lengths."""
+        sizes = {"hypothesis": len(self.hypotheses), "n_train": len(self.n_train), "noise": len(self.noise)}
+        return {"loss": len(self.losses)} | sizes if self._has_loss_axis else sizes
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """The numbers that cells have, of one loss or another."""
+        return {measure.name: measure for loss in self.losses.values() for measure in loss.measures}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """The functions of x that cells have, of one loss or another."""
+        return {curve.name: curve for loss in self.losses.values() for curve in loss.curves}
+
+    @property
+    def _has_loss_axis(self) -> bool:
+        return "" not in self.losses
+
+    @property
+    def _best_axes(self) -> tuple[str, ...]:
+        """The axes along which the best in class differs."""
+        moves = any(loss.noise_moves_best for loss in self.losses.values())
+        return tuple(axis for axis in self.axes if axis != "n_train" and (moves or axis != "noise"))
 
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary."""
-        cells = {"hypothesis": len(self.hypotheses), "n_train": len(self.n_train), "noise": len(self.noise)}
-        points = len(self.problem.f)
-        sizes = {**cells, "versus": len(self.hypotheses), self._x_dim: points}
+        sizes = {**self.axes, "versus": len(self.hypotheses), self._x_dim: len(self.problem.f)}
         variables: dict[str, Any] = {}
 
         def add(
@@ -87,12 +134,14 @@ class RiskGrid:
             said = {"long_name": label, "units": unit} | more
             variables[name] = (dims, values, {key: value for key, value in said.items() if value})
 
-        axes, pairs = tuple(cells), ("hypothesis", "versus", "n_train", "noise")
+        axes = tuple(self.axes)
+        pairs = (*axes[:-2], "versus", *axes[-2:])
+        labels = self.problem.labels
         # Averages over sampled test points have as many degrees of freedom as there are sets of points, at most.
         test_sets = self.problem.test.replicates
         behind: dict[str, str | int] = {"blocks": "block_count", "at_most": test_sets if test_sets > 1 else 0}
-        for measure in self.loss.measures:
-            name, unit = measure.name, measure.unit
+        for name, measure in self.measures.items():
+            unit = measure.unit
             shift = f"{name}_shift" if measure.shift else ""
             add(
                 name,
@@ -110,9 +159,9 @@ class RiskGrid:
             if measure.paired:
                 add(f"{name}_difference", pairs, f"{name} less that of versus", unit, **behind)
                 add(f"{name}_difference_se", pairs, f"standard error of {name}_difference, paired", unit)
-        add("target", (self._x_dim,), "target f at x", "y")
-        add("best_in_class", ("hypothesis", self._x_dim), "best in class at x", "y")
-        for curve in self.loss.curves:
+        add("target", (self._x_dim,), *labels.target)
+        add("best_in_class", (*self._best_axes, self._x_dim), "best in class at x", "y")
+        for curve in self.curves.values():
             add(
                 curve.name,
                 (*axes, self._x_dim),
@@ -143,7 +192,7 @@ class RiskGrid:
         add("tail_index_se", axes, "standard error of tail_index: 0 by theory, NaN where the estimate is infinite")
         add("replicates", axes, "random training sets behind the numbers", fill=0, counted="training sets")
         add("block_count", axes, "independent blocks behind the standard errors", fill=0)
-        add("status", axes, "what can be said of the numbers", fill="", rows="n_train noise hypothesis")
+        add("status", axes, "what can be said of the numbers", fill="", rows=" ".join([*axes[-2:], *axes[:-2]]))
         add("status_reason", axes, "why, in words", fill="")
         return xr.Dataset(variables, self._coordinates())
 
@@ -152,30 +201,48 @@ class RiskGrid:
         out = self.layout()
         table = {str(name): variable.values for name, variable in out.data_vars.items()}  # views: filled in place
         table["target"][:] = self.problem.f
-        best = [self.loss.best_in_class(self.problem, hypothesis) for hypothesis in self.hypotheses.values()]
-        for row, found in zip(table["best_in_class"], best, strict=True):
-            if found is not None:
-                row[:] = found.values
+        best = self._best(table["best_in_class"])
         quadrature_error = self.problem.quadrature_error()
         for j, n in enumerate(self.n_train):
             cells = _Column(self, n)
             for group in source.groups():
                 if group.problem == problem_name(n):
                     cells.read(group, source)
-            for k, noise in enumerate(self.noise):
-                column = [
-                    cells.averages(label, noise, found, quadrature_error)
-                    for label, found in zip(self.hypotheses, best, strict=True)
-                ]
-                for i, (label, result) in enumerate(zip(self.hypotheses, column, strict=True)):
-                    _fill(table, (i, j, k), cells, label, noise, result)
-                _fill_differences(table, (j, k), self.loss, column)
+            for place, loss in self._places():
+                for k, noise in enumerate(self.noise):
+                    column = [
+                        cells.averages(_At(loss, label, noise), best[loss, label, noise], quadrature_error)
+                        for label in self.hypotheses
+                    ]
+                    for i, (label, result) in enumerate(zip(self.hypotheses, column, strict=True)):
+                        _fill(table, (*place, i, j, k), cells, _At(loss, label, noise), result)
+                    _fill_differences(table, (place, (j, k)), self.losses[loss], column)
         return out
 
-    @property
+    def _best(self, table: NDArray[Any]) -> dict[tuple[str, str, float], Best | None]:
+        """Find the best in class of every loss, set and noise level, and write it into the summary."""
+        found: dict[tuple[str, str, float], Best | None] = {}
+        for place, label in self._places():
+            loss = self.losses[label]
+            for i, (name, hypothesis) in enumerate(self.hypotheses.items()):
+                for k, noise in enumerate(self.noise):
+                    if k and not loss.noise_moves_best:
+                        best = found[label, name, self.noise[0]]
+                    else:
+                        best = loss.best_in_class(self.problem, hypothesis, noise)
+                        if best is not None:
+                            table[(*place, i, k) if "noise" in self._best_axes else (*place, i)] = best.values
+                    found[label, name, noise] = best
+        return found
+
+    def _places(self) -> list[tuple[tuple[int, ...], str]]:
+        """Return each loss with where it stands on its axis, if it has one."""
+        return [((i,) if self._has_loss_axis else (), label) for i, label in enumerate(self.losses)]
+
+    @cached_property
     def headline(self) -> Measure | None:
         """The first measure whose differences are of interest, and which test points limit."""
-        return next((measure for measure in self.loss.measures if measure.paired and measure.along_x), None)
+        return next((measure for measure in self.measures.values() if measure.paired and measure.along_x), None)
 
     @property
     def _x_dim(self) -> str:
@@ -183,25 +250,27 @@ class RiskGrid:
 
     def _coordinates(self) -> dict[str, Any]:
         labels = np.array(list(self.hypotheses), dtype=object)
-        test = self.problem.test
+        test, noise = self.problem.test, self.problem.labels.noise
+        losses = np.array(list(self.losses), dtype=object)
         coordinates: dict[str, Any] = {
+            "loss": ("loss", losses, {"long_name": "what a prediction costs"}),
             "hypothesis": ("hypothesis", labels, {"long_name": "hypothesis set"}),
             "versus": ("versus", labels, {"long_name": "hypothesis set compared with"}),
             "n_train": ("n_train", np.array(self.n_train), {"long_name": "training-set size"}),
-            "noise": ("noise", np.array(self.noise), {"long_name": "std of the label noise", "units": "y"}),
+            "noise": ("noise", np.array(self.noise), dict(zip(("long_name", "units"), noise, strict=True))),
             "x_weight": (self._x_dim, test.weights, {"long_name": "probability that the test point stands for"}),
         }
         if self.problem.inputs.dim == 1:
             coordinates["x"] = ("x", test.x, {"long_name": "input", "units": "x"})
         else:
             coordinates["x"] = (("point", "coordinate"), test.x, {"long_name": "input", "units": "x"})
-        return coordinates
+        return {name: value for name, value in coordinates.items() if name != "loss" or self._has_loss_axis}
 
 
 class _Column:
     """All cells of one training-set size: their series, or why they have none."""
 
-    def __init__(self, grid: RiskGrid, n_train: int) -> None:
+    def __init__(self, grid: CellGrid, n_train: int) -> None:
         self.grid, self.n_train = grid, n_train
         self.series: dict[str, Series] = {}
         self.failures: dict[str, str] = {}
@@ -218,57 +287,61 @@ class _Column:
                     averages[i].add(chunk.records[i])
         if sound := list(averages):
             records = (chunk.records[sound] for chunk in source.chunks(group))
-            passes = [self.grid.loss.reduction(self.grid.problem, average) for average in averages.values()]
+            passes = [self._reduction(group.cells[i], average) for i, average in averages.items()]
             reduced = reduce_blocks(passes, records, self.grid.block_size)
             self.series |= {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}
 
-    def averages(self, label: str, noise: float, best: Best | None, quadrature_error: float) -> Averages | None:
+    def _reduction(self, key: str, average: RunningMean) -> Reduction:
+        loss, _, noise = self.grid.cells[key]
+        return self.grid.losses[loss].reduction(self.grid.problem, average, noise)
+
+    def averages(self, cell: _At, best: Best | None, quadrature_error: float) -> Averages | None:
         """Return what is known of one hypothesis set at one noise level; None where it failed."""
-        series = self.series.get(self.grid.key(label, noise))
+        series = self.series.get(self.grid.key(*cell))
         if series is None:
             return None
-        tails, replicates = self.tails(label, noise), self.replicates(label, noise)
+        tails, replicates, noise = self.tails(cell), self.replicates(cell), cell.noise
         extremes = np.hypot(
             tails.signal.standard_error(series.loss_tail, replicates),
             noise**2 * tails.noise.standard_error(series.gain_tail, replicates),
         )
-        return self.grid.loss.averages(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
+        loss = self.grid.losses[cell.loss]
+        return loss.averages(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
 
-    def replicates(self, label: str, noise: float) -> int:
+    def replicates(self, cell: _At) -> int:
         """Return how many training sets are behind a cell."""
-        return self.series[self.grid.key(label, noise)].blocks * self.grid.block_size
+        return self.series[self.grid.key(*cell)].blocks * self.grid.block_size
 
-    def tails(self, label: str, noise: float) -> LossTails:
+    def tails(self, cell: _At) -> LossTails:
         """Return the tail indices of the loss without label noise and of what the noise adds."""
-        series, problem = self.series[self.grid.key(label, noise)], self.grid.problem
-        known = self.grid.hypotheses[label].tail_index(problem.inputs, self.n_train)
-        noisy = self.grid.integrates_noise(label) and noise > 0
-        return self.grid.loss.tails(problem, known, series, noisy)
+        series, problem = self.series[self.grid.key(*cell)], self.grid.problem
+        known = self.grid.hypotheses[cell.hypothesis].tail_index(problem.inputs, self.n_train)
+        noisy = self.grid.integrates_noise(cell.loss, cell.hypothesis) and cell.noise > 0
+        return self.grid.losses[cell.loss].tails(problem, known, series, noisy)
 
 
 _Table = dict[str, NDArray[Any]]
 
 
-def _fill(
-    table: _Table, at: tuple[int, int, int], cells: _Column, label: str, noise: float, result: Averages | None
-) -> None:
+def _fill(table: _Table, at: tuple[int, ...], cells: _Column, cell: _At, result: Averages | None) -> None:
     """Write one cell into the summary, and what its tails forbid."""
-    measures, curves = cells.grid.loss.measures, cells.grid.loss.curves
+    loss, key = cells.grid.losses[cell.loss], cells.grid.key(*cell)
+    measures, curves = loss.measures, loss.curves
     if result is None:
         for measure in measures:
             if measure.known is not None:
-                table[measure.name][at], table[f"{measure.name}_se"][at] = measure.known(noise), 0.0
+                table[measure.name][at], table[f"{measure.name}_se"][at] = measure.known(cell.noise), 0.0
         table["status"][at] = str(Status.FAILED)
-        table["status_reason"][at] = cells.failures.get(cells.grid.key(label, noise), "not simulated")
+        table["status_reason"][at] = cells.failures.get(key, "not simulated")
         return
     for found in evaluate(measures, curves, result):
         for name, value in found.items():
             table[name][at] = value
     if (headline := cells.grid.headline) and headline.along_x:
         table["quadrature_error"][at] = result.test_points_error(headline.along_x(result))
-    tails, replicates = cells.tails(label, noise), cells.replicates(label, noise)
+    tails, replicates = cells.tails(cell), cells.replicates(cell)
     if tails.status is not Status.OK:
-        _strike(table, at, tails, cells.grid.loss, moved=bool(np.ptp(cells.series[cells.grid.key(label, noise)].loss)))
+        _strike(table, at, tails, loss, moved=bool(np.ptp(cells.series[key].loss)))
     table["tail_index"][at], table["tail_index_se"][at] = tails.decisive.value, tails.decisive.se
     table["block_count"][at] = result.blocks
     table["replicates"][at] = replicates
@@ -276,7 +349,7 @@ def _fill(
     table["status_reason"][at] = tails.reason(replicates)
 
 
-def _strike(table: _Table, at: tuple[int, int, int], tails: LossTails, loss: Loss, moved: bool) -> None:
+def _strike(table: _Table, at: tuple[int, ...], tails: LossTails, loss: Loss, moved: bool) -> None:
     """Take away the numbers and standard errors that do not exist; ``moved`` is whether blocks differ."""
     of_target = tails.signal.source == TARGET
     numbers: list[Measure | Curve] = [*loss.measures, *loss.curves]
@@ -292,24 +365,34 @@ def _strike(table: _Table, at: tuple[int, int, int], tails: LossTails, loss: Los
             error[at] = np.nan
 
 
-def _fill_differences(table: _Table, at: tuple[int, int], loss: Loss, column: list[Averages | None]) -> None:
-    """Write the paired differences between all sets at one training-set size and noise level."""
-    status = [table["status"][(i, *at)] for i in range(len(column))]
+def _fill_differences(
+    table: _Table, at: tuple[tuple[int, ...], tuple[int, int]], loss: Loss, column: list[Averages | None]
+) -> None:
+    """Write the paired differences between all sets under one loss, at one training-set size and noise level."""
+    before, after = at
+    status = [table["status"][(*before, i, *after)] for i in range(len(column))]
     for measure in loss.measures:
         if not measure.paired:
             continue
         value, error = table[f"{measure.name}_difference"], table[f"{measure.name}_difference_se"]
         for i, one in enumerate(column):
             if one is not None:
-                value[(i, i, *at)], error[(i, i, *at)] = 0.0, 0.0
+                value[(*before, i, i, *after)], error[(*before, i, i, *after)] = 0.0, 0.0
             for j, other in enumerate(column[:i]):
                 # A difference with an infinite number has neither value nor error.
                 if one is None or other is None or Status.INFINITE in (status[i], status[j]):
                     continue
                 difference, se = measure.difference(one, other)
-                value[(i, j, *at)], value[(j, i, *at)] = difference, -difference
+                here, mirrored = (*before, i, j, *after), (*before, j, i, *after)
+                value[here], value[mirrored] = difference, -difference
                 if status[i] == status[j] == Status.OK:
-                    error[(i, j, *at)] = error[(j, i, *at)] = se
+                    error[here] = error[mirrored] = se
+
+
+def _written(key: _Key) -> str:
+    """Return a key as text: labels have no @."""
+    noise = "" if key.noise is None else f"@{key.noise!r}"
+    return f"{key.hypothesis}{noise}@{key.loss}" if key.loss else f"{key.hypothesis}{noise}"
 
 
 def problem_name(n_train: int) -> str:
