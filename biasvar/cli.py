@@ -1,4 +1,4 @@
-"""The command line: run, plan, show, watch, verify and list studies.
+"""The command line: run, plan, check, show, watch, verify and list studies.
 
 Exit codes: 0 done; 1 verify found damage; 2 bad input, told in one line; 3 stopped, or the cluster or the machine
 failed, and the same command goes on; 4 finished, but some cells failed; 70 a bug in biasvar.
@@ -302,6 +302,25 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
     click.echo(str(found))
     for part in found.groups:
         click.echo(f"  {part.group.path}: {part.blocks} blocks, {part.chunk} per task, {part.seconds:.2g} s")
+
+
+@main.command()
+@click.argument("study")
+@_SET
+@_JSON
+def check(study: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Compare the derivatives that STUDY (as for run) uses with values; exit code 2 if any is wrong."""
+    from biasvar.execution.reopen import load
+    from biasvar.report.derivatives import as_json as rows
+    from biasvar.report.derivatives import table
+    from biasvar.studies.derivatives import wrong
+
+    loaded = load(study, changes)
+    found = loaded.check_derivatives()
+    if not found:
+        raise StudyError(f"{loaded.name}: a study of kind {loaded.kind} has no derivatives to check")
+    click.echo(json.dumps(rows(found)) if as_json else table(found))
+    sys.exit(2 if any(wrong(one) for one in found.values()) else 0)
 
 
 @main.command()

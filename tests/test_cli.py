@@ -89,6 +89,44 @@ def test_plan_and_studies(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+OWN_OBJECTIVE = """
+class Bowl:
+    dim, factor = 3, 2.0
+    def value(self, theta): return (theta**2).sum(axis=-1)
+    def gradient(self, theta): return self.factor * theta
+class Wrong(Bowl):
+    factor = 2.0 + 1e-6
+"""
+OWN_DESCENT = """
+kind: optimizer
+name: own
+objectives: {bowl: "bowls:Bowl", other: "bowls:Wrong"}
+optimizers: {sgd: {SGD: {learning_rate: 0.1}}}
+steps: 5
+"""
+
+
+def test_check_compares_derivatives_and_its_exit_code_tells(tmp_path):
+    right = command("check", "ravine", cwd=tmp_path)
+    assert (right.returncode, right.stderr) == (0, "")
+    rows = [line.split() for line in right.stdout.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["gradient", "hessian_product", "symmetry", "minimizer", "minimum"]
+    assert {row[-1] for row in rows} == {"agrees"}
+    (tmp_path / "bowls.py").write_text(OWN_OBJECTIVE)
+    (tmp_path / "own.yaml").write_text(OWN_DESCENT)
+    wrong = command("check", "own.yaml", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "other.gradient: component " in wrong.stdout.splitlines()[-1]
+    rows = json.loads(command("check", "own.yaml", "--json", cwd=tmp_path).stdout)
+    assert [row["verdict"] for row in rows] == ["agrees", "wrong"]
+    refused = command("run", "own.yaml", "--set", "check=true", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "objectives.other.gradient: component " in refused.stderr.splitlines()[-1]
+    none = command("check", "tradeoff", cwd=tmp_path)
+    assert none.returncode == 2
+    assert none.stderr == "biasvar: tradeoff: a study of kind risk has no derivatives to check\n"
+
+
 def test_a_module_beside_the_study_serves_as_target(tmp_path):
     (tmp_path / "mine.py").write_text(USER_MODULE)
     done = command("run", "two-point-sine", *SMALL, "--set", "target=mine:parabola", cwd=tmp_path)

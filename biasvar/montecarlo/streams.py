@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     TEST_POINTS = 3
     INITIAL_POINT = 4
     BATCHES = 5
+    DIRECTIONS = 6
 
 
 @dataclass(frozen=True)

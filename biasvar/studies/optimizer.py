@@ -32,6 +32,7 @@ from biasvar.optimization.rules import UpdateRule
 from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
 from biasvar.studies import components
 from biasvar.studies.base import BlockRecords, BlockSource, Group, edition_of
+from biasvar.studies.derivatives import check_derivatives, wrong
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name, reserved
@@ -121,7 +122,8 @@ class OptimizerStudy(Study[xr.DataTree]):
     seed : int
         Seed of everything random in the study.
     check : bool
-        Compare gradients with finite differences before anything runs.
+        Compare derivatives with values before anything runs, and refuse wrong ones: see
+        :func:`biasvar.check_derivatives`.
     description : str
         A line about the study for people.
 
@@ -308,10 +310,28 @@ class OptimizerStudy(Study[xr.DataTree]):
             objective, start = self.objective(label), self.initial_point(label, 0)
             largest = max(self.batch_sizes(label))
             batch = np.arange(largest) if largest != FULL else None
-            rehearsal.rehearse_objective(objective, label, start, batch, self.check)
+            rehearsal.rehearse_objective(objective, f"objectives.{label}", rehearsal.points_near(start), batch)
             for name in self.optimizers:
                 first = next(iter(self.grids[label, name].configurations.values()))
                 rehearsal.rehearse_rule(self.rule(name), name, objective.gradient, start, first.hyper, self.steps)
+
+        if self.check:
+            self._refuse_wrong_derivatives()
+
+    def check_derivatives(self) -> dict[str, xr.Dataset]:
+        """Compare each objective's derivatives with its values, where its descents start."""
+        found = {}
+        for label in self.objectives:
+            start = self.starts[label]
+            at = np.array(start) if isinstance(start, tuple) else start
+            with _named(f"objectives.{label}"):
+                found[label] = check_derivatives(self.objective(label), at=at, seed=self.seed)
+        return found
+
+    def _refuse_wrong_derivatives(self) -> None:
+        for label, found in self.check_derivatives().items():
+            for reason in wrong(found):
+                raise StudyError(f"objectives.{label}.{reason}")
 
     def fingerprint_values(self) -> dict[str, list[float]]:
         """Return each objective's value and the size of its gradient where a few replicates start."""

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
+import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
@@ -93,6 +94,10 @@ class Study(StudyModel, Generic[S]):
 
     def call_user_code(self) -> None:
         """Call the user's functions once, so that errors appear before any task runs; they are StudyErrors."""
+
+    def check_derivatives(self) -> dict[str, xr.Dataset]:
+        """Compare the derivatives that the study uses with values, by label; none unless it uses any."""
+        return {}
 
     def fingerprint_values(self) -> Any:
         """Return numbers (JSON) that are likely to change with a user's function, though its name stays the same."""

@@ -235,7 +235,7 @@ def test_an_objective_that_draws_random_numbers_is_refused():
             return 2 * theta + np.random.standard_normal(theta.shape)  # noqa: NPY002
 
     with pytest.raises(StudyError, match=r"objectives\.o\.gradient: returns other numbers the second time"):
-        rehearsal.rehearse_objective(adapted(Draws()), "o", np.ones(3))
+        rehearsal.rehearse_objective(adapted(Draws()), "objectives.o", np.ones((3, 3)))
 
 
 @pytest.mark.parametrize(

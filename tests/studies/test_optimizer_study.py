@@ -549,6 +549,11 @@ class WrongGradient(Bowl):
         return 2.1 * theta
 
 
+class SlightlyWrong(Bowl):
+    def gradient(self, theta, batch=None):
+        return super().gradient(theta) * (1 + 1e-7)
+
+
 class Overwrites(Bowl):
     def value(self, theta):
         theta *= theta
@@ -646,6 +651,7 @@ def test_a_batch_larger_than_the_data_is_refused():
     [
         ({"objectives": {"own": WrongShape()}}, r"gradient: returned shape \(3,\) for theta of shape \(3, 3\)"),
         ({"objectives": {"own": WrongGradient()}, "check": True}, "finite differences of value give"),
+        ({"objectives": {"own": SlightlyWrong()}, "check": True}, r"^objectives.own.gradient: component \d is "),
         ({"objectives": {"own": Overwrites()}}, "value: writes into its argument"),
         ({"objectives": {"own": Complex()}}, "returned complex128 numbers"),
         ({"optimizers": {"own": Shortens([0.5])}}, r"optimizers.own.update: expected theta .* of shape \(2, 2\)"),
@@ -658,6 +664,21 @@ def test_what_cannot_run_is_told_before_anything_does(changes, message, store):
     with pytest.raises(StudyError, match=message):
         bv.run(small(targets={}, **changes), store)
     assert not store.exists()
+
+
+def single(theta):
+    return Bowl().value(theta).astype(np.float32).astype(float)
+
+
+def far_up(theta):
+    return Bowl().value(theta) + 1e8
+
+
+@pytest.mark.parametrize("value", [single, far_up])
+def test_right_gradients_of_values_of_few_digits_are_not_refused(value, store):
+    own = Bowl()
+    own.value = value
+    bv.run(small(targets={}, objectives={"own": own}, check=True, steps=2), store)
 
 
 def test_the_command_line_runs_optimizer_studies(tmp_path):

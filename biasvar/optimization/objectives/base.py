@@ -57,6 +57,11 @@ class Objective(ABC):
         return product
 
     @property
+    def has_hessian_product(self) -> bool:
+        """Whether it knows Hessian products better than by differences of the gradient."""
+        return type(self).hessian_product is not Objective.hessian_product
+
+    @property
     def minimizer(self) -> Array | None:
         """Where the least value is attained, shape (D,); None where that is unknown, or nowhere."""
         return None
@@ -117,8 +122,12 @@ class _Adapted(Objective):
         found: Array = self.own.gradient(theta) if batch is None else self.own.gradient(theta, batch)
         return found
 
+    @property
+    def has_hessian_product(self) -> bool:
+        return hasattr(self.own, "hessian_product")
+
     def hessian_product(self, theta: Array, v: Array) -> Array:
-        if not hasattr(self.own, "hessian_product"):
+        if not self.has_hessian_product:
             return super().hessian_product(theta, v)
         found: Array = self.own.hessian_product(theta, v)
         return found
