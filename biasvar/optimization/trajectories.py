@@ -21,6 +21,7 @@ from biasvar.errors import MACHINE_FAULTS
 from biasvar.optimization import columns
 from biasvar.optimization.columns import Array, Places
 from biasvar.optimization.descent import Descent, Outcome
+from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, QUANTITIES, Look
 from biasvar.optimization.rules import advance
 
@@ -107,11 +108,27 @@ class _Step(NamedTuple):
     state: Any
 
 
+class _Gradient:
+    """The gradient over a batch, as update rules see it: where it was taken last, and what it was, (D, K)."""
+
+    place: Array
+    slope: Array
+
+    def __init__(self, objective: Objective) -> None:
+        self._gradient = objective.gradient
+        self.batch: Batch = None
+
+    def __call__(self, place: Array) -> Array:
+        self.place = place
+        self.slope = np.asarray(self._gradient(place.T, self.batch)).T
+        return self.slope
+
+
 class _Tile:
     """So many trajectories as are computed together."""
 
     def __init__(self, descent: Descent, initial: Array, hyper: Mapping[str, Array]) -> None:
-        self.descent, self.hyper = descent, dict(hyper)
+        self.descent, self.hyper, self.gradient = descent, dict(hyper), _Gradient(descent.objective)
         self.width = len(next(iter(hyper.values())))
         self.theta: Array = np.repeat(np.asarray(initial, dtype=float)[:, None], self.width, axis=1)
         self.state: Any = descent.rule.init(self.theta)
@@ -124,9 +141,16 @@ class _Tile:
         self.value_bound = self.theta_bound = np.inf
 
     @property
+    def runs(self) -> NDArray[np.bool_]:
+        """Whether each trajectory runs."""
+        # NumPy takes its time to compare with an enum as it is.
+        runs: NDArray[np.bool_] = self.outcomes == int(Outcome.RUNNING)
+        return runs
+
+    @property
     def running(self) -> Places:
         """The trajectories that run."""
-        return np.flatnonzero(self.outcomes == Outcome.RUNNING)
+        return np.flatnonzero(self.runs)
 
     def run(self, batches: Iterable[NDArray[np.intp]] | None, real: int) -> Trajectories:
         """Run the first ``real`` ones; the others only fill the tile."""
@@ -154,7 +178,7 @@ class _Tile:
 
     def _advance(self, last: int, source: Iterator[Batch]) -> None:
         """Take the steps up to ``last``, as long as any trajectory runs."""
-        while self.done < last and len(self.running):
+        while self.done < last and self.runs.any():
             steps = range(self.done + 1, min(self.done + STRIDE, last) + 1)
             batches, start = list(islice(source, len(steps))), (self.theta, self.state)
             try:
@@ -170,11 +194,11 @@ class _Tile:
 
     def _stride(self, steps: range, batches: list[Batch]) -> Array:
         """Take some steps without a look to the side; return the last gradient."""
-        theta, state, slope = self.theta, self.state, self.theta
-        for step, batch in zip(steps, batches, strict=True):
-            _, slope, theta, state = self._step(step, batch, self.hyper, theta, state)
+        rule, total, theta, state = self.descent.rule, self.descent.steps, self.theta, self.state
+        for step, self.gradient.batch in zip(steps, batches, strict=True):
+            theta, state = advance(rule, self.gradient, theta, state, step, total, self.hyper)
         self.theta, self.state = theta, state
-        return slope
+        return self.gradient.slope
 
     def _walk(self, steps: range, batches: list[Batch]) -> None:
         """Take the same steps; see to it after each that what raised has failed, and what is not finite is known."""
@@ -188,21 +212,14 @@ class _Tile:
                 taken = self._step_apart(step, batch)
             self._suspect(step, taken, before)
             before, self.theta, self.state = taken.place, taken.theta, taken.state
-            if not len(self.running):
+            if not self.runs.any():
                 break
             self._fill()
 
     def _step(self, step: int, batch: Batch, hyper: Mapping[str, Array], theta: Array, state: Any) -> _Step:
-        objective, seen = self.descent.objective, list[Array]()
-
-        def gradient(place: Array) -> Array:
-            slope = np.asarray(objective.gradient(place.T, batch)).T
-            seen[:] = place, slope
-            return slope
-
-        theta, state = advance(self.descent.rule, gradient, theta, state, step, self.descent.steps, hyper)
-        place, slope = seen
-        return _Step(place, slope, theta, state)
+        self.gradient.batch = batch
+        theta, state = advance(self.descent.rule, self.gradient, theta, state, step, self.descent.steps, hyper)
+        return _Step(self.gradient.place, self.gradient.slope, theta, state)
 
     def _step_apart(self, step: int, batch: Batch) -> _Step:
         """Take a step that raised, without those whose fault it is."""
@@ -238,7 +255,7 @@ class _Tile:
 
     def _fill(self) -> None:
         """Put a copy of one that runs in the place of all that have stopped."""
-        running, stopped = self.running, np.flatnonzero(self.outcomes != Outcome.RUNNING)
+        running, stopped = self.running, np.flatnonzero(~self.runs)
         if len(running) and len(stopped):
             places = np.arange(self.width)
             places[stopped] = running[0]
@@ -250,14 +267,14 @@ class _Tile:
 
     def _look(self, step: int) -> None:
         """Record all trajectories, and stop those that are done."""
-        if not len(self.running):
+        if not self.runs.any():
             missing = np.full((self.width, self.descent.quantities), np.nan)
             self.records.append(self.records[-1] if self.records else missing)
             return
-        stopped_before = self.outcomes != Outcome.RUNNING
+        stopped_before = ~self.runs
         found, slopes = self._measured()
         value, norm = found[:, OBJECTIVE], found[:, GRADIENT_NORM]
-        runs = self.outcomes == Outcome.RUNNING
+        runs = self.runs
         lost = runs & ~(np.isfinite(value) & np.isfinite(norm) & (value < self.value_bound))
         for one in np.flatnonzero(lost):
             if reason := self._reason(int(one), value[one], slopes[one]):
@@ -316,7 +333,7 @@ class _Tile:
             return np.empty(0, np.intp)
         known = np.asarray(np.isfinite(slope).all(axis=0))
         known[list(self.suspects)] = True
-        return np.flatnonzero(~known & (self.outcomes == Outcome.RUNNING))
+        return np.flatnonzero(~known & self.runs)
 
     def _has_grown(self, theta: Array) -> NDArray[np.bool_]:
         try:

@@ -262,12 +262,14 @@ def as_columns(theta: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
     True
     """
     check_dim(theta, dim)
-    return theta.reshape(-1, dim).T
+    points = theta if theta.ndim == 2 else theta.reshape(-1, dim)
+    return points.T
 
 
 def from_columns(columns: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Turn columns (dim, K) back into points of the given shape (..., dim)."""
-    return columns.T.reshape(shape)
+    points = columns.T
+    return points if points.shape == shape else points.reshape(shape)
 
 
 def written_as(*kinds: Any) -> Callable[[Any], Any]:
