@@ -27,7 +27,7 @@ from biasvar.optimization.rules import advance
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
-STRIDE = 16  # steps that are taken before a look whether all is well
+SHORT, LONG = 16, 128  # steps that are taken before a look whether all is well: twice as many each time it is
 GROWN = 1e12  # times the size of the objective, or of theta, at the start, and more
 
 Batch = NDArray[np.intp] | None
@@ -135,7 +135,7 @@ class _Tile:
         self.outcomes = np.zeros(self.width, np.int64)
         self.stops = np.full(self.width, descent.steps)
         self.records: list[Array] = []
-        self.done = 0
+        self.done, self.stride = 0, SHORT
         self.failures, self.traceback = [""] * self.width, ""
         self.suspects: dict[int, str] = {}  # of those whose gradient was not finite since the last look: why not
         self.value_bound = self.theta_bound = np.inf
@@ -179,7 +179,7 @@ class _Tile:
     def _advance(self, last: int, source: Iterator[Batch]) -> None:
         """Take the steps up to ``last``, as long as any trajectory runs."""
         while self.done < last and self.runs.any():
-            steps = range(self.done + 1, min(self.done + STRIDE, last) + 1)
+            steps = range(self.done + 1, min(self.done + self.stride, last) + 1)
             batches, start = list(islice(source, len(steps))), (self.theta, self.state)
             try:
                 again = len(self._unsound(self._stride(steps, batches))) > 0
@@ -187,6 +187,7 @@ class _Tile:
                 raise
             except Exception:  # a user's objective or rule may raise anything
                 again = True
+            self.stride = SHORT if again else min(2 * self.stride, LONG)
             if again:
                 self.theta, self.state = start
                 self._walk(steps, batches)
@@ -255,10 +256,9 @@ class _Tile:
 
     def _fill(self) -> None:
         """Put a copy of one that runs in the place of all that have stopped."""
-        running, stopped = self.running, np.flatnonzero(~self.runs)
-        if len(running) and len(stopped):
-            places = np.arange(self.width)
-            places[stopped] = running[0]
+        runs = self.runs
+        if runs.any() and not runs.all():
+            places = np.where(runs, np.arange(self.width), runs.argmax())
             self.hyper, self.theta, self.state = (
                 columns.take(part, places) for part in (self.hyper, self.theta, self.state)
             )
@@ -284,8 +284,9 @@ class _Tile:
         converged = runs & ~lost & (norm < self.descent.tolerance)
         reached = runs & ~lost & ~converged & (value <= min(self.descent.targets, default=-np.inf))
         for mask, outcome in ((lost, Outcome.DIVERGED), (converged, Outcome.CONVERGED), (reached, Outcome.REACHED)):
-            self.outcomes[mask], self.stops[mask] = outcome, step
-        if self.records:
+            if mask.any():
+                self.outcomes[mask], self.stops[mask] = outcome, step
+        if self.records and stopped_before.any():
             found[stopped_before] = self.records[-1][stopped_before]
         self.records.append(found)
         self.suspects.clear()

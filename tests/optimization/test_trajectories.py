@@ -5,7 +5,7 @@ import pytest
 
 import biasvar as bv
 from biasvar.errors import StudyError
-from biasvar.optimization import columns, rehearsal, rules
+from biasvar.optimization import columns, rehearsal, rules, trajectories
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives import adapted
 from biasvar.optimization.trajectories import run
@@ -253,3 +253,14 @@ def test_schedules_are_tried_at_many_steps(schedule, message):
     with pytest.raises(StudyError, match=f"^optimizers.own.schedule: .*{message}") as caught:
         rehearsal.rehearse_schedule(schedule, "own", 100_000)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("objective", [Bowl(), Explodes("gradient"), Undefined("gradient")])
+def test_how_many_steps_are_taken_before_a_look_changes_no_bit(objective, monkeypatch):
+    *_, usual = go(objective, RATES, bv.Momentum(), steps=400, record_steps=(0, 400))
+    monkeypatch.setattr(trajectories, "SHORT", 1)
+    monkeypatch.setattr(trajectories, "LONG", 1)
+    *_, single = go(objective, RATES, bv.Momentum(), steps=400, record_steps=(0, 400))
+    assert len(np.unique(usual.records[:, -2])) > 1
+    np.testing.assert_array_equal(usual.records, single.records)
+    assert usual.failures == single.failures

@@ -59,6 +59,13 @@ class UpdateRule(ABC):
     :func:`advance` says what ``lookahead`` and ``schedule`` mean.
     """
 
+    #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
+    looks_ahead = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.looks_ahead = cls.lookahead is not UpdateRule.lookahead
+
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:
         """The grid axes by name, in the order of the fields."""
@@ -93,7 +100,7 @@ class _Adapted(UpdateRule):
 
     def __init__(self, own: Any) -> None:
         self.own = own
-        self._looks_ahead = hasattr(own, "lookahead")
+        self.looks_ahead = hasattr(own, "lookahead")
 
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:
@@ -110,7 +117,7 @@ class _Adapted(UpdateRule):
         return state
 
     def lookahead(self, theta: Array, state: State, *_: Any, **hyper: Any) -> Array:
-        place: Array = self.own.lookahead(theta, state, **hyper) if self._looks_ahead else theta
+        place: Array = self.own.lookahead(theta, state, **hyper) if self.looks_ahead else theta
         return place
 
     def update(
@@ -196,7 +203,8 @@ def advance(
     """
     if (schedule := rule.schedule) is not None and "learning_rate" in hyper:
         hyper = {**hyper, "learning_rate": hyper["learning_rate"] * schedule(step, steps)}
-    return rule.update(theta, gradient(rule.lookahead(theta, state, **hyper)), state, step, **hyper)
+    place = rule.lookahead(theta, state, **hyper) if rule.looks_ahead else theta
+    return rule.update(theta, gradient(place), state, step, **hyper)
 
 
 def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike, steps: int) -> Array:
