@@ -27,7 +27,7 @@ def processes(tmp_path):
 def _digest(folder, study):
     store = folder / "reference.zarr"
     command = pieces.biasvar("run", *study, "--scheduler", "synchronous", "--store", store)
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=pieces.PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return bv.digest(store)
 
@@ -72,7 +72,7 @@ class Slurm:
         """Cancel all jobs, and wait until the nodes are free."""
         for job in self.jobs():
             self("scancel", job)
-        pieces.wait_for(lambda: not self.jobs(), 60, "an empty queue")
+        pieces.wait_for(lambda: not self.jobs(), "an empty queue")
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +83,10 @@ def _slurm():
     folder = Path(tempfile.mkdtemp(prefix="biasvar-slurm-"))
     folder.chmod(0o755)  # munge wants a socket that all can reach, which pytest's own folders are not
     try:
-        subprocess.run([pieces.SANDBOX / "slurm-up.sh", folder, str(pieces.free_port(3))], check=True, timeout=120)
+        subprocess.run([pieces.SANDBOX / "slurm-up.sh", folder, str(pieces.free_port(3))], check=True, timeout=300)
         yield Slurm(folder)
     finally:
-        subprocess.run([pieces.SANDBOX / "slurm-down.sh", folder], check=True, timeout=120)
+        subprocess.run([pieces.SANDBOX / "slurm-down.sh", folder], check=True, timeout=300)
         shutil.rmtree(folder)
 
 

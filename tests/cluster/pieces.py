@@ -20,6 +20,7 @@ SANDBOX = Path(__file__).parent / "sandbox"
 MARK = "BIASVAR_TEST_PROCESSES"  # in the environment of all that a test starts, and of what that starts
 STUDY = ("learning-curves",)
 SMALL_STUDY = ("learning-curves", "--set", "replicates=8192", "--set", "block_size=512")
+PATIENCE = 1200  # seconds that a test waits for one thing at most, on a machine that has much else to do
 
 #: Faults are noticed in seconds where a real cluster has minutes; 11 s is the least that Dask takes for TCP.
 QUICK = {
@@ -105,9 +106,9 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
-    def exit_code(self, seconds):
+    def exit_code(self):
         """Wait for its end."""
-        wait_for(lambda: not self.alive, seconds, f"the end of {self.log.stem}", self)
+        wait_for(lambda: not self.alive, f"the end of {self.log.stem}", self)
         return self.popen.returncode
 
 
@@ -126,7 +127,7 @@ class Processes:
         self._started.append(process)
         return process
 
-    def run(self, command, timeout, **environment):
+    def run(self, command, **environment):
         """Run a command to its end."""
         return subprocess.run(
             command,
@@ -134,7 +135,7 @@ class Processes:
             env={**self.environment, **environment},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -182,9 +183,9 @@ def _connections(process):
     return []
 
 
-def wait_for(condition, seconds, what, *processes):
+def wait_for(condition, what, *processes):
     """Wait until a condition holds; fail if it does not in time, or the processes end on which it hangs."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and all(process.alive for process in processes):
         if condition():
             return
@@ -192,7 +193,7 @@ def wait_for(condition, seconds, what, *processes):
     if condition():
         return
     logs = "\n".join(f"--- {process.log.stem}\n{process.text[-3000:]}" for process in processes)
-    raise AssertionError(f"{what} did not come in {seconds} s\n{logs}")
+    raise AssertionError(f"{what} did not come in {PATIENCE} s\n{logs}")
 
 
 def stored_chunks(store):
@@ -200,9 +201,9 @@ def stored_chunks(store):
     return sum(file.suffix != ".partial" for file in store.glob("blocks/*/*/count/c/*"))
 
 
-def wait_for_chunks(store, number, driver, seconds=120):
+def wait_for_chunks(store, number, driver):
     """Wait until so many chunks are stored, while the driver runs; return how many there are."""
-    wait_for(lambda: stored_chunks(store) >= number, seconds, f"chunk {number}", driver)
+    wait_for(lambda: stored_chunks(store) >= number, f"chunk {number}", driver)
     assert driver.alive, driver.text
     return stored_chunks(store)
 

@@ -9,7 +9,7 @@ import pytest
 
 from .pieces import SANDBOX, SMALL_STUDY, biasvar, check, require, wait_for_chunks
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 DAY = 86400
 
@@ -28,7 +28,7 @@ def test_the_clock_of_the_tests_is_wrong(clock, processes):
     environment, offset = clock
     offset.write_text(str(400 * DAY))
     code = "import time, datetime; print(time.time(), datetime.datetime.now().timestamp(), time.monotonic())"
-    done = processes.run([sys.executable, "-c", code], 60, **environment)
+    done = processes.run([sys.executable, "-c", code], **environment)
     told, dated, monotonic = map(float, done.stdout.split())
     assert told - time.time() == pytest.approx(400 * DAY, abs=60)
     assert dated - time.time() == pytest.approx(400 * DAY, abs=60)
@@ -43,10 +43,10 @@ def test_a_run_does_not_mind_a_clock_that_jumps(clock, processes, store, small_r
         wait_for_chunks(store, chunks, driver)
         offset.write_text(str(jump))
         time.sleep(1)
-    second = processes.run(command, 120)  # a clock that is right, beside one that is not
+    second = processes.run(command)  # a clock that is right, beside one that is not
     assert second.returncode == 2
     assert "is running on it" in second.stderr
-    assert driver.exit_code(900) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     check(store, small_reference)
 
 
@@ -57,6 +57,6 @@ def test_a_killed_run_from_another_day_is_resumed(clock, processes, store, small
     driver = processes.start("driver", command, **environment)
     wait_for_chunks(store, 3, driver)
     driver.signal(signal.SIGKILL)
-    driver.exit_code(60)
-    assert processes.run(command, 600).returncode == 0
+    driver.exit_code()
+    assert processes.run(command).returncode == 0
     check(store, small_reference)

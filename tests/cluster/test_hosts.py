@@ -6,7 +6,7 @@ import pytest
 
 from .pieces import STUDY, biasvar, check, dask_scheduler, dask_worker, for_ever, wait_for_chunks
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 WORKERS = ("w1", "w2", "w3")
 
@@ -20,13 +20,13 @@ def test_a_host_that_is_cut_off_is_done_without_until_it_is_back(processes, host
         processes.start(host, hosts.on(host, for_ever(dask_worker(address, *scratch))))
     command = biasvar("run", *STUDY, "--store", store, "--scheduler", address)
     driver = processes.start("driver", hosts.on("client", command))
-    wait_for_chunks(store, 15, driver, 180)
+    wait_for_chunks(store, 15, driver)
 
     hosts.cut("w1")
     hosts.cut("w2")
     time.sleep(8)
     hosts.mend("w2")
-    assert driver.exit_code(900) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     check(store, reference)
     assert members(hosts, scheduler.text) == {"w2", "w3"}
 

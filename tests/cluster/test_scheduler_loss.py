@@ -21,7 +21,7 @@ from .pieces import (
     wait_for_chunks,
 )
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 LOOPBACK = ("--interface", "lo")
 
@@ -68,7 +68,7 @@ def test_a_scheduler_that_is_killed_and_comes_back_is_used_again(cluster, by, st
     driver = cluster.start_driver(*where, study=study)
     wait_for_chunks(store, 6, driver)
     cluster.kill("dask scheduler")
-    assert driver.exit_code(900) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     assert "the scheduler was lost" in driver.text
     assert "Traceback" not in driver.text
     assert all(worker.alive for worker in workers)
@@ -84,7 +84,7 @@ def test_workers_that_are_all_gone_and_come_back_go_on(cluster, store, small_ref
         worker.kill()
     time.sleep(10)
     second = [cluster.start_worker(name) for name in ("w3", "w4")]
-    assert driver.exit_code(600) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     assert all(worker.alive for worker in second)
     check(store, small_reference)
 
@@ -95,7 +95,7 @@ def test_a_scheduler_that_never_comes_back_ends_the_run_which_can_be_resumed(clu
     driver = cluster.start_driver(DASK_BIASVAR__ATTEMPTS="2", DASK_BIASVAR__CONNECT_TIMEOUT="2s")
     kept = wait_for_chunks(store, 6, driver)
     scheduler.kill()
-    assert driver.exit_code(120) == 3, driver.text
+    assert driver.exit_code() == 3, driver.text
     last = driver.text.strip().splitlines()[-1]
     assert last.startswith("biasvar: "), driver.text
     assert "what is done is kept" in last
@@ -104,7 +104,7 @@ def test_a_scheduler_that_never_comes_back_ends_the_run_which_can_be_resumed(clu
 
     cluster.start_scheduler()
     again = cluster.start_driver(name="again")
-    assert again.exit_code(600) == 0, again.text
+    assert again.exit_code() == 0, again.text
     assert stored_chunks(store) >= kept
     check(store, small_reference)
 
@@ -116,12 +116,12 @@ def test_a_driver_that_is_told_to_end_releases_its_store(cluster, store, small_r
     driver = cluster.start_driver()
     wait_for_chunks(store, 6, driver)
     driver.signal(signal.SIGTERM)
-    assert driver.exit_code(30) == 3, driver.text
+    assert driver.exit_code() == 3, driver.text
     assert "the same command goes on" in driver.text
-    status = cluster.processes.run(biasvar("status", store), 60)
+    status = cluster.processes.run(biasvar("status", store))
     assert "is running on it" not in status.stdout
     again = cluster.start_driver(name="again")
-    assert again.exit_code(600) == 0, again.text
+    assert again.exit_code() == 0, again.text
     check(store, small_reference)
 
 
@@ -131,10 +131,10 @@ def test_a_worker_that_is_told_to_end_leaves_gracefully(cluster, store, small_re
     leaver = cluster.processes.start("leaver", command)
     cluster.start_worker("stayer")
     driver = cluster.start_driver()
-    wait_for(lambda: "Starting established connection" in leaver.text, 60, "the worker", leaver)
+    wait_for(lambda: "Starting established connection" in leaver.text, "the worker", leaver)
     wait_for_chunks(store, 6, driver)
     leaver.signal(signal.SIGTERM)
-    assert leaver.exit_code(60) == 0, leaver.text
+    assert leaver.exit_code() == 0, leaver.text
     assert "Closing worker gracefully" in leaver.text
-    assert driver.exit_code(600) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     check(store, small_reference)

@@ -9,7 +9,7 @@ from helpers import ROOT
 
 from .pieces import SMALL_STUDY, STUDY, biasvar, check, stored_chunks, wait_for, wait_for_chunks
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 SCRIPTS = ROOT / "workflows" / "slurm"
 JOBQUEUE = ("--cluster", "slurm", "--jobs", 2, "--queue", "normal", "--memory", "1GiB", "--interface", "lo")
@@ -28,55 +28,55 @@ def submit(processes, slurm, script, store, *options, changes=(), **environment)
     log = processes.folder / "job.log"
     chosen = {"STORE": str(store), "VENV": sys.prefix, "INTERFACE": "lo", **environment, **slurm.environment}
     command = ["sbatch", "--parsable", f"--output={log}", "--mem-per-cpu=1G", *options, str(SCRIPTS / script), *changes]
-    done = processes.run(command, 60, **chosen)
+    done = processes.run(command, **chosen)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), log
 
 
-def wait_for_job(slurm, job, log, state, seconds):
+def wait_for_job(slurm, job, log, state):
     """Wait for a job's end, and check how it ended."""
-    wait_for(lambda: slurm.job(job, "JobState") not in ("PENDING", "RUNNING", "COMPLETING"), seconds, f"job {state}")
+    wait_for(lambda: slurm.job(job, "JobState") not in ("PENDING", "RUNNING", "COMPLETING"), f"job {state}")
     assert slurm.job(job, "JobState") == state, log.read_text()
 
 
 def start_now(slurm, job):
     """Start a requeued job, which SLURM would hold for two minutes."""
-    wait_for(lambda: slurm.job(job, "JobState") == "PENDING", 60, "its place in the queue")
+    wait_for(lambda: slurm.job(job, "JobState") == "PENDING", "its place in the queue")
 
     def begun():
         with suppress(AssertionError):  # SLURM refuses in the second in which it ended the job
             slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
         return slurm.job(job, "JobState") != "PENDING"
 
-    wait_for(begun, 60, "another start")
+    wait_for(begun, "another start")
 
 
 def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
     driver = processes.start("driver", jobqueue(*STUDY, store=store), **slurm.environment)
-    wait_for_chunks(store, 15, driver, 180)
-    wait_for(lambda: len(worker_jobs(slurm)) == 2, 60, "two worker jobs", driver)
+    wait_for_chunks(store, 15, driver)
+    wait_for(lambda: len(worker_jobs(slurm)) == 2, "two worker jobs", driver)
     assert processes.listening() == {"127.0.0.1"}
     cancelled, kept = worker_jobs(slurm)
     slurm("scancel", cancelled)
-    wait_for(lambda: cancelled not in worker_jobs(slurm), 60, "end of the job", driver)
-    wait_for(lambda: len(worker_jobs(slurm)) == 2, 90, "another job", driver)
+    wait_for(lambda: cancelled not in worker_jobs(slurm), "end of the job", driver)
+    wait_for(lambda: len(worker_jobs(slurm)) == 2, "another job", driver)
     assert kept in worker_jobs(slurm)
-    assert driver.exit_code(900) == 0, driver.text
+    assert driver.exit_code() == 0, driver.text
     check(store, reference)
-    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
+    wait_for(lambda: not slurm.jobs(), "an empty queue")
 
 
 def test_a_preempted_allocation_is_requeued_and_goes_on(processes, slurm, store, reference):
     options = ("--nodes=2", "--ntasks-per-node=1")
     job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, STUDY="learning-curves")
-    wait_for(lambda: stored_chunks(store) >= 15, 180, "chunk 15")
+    wait_for(lambda: stored_chunks(store) >= 15, "chunk 15")
     assert processes.listening() == {"127.0.0.1"}
     urgent = slurm("sbatch", "--parsable", "-p", "urgent", "-N1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
-    wait_for(lambda: slurm.job(job, "Restarts") == "1", 60, "preemption")
-    wait_for(lambda: slurm.job(urgent, "JobState") == "COMPLETED", 60, "the urgent job's end")
+    wait_for(lambda: slurm.job(job, "Restarts") == "1", "preemption")
+    wait_for(lambda: slurm.job(urgent, "JobState") == "COMPLETED", "the urgent job's end")
     kept = stored_chunks(store)
     start_now(slurm, job)
-    wait_for_job(slurm, job, log, "COMPLETED", 900)
+    wait_for_job(slurm, job, log, "COMPLETED")
     check(store, reference)
 
     first, second = log.read_text().split("whole-run: job ")[1:]
@@ -93,11 +93,11 @@ def test_an_allocation_near_its_time_limit_queues_itself_again(processes, slurm,
     name, *changes = SMALL_STUDY
     options = ("--nodes=2", "--ntasks-per-node=1")
     job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, changes=changes, STUDY=name)
-    wait_for(lambda: stored_chunks(store) >= 3, 180, "chunk 3")
+    wait_for(lambda: stored_chunks(store) >= 3, "chunk 3")
     slurm("scancel", "--signal=USR1", "--batch", job)  # what SLURM does then
-    wait_for(lambda: slurm.job(job, "Restarts") == "1", 60, "another start")
+    wait_for(lambda: slurm.job(job, "Restarts") == "1", "another start")
     start_now(slurm, job)
-    wait_for_job(slurm, job, log, "COMPLETED", 600)
+    wait_for_job(slurm, job, log, "COMPLETED")
     check(store, small_reference)
     first, second = log.read_text().split("whole-run: job ")[1:]
     assert "the time limit is near; stopping" in first
@@ -113,13 +113,13 @@ def test_a_driver_that_is_a_job_ends_its_worker_jobs_and_goes_on(processes, slur
     name, *changes = SMALL_STUDY
     given = {"STUDY": name, "JOBS": "2", "WALLTIME": "00:30:00", "MEMORY": "1GiB"}
     job, log = submit(processes, slurm, "jobqueue.sbatch", store, changes=changes, **given)
-    wait_for(lambda: stored_chunks(store) >= 3, 180, "chunk 3")
+    wait_for(lambda: stored_chunks(store) >= 3, "chunk 3")
     slurm("scancel", "--signal=TERM", "--full", job)
-    wait_for_job(slurm, job, log, "FAILED", 60)
+    wait_for_job(slurm, job, log, "FAILED")
     assert "biasvar run ended with exit code 3" in log.read_text()
-    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
+    wait_for(lambda: not slurm.jobs(), "an empty queue")
 
     job, log = submit(processes, slurm, "jobqueue.sbatch", store, changes=changes, **given)
-    wait_for_job(slurm, job, log, "COMPLETED", 600)
+    wait_for_job(slurm, job, log, "COMPLETED")
     check(store, small_reference)
-    wait_for(lambda: not slurm.jobs(), 60, "an empty queue")
+    wait_for(lambda: not slurm.jobs(), "an empty queue")

@@ -46,8 +46,8 @@ JobCompLoc=$folder/log/jobcomp.txt
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
-KillWait=${SLURM_KILL_WAIT:-15}
-SlurmdTimeout=20
+KillWait=120
+SlurmdTimeout=120
 MinJobAge=600
 JobRequeue=1
 PreemptType=preempt/partition_prio
@@ -83,8 +83,8 @@ nodes_are_up() { [ "$(sinfo -h -p normal -N -o %t | grep -cE '^(idle|mix|alloc)$
 
 munged --socket="$folder/munge/munge.sock" --key-file="$folder/munge/munge.key" --log-file="$folder/munge/munged.log" \
     --pid-file="$folder/munge/munged.pid" --seed-file="$folder/munge/munged.seed"
-try 10 munge_answers || fail "munge does not answer"
+try 60 munge_answers || fail "munge does not answer"
 slurmctld -f "$SLURM_CONF"
-try 30 controller_answers || fail "slurmctld does not answer"
+try 60 controller_answers || fail "slurmctld does not answer"
 for i in $(seq "$nodes"); do slurmd -f "$SLURM_CONF" -N "n$i"; done
 try 60 nodes_are_up || fail "not all of $nodes nodes came up"
