@@ -3,16 +3,16 @@
 import json
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 from biasvar.errors import StudyError
 from biasvar.execution.backends import Location
 from biasvar.execution.store import Store
 from biasvar.studies import catalog
-from biasvar.studies.optimizer import OptimizerStudy
-from biasvar.studies.risk import RiskStudy
+from biasvar.studies.study import Study
 
 
-def load(study: str | PathLike[str], changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
+def load(study: str | PathLike[str], changes: Sequence[str] = ()) -> Study[Any]:
     """Load a study: from a YAML file, a bundled one by name, or the one whose results a store holds.
 
     Functions and objects of a user's own are imported again, from the module that they came from, and must be what
@@ -45,7 +45,7 @@ def load(study: str | PathLike[str], changes: Sequence[str] = ()) -> RiskStudy |
     return study_in(Store(study), changes)
 
 
-def study_in(store: Store, changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
+def study_in(store: Store, changes: Sequence[str] = ()) -> Study[Any]:
     """Make the study again whose results a store holds, with some fields set instead."""
     attributes = store.attributes()
     title = f"in store {store.location}"

@@ -1,5 +1,6 @@
 """Studies in YAML files: those that come with biasvar, by name, and anyone's, by path."""
 
+import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,12 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from biasvar.errors import StudyError
-from biasvar.studies.optimizer import OptimizerStudy
 from biasvar.studies.origins import restored
-from biasvar.studies.risk import RiskStudy
+from biasvar.studies.public import public_classes
+from biasvar.studies.study import Study
 from biasvar.studies.text import read_yaml
 
-KINDS: dict[str, type[RiskStudy | OptimizerStudy]] = {"risk": RiskStudy, "optimizer": OptimizerStudy}
+
+def _kind(written: Any) -> type[Study[Any]]:
+    """Return a kind of study by its name, or a user's own by ``module:Class``.
+
+    Raises
+    ------
+    StudyError
+        If there is none of that name, or it cannot be imported.
+    """
+    known = {each.kind: each for each in public_classes("studies", Study).values()}  # type: ignore[attr-defined]
+    if written in known:
+        return known[written]
+    if ":" not in str(written):
+        raise StudyError(
+            f"kind: unknown kind {written!r}; choose one of {', '.join(known)}, or write module:Class of your own"
+        )
+    module, _, name = str(written).partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module may raise anything
+        raise StudyError(f"kind: {written!r} cannot be imported: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Study)):
+        raise StudyError(f"kind: {written!r} is no kind of study; derive its class from biasvar.Study")
+    return found
 
 
 def bundled() -> dict[str, Path]:
@@ -26,7 +50,7 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
 
 
-def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | OptimizerStudy:
+def load(study: str | Path, changes: Sequence[str] = ()) -> Study[Any]:
     """Load a study from a YAML file, or a bundled one by name.
 
     Parameters
@@ -61,7 +85,7 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> RiskStudy | Optimize
 
 def from_json(
     stored: Mapping[str, Any], supplement: Mapping[str, Any], changes: Sequence[str] = (), title: str = "in JSON"
-) -> RiskStudy | OptimizerStudy:
+) -> Study[Any]:
     """Make the study whose canonical JSON is ``stored``, with some fields set instead.
 
     Parameters
@@ -98,14 +122,11 @@ def from_json(
     return _made(fields, (), title)
 
 
-def _made(fields: dict[str, Any], changes: Sequence[str], title: str) -> RiskStudy | OptimizerStudy:
+def _made(fields: dict[str, Any], changes: Sequence[str], title: str) -> Study[Any]:
     for change in changes:
         _apply(fields, change)
-    kind = fields.pop("kind", "risk")
-    if kind not in KINDS:
-        raise StudyError(f"study {title}: kind: unknown kind {kind!r}; choose one of {', '.join(KINDS)}")
     try:
-        return KINDS[kind](**{str(name): value for name, value in fields.items()})
+        return _kind(fields.pop("kind", "risk"))(**{str(name): value for name, value in fields.items()})
     except StudyError as error:
         raise type(error)(f"study {title}: {error}") from error
 
@@ -160,6 +181,5 @@ def _apply(fields: dict[str, Any], change: str) -> None:
         place.pop(last, None)
     else:
         place[last] = value
-    kind = KINDS.get(fields.get("kind", "risk"))
-    for other in kind.instead_of.get(name.split(".")[0], ()) if kind else ():
+    for other in _kind(fields.get("kind", "risk")).instead_of.get(name.split(".")[0], ()):
         fields.pop(other, None)

@@ -23,42 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
-from biasvar.learning import hypotheses, inputs, losses, targets
-from biasvar.optimization import objectives, rules, schedules
+from biasvar.learning import hypotheses, inputs, losses
+from biasvar.optimization import objectives, rules
+from biasvar.studies.public import public_classes
 
 _log = logging.getLogger("biasvar")
 
 
-def _by_name(*classes: type) -> dict[str, Any]:
-    return {cls.__name__: cls for cls in classes}
-
-
-def _members(room: types.ModuleType, family: type) -> dict[str, Any]:
-    """Return the classes of a family among a room's public names."""
-    public = {name: getattr(room, name) for name in room.__all__}
-    return {
-        name: kind
-        for name, kind in public.items()
-        if isinstance(kind, type) and issubclass(kind, family) and not inspect.isabstract(kind)
-    }
-
-
-INPUTS = _by_name(inputs.Uniform, inputs.Normal, inputs.FixedDesign)
-LOSSES = _by_name(losses.Squared)
-TARGETS = _by_name(targets.Sine, targets.PolynomialTarget, targets.Linear, targets.Step)
-HYPOTHESES = _by_name(
-    hypotheses.Polynomial,
-    hypotheses.Ridge,
-    hypotheses.LeastSquares,
-    hypotheses.NearestNeighbors,
-    hypotheses.KernelSmoother,
-    hypotheses.Constant,
-    hypotheses.Interpolator,
-    hypotheses.Estimator,
-)
-OBJECTIVES = _members(objectives, objectives.Objective)
-OPTIMIZERS = _members(rules, rules.UpdateRule)
-SCHEDULES = _by_name(schedules.ConstantRate, schedules.InverseSqrt, schedules.StepDecay, schedules.Cosine)
+#: Components by name, family by family: those among the package's public names.
+INPUTS = public_classes("learning.inputs", inputs.Inputs)
+LOSSES = public_classes("learning.losses", losses.Loss)
+TARGETS = public_classes("learning.targets")
+HYPOTHESES = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
+OBJECTIVES = public_classes("optimization.objectives", objectives.Objective)
+OPTIMIZERS = public_classes("optimization.rules", rules.UpdateRule)
+SCHEDULES = public_classes("optimization.schedules")
 NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
 LONGEST_LABEL = 100
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
