@@ -24,15 +24,16 @@ def _python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _sequence(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
+    """Turn sequences, and those within, into tuples, numpy's numbers into Python's; leave all else as it is."""
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         return value
-    return tuple(_sequence(_python(item)) for item in value)
+    return tuple(as_tuple(_python(item)) for item in value)
 
 
 def one_or_more(value: Any) -> Any:
     """Take one number for a sequence of one."""
-    return (_python(value),) if isinstance(_python(value), int | float) else _sequence(value)
+    return (_python(value),) if isinstance(_python(value), int | float) else as_tuple(value)
 
 
 Real = Annotated[float, BeforeValidator(_python), Field(allow_inf_nan=False)]
@@ -40,8 +41,8 @@ PositiveReal = Annotated[Real, Field(gt=0)]
 NonNegativeReal = Annotated[Real, Field(ge=0)]
 PositiveInt = Annotated[int, BeforeValidator(_python), Field(gt=0)]
 NonNegativeInt = Annotated[int, BeforeValidator(_python), Field(ge=0)]
-Reals = Annotated[tuple[Real, ...], BeforeValidator(_sequence), Field(min_length=1)]
-Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(_sequence), Field(min_length=1)]
+Reals = Annotated[tuple[Real, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 
 def _short(value: Any) -> str:

@@ -3,6 +3,7 @@
 import traceback
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -25,6 +26,7 @@ from biasvar.studies.marks import AtLeast, Axis, Fixed
 from biasvar.studies.study import Study
 
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
+FINGERPRINT_REPLICATES = 4
 PROBLEM = "cells"
 _MISSING = {Status.INFINITE: "mean", Status.SE_UNRELIABLE: "variance"}
 
@@ -154,19 +156,42 @@ class AverageStudy(Study[xr.Dataset]):
                 trace = trace or "".join(traceback.format_exception(error))
         return BlockRecords(records, tuple(failures), trace)
 
-    def _averages(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
+    def _replicates(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the numbers of some replicates, (size, numbers), once they have been looked at."""
         values = np.asarray(self.replicate(generator, size, **labels), dtype=float)
         values = values[:, None] if values.ndim == 1 else values
         if values.shape != (size, len(self.numbers)):
             raise StudyError(f"replicate returned shape {values.shape}, expected {(size, len(self.numbers))}")
         if not np.isfinite(values).all():
             raise StudyError("replicate returned values that are not finite")
+        return values
+
+    def _averages(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
+        values = self._replicates(generator, size, labels)
         names = [number.name for number in self.numbers]
         means = dict(zip(names, values.mean(axis=0), strict=True))
         tops = {
             f"largest {name}": largest(np.abs(column), TAIL_SIZE) for name, column in zip(names, values.T, strict=True)
         }
         return self._record.pack(**means, **tops)
+
+    def fingerprint_values(self) -> dict[str, list[float]]:
+        """Return the averages of a few replicates of each cell that can be simulated."""
+        found = {}
+        for key, labels in self._cells.items():
+            generator = Stream(self.seed, key, 0).generator(Purpose.ESTIMATOR)
+            with suppress(Exception):  # a user's code may raise anything: its cell will say so
+                found[key] = self._replicates(generator, FINGERPRINT_REPLICATES, labels).mean(axis=0).tolist()
+        return found
+
+    def changed_values(self, stored: Mapping[str, Sequence[float]]) -> str:
+        """Say in which cell replicates have changed, though the kind of study and its fields are the same."""
+        mine = self.fingerprint_values()
+        for key in mine.keys() & stored.keys():
+            # Not to the last bit: mathematical functions differ between CPUs.
+            if not np.allclose(mine[key], stored[key], rtol=1e-6, atol=1e-9):
+                return f"replicate: cell {key} has other values than those that the store was made with"
+        return ""
 
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary."""

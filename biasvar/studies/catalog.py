@@ -1,6 +1,5 @@
 """Studies in YAML files: those that come with biasvar, by name, and anyone's, by path."""
 
-import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from biasvar.errors import StudyError
-from biasvar.studies.origins import restored
+from biasvar.studies.components import imported
+from biasvar.studies.origins import STATE_AGAIN, restored
 from biasvar.studies.public import public_classes
 from biasvar.studies.study import Study
 from biasvar.studies.text import read_yaml
@@ -22,18 +22,17 @@ def _kind(written: Any) -> type[Study[Any]]:
     StudyError
         If there is none of that name, or it cannot be imported.
     """
-    known = {each.kind: each for each in public_classes("studies", Study).values()}  # type: ignore[attr-defined]
-    if written in known:
+    known = {each.kind: each for each in public_classes("studies", Study).values()}
+    if isinstance(written, str) and written in known:
         return known[written]
     if ":" not in str(written):
         raise StudyError(
             f"kind: unknown kind {written!r}; choose one of {', '.join(known)}, or write module:Class of your own"
         )
-    module, _, name = str(written).partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module may raise anything
-        raise StudyError(f"kind: {written!r} cannot be imported: {type(error).__name__}: {error}") from error
+        found = imported(str(written))
+    except StudyError as error:
+        raise type(error)(f"kind: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Study)):
         raise StudyError(f"kind: {written!r} is no kind of study; derive its class from biasvar.Study")
     return found
@@ -93,7 +92,8 @@ def from_json(
     stored : mapping
         What :meth:`to_json` of a study returned.
     supplement : mapping
-        What its :meth:`supplement` returned: the order of labels, and where a user's objects are imported from.
+        What its :meth:`supplement` returned: the order of labels, and where a user's objects, and a kind of study
+        of a user's, are imported from.
     changes : sequence of str
         As for :func:`load`.
     title : str
@@ -111,6 +111,13 @@ def from_json(
     True
     """
     fields = json.loads(json.dumps(stored))
+    kind = supplement.get("kind", fields["kind"])
+    if kind is None:
+        raise StudyError(
+            f"study {title}: kind: {fields['kind']!r} is of a script or a session, not of a module to import it from; "
+            f"{STATE_AGAIN}"
+        )
+    fields["kind"] = kind
     for name, labels in supplement.get("labels", {}).items():
         fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
     for change in changes:

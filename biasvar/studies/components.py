@@ -38,9 +38,36 @@ HYPOTHESES = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
 OBJECTIVES = public_classes("optimization.objectives", objectives.Objective)
 OPTIMIZERS = public_classes("optimization.rules", rules.UpdateRule)
 SCHEDULES = public_classes("optimization.schedules")
+OURS = {
+    each
+    for known in (INPUTS, LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES)
+    for each in known.values()
+}
 NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
 LONGEST_LABEL = 100
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
+
+
+def imported(reference: str) -> Any:
+    """Import a user's object by ``module:name``.
+
+    Raises
+    ------
+    StudyError
+        If it cannot be imported.
+    """
+    module_name, _, name = reference.partition(":")
+    try:
+        found = importlib.util.find_spec(module_name.partition(".")[0])  # which runs nothing yet
+        _log.info("importing %s from %s", reference, found.origin if found else "nowhere")
+        value: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as error:
+        raise StudyError(f"{reference!r} cannot be imported: {error}; is its folder on PYTHONPATH?") from error
+    except Exception as error:  # a user's module may raise anything
+        raise StudyError(f"{reference!r} cannot be imported: {type(error).__name__}: {error}") from error
+    return value
 
 
 class Imported:
@@ -55,17 +82,7 @@ class Imported:
 
     @cached_property
     def _object(self) -> Any:
-        module_name, _, name = self.reference.partition(":")
-        try:
-            found = importlib.util.find_spec(module_name.partition(".")[0])  # which runs nothing yet
-            _log.info("importing %s from %s", self.reference, found.origin if found else "nowhere")
-            value: Any = importlib.import_module(module_name)
-            for part in name.split("."):
-                value = getattr(value, part)
-        except (ImportError, AttributeError) as error:
-            raise StudyError(f"{self.reference!r} cannot be imported: {error}; is its folder on PYTHONPATH?") from error
-        except Exception as error:  # a user's module may raise anything
-            raise StudyError(f"{self.reference!r} cannot be imported: {type(error).__name__}: {error}") from error
+        value = imported(self.reference)
         if self.arguments is None and not isinstance(value, type):
             return value
         try:

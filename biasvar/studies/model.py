@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from biasvar.errors import StudyError
-from biasvar.fields import NonNegativeInt, validation_text
+from biasvar.fields import NonNegativeInt, as_tuple, validation_text
 from biasvar.studies import origins
 from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen, thawed
 
@@ -51,7 +51,9 @@ class StudyModel(_Checked):
         types = {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
         cls._marks = {name: _mark(f"{cls.__name__}.{name}", hint) for name, hint in types.items()}
         # pydantic checks the fields, out of sight: a study offers its own methods, not those of its checks.
-        fields: dict[str, Any] = {name: (hint, thawed(getattr(cls, name, ...))) for name, hint in types.items()}
+        fields: dict[str, Any] = {
+            name: (_of_lists_too(hint), thawed(getattr(cls, name, ...))) for name, hint in types.items()
+        }
         cls._checks = create_model(cls.__name__, __config__=_STRICT, **fields)
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
@@ -164,11 +166,13 @@ class StudyModel(_Checked):
     def supplement(self) -> dict[str, Any]:
         """Return, as JSON, what the canonical form does not say and it takes to make the study again.
 
-        That is the order of labels, and where a user's functions and objects can be imported from, of those that can.
+        That is the order of labels, and where a user's functions, objects and class of study can be imported from.
         """
         parts = (part for name, value in self._fields() for part in self._marks[name].components(value))
         labels = {name: list(value) for name, value in self._fields() if isinstance(self._marks[name], Labelled)}
-        return {"imports": origins.origins(parts), "labels": labels}
+        own = type(self).__module__.split(".")[0] != "biasvar"
+        kind = {"kind": origins.importable(type(self))} if own else {}
+        return {"imports": origins.origins(parts), "labels": labels, **kind}
 
     # What it is to a store
 
@@ -205,6 +209,11 @@ class StudyModel(_Checked):
 
 def _made(kind: type[StudyModel], fields: dict[str, Any]) -> StudyModel:
     return kind(**fields)
+
+
+def _of_lists_too(hint: Any) -> Any:
+    """Return the type of a field that takes lists for tuples: YAML and JSON have no others."""
+    return Annotated[hint, BeforeValidator(as_tuple)] if get_origin(get_args(hint)[0]) is tuple else hint
 
 
 def _mark(where: str, hint: Any) -> Mark:

@@ -16,9 +16,9 @@ from biasvar.montecarlo.tails import Status
 from biasvar.optimization import tuning
 from biasvar.optimization.batches import FULL, Order, gradient_evaluations
 from biasvar.optimization.descent import Descent, Outcome
-from biasvar.optimization.objectives import Quadratic
+from biasvar.optimization.objectives.functions import Quadratic
 from biasvar.optimization.quantities import NAMES, OBJECTIVE, PARAMETERS, QUANTITIES
-from biasvar.optimization.rules import SGD
+from biasvar.optimization.rules.momentum import SGD
 from biasvar.studies.base import BlockSource
 from biasvar.studies.grids import Grid
 

@@ -8,23 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from biasvar.errors import StudyError
-from biasvar.studies.components import (
-    HYPOTHESES,
-    INPUTS,
-    NESTED,
-    OBJECTIVES,
-    OPTIMIZERS,
-    SCHEDULES,
-    TARGETS,
-    Imported,
-    describe,
-    fields_of,
-    plain,
-    resolved,
-)
+from biasvar.studies.components import NESTED, OURS, Imported, describe, fields_of, plain, resolved
 
-_OURS = {kind for known in (INPUTS, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES) for kind in known.values()}
-_STATE_AGAIN = "make the study as it was made, from its YAML file or script"
+STATE_AGAIN = "make the study as it was made, from its YAML file or script"
 
 
 def origins(parts: Iterable[Any]) -> dict[str, Any]:
@@ -42,7 +28,7 @@ def origins(parts: Iterable[Any]) -> dict[str, Any]:
 def _users(parts: Iterable[Any]) -> Iterator[Any]:
     """Yield what is a user's among components and what they are made of."""
     for part in parts:
-        if type(part) in _OURS:
+        if type(part) in OURS:
             yield from _users(value for name, value in fields_of(part).items() if name in NESTED and value is not None)
         elif not isinstance(part, Imported):
             yield part
@@ -50,10 +36,10 @@ def _users(parts: Iterable[Any]) -> Iterator[Any]:
 
 def _origin(value: Any) -> dict[str, Any] | None:
     """Return module and name of a user's function; of an object its class and arguments, where these are its state."""
-    reference = _importable(value)
+    reference = importable(value)
     if reference is not None:
         return {"import": reference}
-    kind = _importable(type(value))
+    kind = importable(type(value))
     if kind is None or isinstance(value, types.FunctionType):
         return None
     names = inspect.signature(type(value)).parameters
@@ -65,7 +51,7 @@ def _origin(value: Any) -> dict[str, Any] | None:
     return {"import": kind, "arguments": plain(arguments)}
 
 
-def _importable(value: Any) -> str | None:
+def importable(value: Any) -> str | None:
     """Return module:name of what a module holds under its own name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if module in (None, "__main__", "builtins") or not isinstance(name, str):
@@ -89,7 +75,7 @@ def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
     if not isinstance(spec, Mapping):
         return spec
     if spec.keys() == {"shape", "sha256"}:
-        raise StudyError(f"{where}: an array, of which a store keeps a fingerprint only; {_STATE_AGAIN}")
+        raise StudyError(f"{where}: an array, of which a store keeps a fingerprint only; {STATE_AGAIN}")
     if "import" in spec and "fingerprint" in spec:
         return _unchanged(Imported(spec["import"], spec["arguments"]), spec, where)
     if "function" in spec and "fingerprint" not in spec:
@@ -98,7 +84,7 @@ def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
         name, origin = _key(spec).split()[0], known_origins.get(_key(spec))
         if origin is None:
             raise StudyError(
-                f"{where}: {name!r} is of a script or a session, not of a module to import it from; {_STATE_AGAIN}"
+                f"{where}: {name!r} is of a script or a session, not of a module to import it from; {STATE_AGAIN}"
             )
         component = resolved(Imported(origin["import"], origin.get("arguments")))
         return _unchanged(component, spec, where)
@@ -107,7 +93,7 @@ def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
 
 def _unchanged(component: Any, spec: Mapping[str, Any], where: str) -> Any:
     if describe(component, {}) != spec:
-        raise StudyError(f"{where}: {component!r} is not what it was when the store was made; {_STATE_AGAIN}")
+        raise StudyError(f"{where}: {component!r} is not what it was when the store was made; {STATE_AGAIN}")
     return component
 
 

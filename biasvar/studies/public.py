@@ -8,6 +8,7 @@ import importlib
 import inspect
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 @cache
@@ -18,7 +19,7 @@ def _listed() -> tuple[tuple[str, str], ...]:
     return tuple((f"biasvar.{line.module}", each.name) for line in lines for each in line.names)
 
 
-def public_classes(room: str, family: type = object) -> dict[str, type]:
+def public_classes(room: str, family: type = object) -> dict[str, type[Any]]:
     """Return the public classes of a family from one room that are not abstract, by name.
 
     Parameters

@@ -7,7 +7,8 @@ import numpy as np
 
 from biasvar.learning import losses
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.losses import Loss, Squared
+from biasvar.learning.losses import Loss
+from biasvar.learning.losses.squared import Squared
 from biasvar.studies import components
 from biasvar.studies.marks import Component
 from biasvar.studies.replicated import ReplicatedStudy

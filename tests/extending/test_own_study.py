@@ -110,3 +110,55 @@ def test_bad_fields_are_told_in_a_line():
         study(replicates=100)
     with pytest.raises(bv.BiasvarError, match="has a value twice"):
         study(n=(1, 1))
+
+
+def test_a_store_gives_a_kind_with_a_plain_name_back(tmp_path, monkeypatch):
+    (tmp_path / "lecture_kinds.py").write_text(
+        "from typing import Annotated\n"
+        "import biasvar as bv\n\n"
+        "class Least(bv.AverageStudy):\n"
+        "    kind = 'least'\n"
+        "    numbers = (bv.Number('least', 'least of n uniforms'),)\n"
+        "    n: Annotated[tuple[int, ...], bv.Axis()]\n\n"
+        "    def replicate(self, generator, size, n):\n"
+        "        return generator.random((size, n)).min(axis=1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from lecture_kinds import Least
+
+    store, yaml = tmp_path / "s.zarr", tmp_path / "s.yaml"
+    bv.run(Least(name="least", n=(1, 2), **SMALL), store, scheduler="synchronous", progress=False)
+    loaded = bv.load(store)
+    assert type(loaded) is Least
+    assert loaded == Least(name="least", n=(1, 2), **SMALL)
+    assert bv.load(store, ["n=[1, 2, 3]"]).n == (1, 2, 3)
+    yaml.write_text("kind: lecture_kinds:Least\nname: least\nn: [1, 2]\nreplicates: 8192\n")
+    assert bv.load(yaml) == loaded
+    yaml.write_text("kind: lecture_kinds:Most\nname: least\n")
+    with pytest.raises(bv.BiasvarError, match=r"kind: 'lecture_kinds:Most' cannot be imported: .*Most"):
+        bv.load(yaml)
+    yaml.write_text("kind: json:JSONDecoder\nname: least\n")
+    with pytest.raises(bv.BiasvarError, match=r"'json:JSONDecoder' is no kind of study; derive its class"):
+        bv.load(yaml)
+    yaml.write_text("kind: [least]\nname: least\n")
+    with pytest.raises(bv.BiasvarError, match=r"unknown kind \['least'\]; choose one of .*risk"):
+        bv.load(yaml)
+
+
+def test_a_kind_of_a_session_says_that_it_cannot_come_back(tmp_path):
+    class Local(Maximum):
+        kind = "local"
+
+    bv.run(Local(name="local", n=(1,), **SMALL), tmp_path / "s.zarr", scheduler="synchronous", progress=False)
+    with pytest.raises(bv.BiasvarError, match=r"kind: 'local' is of a script or a session, .* make the study as it"):
+        bv.load(tmp_path / "s.zarr")
+
+
+def test_replicates_that_have_changed_are_refused(tmp_path):
+    class Squares(Maximum):
+        def replicate(self, generator, size, n):
+            return super().replicate(generator, size, n) ** 2
+
+    bv.run(study(), tmp_path / "s.zarr", scheduler="synchronous", progress=False)
+    with pytest.raises(bv.BiasvarError, match=r"replicate: cell n=1 has other values than those that the store"):
+        bv.run(Squares(name="maximum", n=(1, 2, 5), **SMALL), tmp_path / "s.zarr", progress=False)

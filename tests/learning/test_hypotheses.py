@@ -4,7 +4,6 @@ The other fits are scikit-learn's and numpy's, one training set at a time; a set
 by its fits to unit labels, so that the noise it passes on is known as well.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +24,13 @@ import biasvar as bv
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.losses import Cell, Squared
+from biasvar.learning.losses import Cell
+from biasvar.learning.losses.squared import Squared
 from biasvar.learning.simulation import simulate_block
 from biasvar.montecarlo.draws import Block, Purpose, Stream
 from biasvar.montecarlo.moments import TAIL_SIZE
 from biasvar.studies.blocks import run_in_memory
+from biasvar.studies.public import public_classes
 
 LINE, NORMAL, PLANE, SPACE = bv.Uniform(-1, 1), bv.Normal(0.3, 2), bv.Uniform(-1, 1, dim=2), bv.Normal(dim=12)
 DESIGN = bv.FixedDesign([-0.9, -0.3, 0.1, 0.35, 0.8, 1.0])
@@ -289,9 +290,8 @@ def test_moments_of_sampled_fits_are_weighted_as_replicates_are():
 
 
 def test_every_set_is_a_member():
-    public = {kind for name in hypotheses.__all__ if isinstance(kind := getattr(hypotheses, name), type)}
-    public = {kind for kind in public if issubclass(kind, hypotheses.HypothesisSet) and not inspect.isabstract(kind)}
-    assert {type(member.hypothesis) for member in MEMBERS} == public
+    public = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
+    assert {type(member.hypothesis) for member in MEMBERS} == set(public.values())
 
 
 # Whoever else is there

@@ -12,17 +12,11 @@ from scipy import optimize, special
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from biasvar.errors import MissingDependencyError, StudyError
-from biasvar.optimization.objectives import (
-    MLP,
-    EmpiricalRisk,
-    LogSumExp,
-    Objective,
-    Quadratic,
-    Rosenbrock,
-    adapted,
-    repeated,
-)
-from biasvar.optimization.objectives.examples import NAMED, Array, Examples, held_out_mask, load
+from biasvar.optimization.objectives import Objective, adapted
+from biasvar.optimization.objectives.empirical import EmpiricalRisk
+from biasvar.optimization.objectives.examples import NAMED, Array, Examples, held_out_mask, load, repeated
+from biasvar.optimization.objectives.functions import LogSumExp, Quadratic, Rosenbrock
+from biasvar.optimization.objectives.models import MLP
 from biasvar.optimization.stable import sigmoid_of_minus, softplus_of_minus
 
 

@@ -5,7 +5,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from biasvar.optimization.rules import SGD, Adam, AMSGrad, Momentum, Nesterov, descend
+from biasvar.optimization.rules import descend
+from biasvar.optimization.rules.adam import Adam, AMSGrad
+from biasvar.optimization.rules.momentum import SGD, Momentum, Nesterov
 
 CONDITION = 100.0
 CURVATURES = np.array([[1.0], [CONDITION]])  # of a quadratic f = sum(curvature theta^2) / 2

@@ -28,24 +28,5 @@ from biasvar.learning.hypotheses.base import (
     TailIndex,
     adapted,
 )
-from biasvar.learning.hypotheses.estimator import Estimator
-from biasvar.learning.hypotheses.extremes import Constant, Interpolator
-from biasvar.learning.hypotheses.linear import LeastSquares, Polynomial, Ridge
-from biasvar.learning.hypotheses.smoothers import KernelSmoother, NearestNeighbors
 
-__all__ = [
-    "Constant",
-    "Estimator",
-    "HypothesisSet",
-    "Interpolator",
-    "KernelSmoother",
-    "LeastSquares",
-    "LeastSquaresSet",
-    "LinearSmoother",
-    "NearestNeighbors",
-    "Polynomial",
-    "Predictor",
-    "Ridge",
-    "TailIndex",
-    "adapted",
-]
+__all__ = ["HypothesisSet", "LeastSquaresSet", "LinearSmoother", "Predictor", "TailIndex", "adapted"]

@@ -4,19 +4,5 @@
 """
 
 from biasvar.optimization.objectives.base import Objective, adapted
-from biasvar.optimization.objectives.empirical import EmpiricalRisk
-from biasvar.optimization.objectives.examples import Examples, repeated
-from biasvar.optimization.objectives.functions import LogSumExp, Quadratic, Rosenbrock
-from biasvar.optimization.objectives.models import MLP
 
-__all__ = [
-    "MLP",
-    "EmpiricalRisk",
-    "Examples",
-    "LogSumExp",
-    "Objective",
-    "Quadratic",
-    "Rosenbrock",
-    "adapted",
-    "repeated",
-]
+__all__ = ["Objective", "adapted"]

@@ -11,27 +11,6 @@ make an axis of a grid. How libraries differ in what they call by one name is sa
 the learning rate, d epsilon; products, roots and quotients are elementwise.
 """
 
-from biasvar.optimization.rules.adam import Adam, AdamW, AMSGrad, NAdam
-from biasvar.optimization.rules.adaptive import AdaDelta, AdaGrad, RMSProp, RMSPropNesterov
 from biasvar.optimization.rules.base import UpdateRule, adapted, advance, descend, logspace
-from biasvar.optimization.rules.momentum import SGD, Lion, Momentum, Nesterov
 
-__all__ = [
-    "SGD",
-    "AMSGrad",
-    "AdaDelta",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Lion",
-    "Momentum",
-    "NAdam",
-    "Nesterov",
-    "RMSProp",
-    "RMSPropNesterov",
-    "UpdateRule",
-    "adapted",
-    "advance",
-    "descend",
-    "logspace",
-]
+__all__ = ["UpdateRule", "adapted", "advance", "descend", "logspace"]

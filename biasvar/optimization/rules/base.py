@@ -228,7 +228,7 @@ def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike,
 
     Examples
     --------
-    >>> from biasvar.optimization.rules import SGD
+    >>> from biasvar.optimization.rules.momentum import SGD
     >>> descend(SGD([0.1, 0.5, 1.0]), lambda theta: 2 * theta, [[1.0, 1.0, 1.0]], 2)[:, 0].round(3).tolist()
     [[1.0, 1.0, 1.0], [0.8, 0.0, -1.0], [0.64, 0.0, 1.0]]
     """
