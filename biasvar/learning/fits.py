@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.errors import StudyError
 from biasvar.learning.bases import Basis
-from biasvar.learning.least_squares import LinearModel
+from biasvar.learning.least_squares import LinearModel, label_maps
 
 Array = NDArray[np.float64]
 
@@ -71,3 +72,45 @@ Fit = Coefficients | SmootherWeights | Trained | Predictions
 def is_linear(fit: Fit) -> bool:
     """Tell whether a fit is linear in the labels."""
     return isinstance(fit, Coefficients | SmootherWeights)
+
+
+def predictions(fit: Fit, x: Array, y: Array, at: Array, rng: np.random.Generator, *, infinite: bool = False) -> Array:
+    """Fit training sets x (K, n[, dim]) to labels y (K, n), and predict at places (K, m[, dim]): shape (K, m).
+
+    ``infinite`` is whether predictions may be sure of a class.
+    """
+    match fit:
+        case Predictions(fit_predict):
+            return shaped(fit_predict(x, y, at, rng), at.shape[:2], fit_predict, infinite)
+        case SmootherWeights():
+            return np.asarray((smoother(fit, x, at) @ y[..., None])[..., 0])
+        case Coefficients(model):
+            coefficients = (label_maps(model, np.swapaxes(x, 0, 1)) @ y[..., None])[..., 0]
+            return np.asarray(np.einsum("kp,pkm->km", coefficients, model.basis.evaluate(at, model.size)))
+        case Trained(basis, size, train):
+            trained = train(basis.evaluate(np.swapaxes(x, 0, 1), size), np.ascontiguousarray(y.T))
+            return np.asarray(np.einsum("pk,pkm->km", trained, basis.evaluate(at, size)))
+
+
+def smoother(fit: SmootherWeights, x: Array, at: Array) -> Array:
+    """Return the weights of a smoother's fits to x (K, n[, dim]) at places (K, m[, dim]), shape (K, m, n)."""
+    return shaped(fit.weights(x, at), (*at.shape[:2], x.shape[1]), fit.weights)
+
+
+def shaped(values: object, shape: tuple[int, ...], method: Callable[..., object], infinite: bool = False) -> Array:
+    """Check what a user's method returned; ``infinite`` is whether it may be sure of a class.
+
+    Raises
+    ------
+    StudyError
+        If it is of another shape, or not finite.
+    """
+    found = np.asarray(values)
+    if np.iscomplexobj(found):
+        raise StudyError(f"{method.__qualname__} returned complex numbers")
+    array = found.astype(float, copy=False)
+    if array.shape != shape:
+        raise StudyError(f"{method.__qualname__} returned shape {array.shape}, expected {shape}")
+    if np.isnan(array).any() or not (infinite or np.isfinite(array).all()):
+        raise StudyError(f"{method.__qualname__} returned values that are not finite")
+    return array

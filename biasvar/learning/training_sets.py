@@ -1,16 +1,15 @@
 """The random training sets of one block, and what fits to them predict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import StudyError
+from biasvar.learning import fits
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, Trained
-from biasvar.learning.least_squares import label_maps
+from biasvar.learning.fits import Fit, SmootherWeights, Trained
 from biasvar.montecarlo.draws import Block, Purpose
 
 Array = NDArray[np.float64]
@@ -79,9 +78,7 @@ class TrainingSets:
 
     def smoother(self, fit: SmootherWeights, tile: slice) -> Array:
         """Return the weights of a smoother's fits at :meth:`places`, shape (K, points + n, n)."""
-        places = self.places(tile)
-        shape = (len(places), places.shape[1], self.n_train)
-        return _shaped(fit.weights(self.rows[tile], places), shape, fit.weights)
+        return fits.smoother(fit, self.rows[tile], self.places(tile))
 
     def predictions(self, fit: Fit, labels: Array) -> Iterator[tuple[slice, Array]]:
         """Fit the training sets to labels (K, n), a tile at a time.
@@ -94,38 +91,21 @@ class TrainingSets:
         points, rng = len(self.problem.f), self.estimator_generator()
         for tile in self.tiles((points + self.n_train) * (self.problem.inputs.dim + 1)):
             rows, goal = self.rows[tile], labels[tile]
-            match fit:
-                case Predictions(fit_predict):
-                    shape = (len(rows), points + self.n_train)
-                    found = fit_predict(rows, goal, self.places(tile), rng)
-                    yield tile, _shaped(found, shape, fit_predict, infinite=self.problem.labels.scores)
-                case SmootherWeights():
-                    yield tile, (self.smoother(fit, tile) @ goal[..., None])[..., 0]
-                case Coefficients(model):
-                    coefficients = (label_maps(model, self.x[:, tile]) @ goal[..., None])[..., 0]
-                    features = model.basis.evaluate(self.places(tile), model.size)
-                    yield tile, np.einsum("kp,pkm->km", coefficients, features)
-                case Trained(basis, size, train):
-                    features = basis.evaluate(self.x[:, tile], size)
-                    coefficients = train(features, np.ascontiguousarray(goal.T))
-                    at_test = coefficients.T @ basis.evaluate(self.problem.test.x, size)
-                    yield tile, np.hstack([at_test, np.einsum("pk,pnk->kn", coefficients, features)])
+            if isinstance(fit, Trained):
+                yield tile, self._trained(fit, goal, tile)
+            else:
+                scores = self.problem.labels.scores
+                yield tile, fits.predictions(fit, rows, goal, self.places(tile), rng, infinite=scores)
+
+    def _trained(self, fit: Trained, goal: Array, tile: slice) -> Array:
+        """Predict with features that are made once for the test points, which are the same for all training sets."""
+        features = fit.basis.evaluate(self.x[:, tile], fit.size)
+        coefficients = fit.train(features, np.ascontiguousarray(goal.T))
+        at_test = coefficients.T @ fit.basis.evaluate(self.problem.test.x, fit.size)
+        return np.hstack([at_test, np.einsum("pk,pnk->kn", coefficients, features)])
 
 
 def read_only(array: Array) -> Array:
     """Guard what all cells share: a user's set that writes into it fails, and spoils no other's numbers."""
     array.flags.writeable = False
-    return array
-
-
-def _shaped(values: object, shape: tuple[int, ...], method: Callable[..., object], infinite: bool = False) -> Array:
-    """Check what a user's method returned; ``infinite`` is whether it may be sure of a class."""
-    found = np.asarray(values)
-    if np.iscomplexobj(found):
-        raise StudyError(f"{method.__qualname__} returned complex numbers")
-    array = found.astype(float, copy=False)
-    if array.shape != shape:
-        raise StudyError(f"{method.__qualname__} returned shape {array.shape}, expected {shape}")
-    if np.isnan(array).any() or not (infinite or np.isfinite(array).all()):
-        raise StudyError(f"{method.__qualname__} returned values that are not finite")
     return array
