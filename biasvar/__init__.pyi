@@ -63,6 +63,7 @@ from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled
 from .studies.confidence import confidence_interval as confidence_interval
+from .studies.data import DataStudy as DataStudy
 from .studies.derivatives import check_derivatives as check_derivatives
 from .studies.marks import AtLeast as AtLeast
 from .studies.marks import AtMost as AtMost

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.compiling import njit
+from biasvar.errors import StudyError
 from biasvar.learning.bases import Basis
 
 LANES = 64  # replicates side by side: enough for SIMD, few enough for the cache
@@ -199,6 +200,12 @@ def label_maps(model: LinearModel, x: NDArray[np.float64]) -> NDArray[np.float64
     if model.size > len(x):
         return _minimum_norm_map(phi)
     q, r = np.linalg.qr(np.swapaxes(phi, 1, 2))
+    lengths = np.sqrt((r**2).sum(axis=1))  # of the features
+    if (np.abs(np.diagonal(r, axis1=1, axis2=2)) <= ROUNDING * lengths).any():
+        raise StudyError(
+            f"inputs of some training sets of {len(x)} repeat, or depend on each other, so that they cannot determine "
+            f"{model.size} coefficients; use Ridge, a lower degree or a larger n_train"
+        )
     return np.asarray(np.linalg.solve(r, np.swapaxes(q, 1, 2)), dtype=float)
 
 

@@ -46,6 +46,22 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
     return f"{value:.{-place}f}({digits})"
 
 
+def rounded(value: float) -> str:
+    """Write a standard error by itself, in two digits; a question mark where there is none.
+
+    Examples
+    --------
+    >>> rounded(330.4), rounded(0.01234), rounded(0.0), rounded(math.nan)
+    ('330', '0.012', '0', '?')
+    """
+    if math.isnan(value):
+        return "?"
+    if value == 0:
+        return "0"
+    place = math.floor(math.log10(abs(value))) - 1
+    return f"{round(value / 10**place) * 10**place:.{max(-place, 0)}f}"
+
+
 def _tidy(value: float) -> float:
     """Round away what is rounding error of a short decimal."""
     return 0.0 if abs(value) < 1e-12 else value

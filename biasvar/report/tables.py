@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.report.best_table import best_table
-from biasvar.report.numbers import with_error
+from biasvar.report.numbers import rounded, with_error
 from biasvar.report.rows import align
 from biasvar.studies.base import Summary, nodes_of
 
@@ -49,12 +49,18 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
     for labels in product(*(summary[axis].values for axis in axes)):
         at = dict(zip(axes, labels, strict=True))
         cell = summary.sel(at)
-        numbers = [with_error(float(cell[name]), float(cell[f"{name}_se"])) for name in columns]
+        numbers = [_number(cell, name) for name in columns]
         rows.append([*map(_label, labels), *numbers, str(cell.status.item())])
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
     lines = align([header, *rows], left=(*words, len(header) - 1))
     return "\n".join([*lines, *notes, *_limits(summary, axes)])
+
+
+def _number(cell: xr.Dataset, name: str) -> str:
+    """Write a number with its standard error; of what is an error itself, two digits."""
+    value, error = float(cell[name]), f"{name}_se"
+    return with_error(value, float(cell[error])) if error in cell else rounded(value)
 
 
 def _limits(summary: xr.Dataset, axes: Sequence[str]) -> list[str]:

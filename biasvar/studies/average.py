@@ -1,6 +1,5 @@
 """Studies whose numbers are averages over replicates: the short way to a kind of study of one's own."""
 
-import traceback
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import TAIL_SIZE, largest
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.montecarlo.tails import Status, Tail, status_of
+from biasvar.studies.attempts import attempted
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.marks import AtLeast, Axis, Fixed
 from biasvar.studies.study import Study
@@ -143,18 +143,12 @@ class AverageStudy(Study[xr.Dataset]):
 
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Simulate one block of each cell, from random numbers of its own."""
-        records = np.full((len(group.cells), group.record_size), np.nan)
-        failures, trace = [""] * len(group.cells), ""
-        for i, key in enumerate(group.cells):
+
+        def one(key: str) -> NDArray[np.float64]:
             generator = Stream(self.seed, key, block).generator(Purpose.ESTIMATOR)
-            try:
-                records[i] = self._averages(generator, work or self.block_size, self._cells[key])
-            except (MemoryError, OSError):
-                raise  # the machine's fault, not the cell's: nothing to remember
-            except Exception as error:  # a user's code may raise anything: the cell fails, and the others go on
-                failures[i] = " ".join(f"{type(error).__name__}: {error}".split())
-                trace = trace or "".join(traceback.format_exception(error))
-        return BlockRecords(records, tuple(failures), trace)
+            return self._averages(generator, work or self.block_size, self._cells[key])
+
+        return attempted(group, group.record_size, one)
 
     def _replicates(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return the numbers of some replicates, (size, numbers), once they have been looked at."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from biasvar.errors import StudyError
 from biasvar.studies.components import imported
+from biasvar.studies.files import data_folder
 from biasvar.studies.origins import STATE_AGAIN, restored
 from biasvar.studies.public import public_classes
 from biasvar.studies.study import Study
@@ -46,7 +47,7 @@ def bundled() -> dict[str, Path]:
     >>> "two-point-sine" in bundled()
     True
     """
-    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+    return {path.stem: path for path in sorted(data_folder("studies").glob("*.yaml"))}
 
 
 def load(study: str | Path, changes: Sequence[str] = ()) -> Study[Any]:
@@ -120,6 +121,8 @@ def from_json(
     fields["kind"] = kind
     for name, labels in supplement.get("labels", {}).items():
         fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
+    if source := supplement.get("source"):
+        fields["data"] = {**fields["data"], "source": source}
     for change in changes:
         _apply(fields, change)
     try:
@@ -136,12 +139,6 @@ def _made(fields: dict[str, Any], changes: Sequence[str], title: str) -> Study[A
         return _kind(fields.pop("kind", "risk"))(**{str(name): value for name, value in fields.items()})
     except StudyError as error:
         raise type(error)(f"study {title}: {error}") from error
-
-
-def _folder() -> Path:
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "data" / "studies"
-    return installed if installed.is_dir() else package.parent / "data" / "studies"
 
 
 def is_file_or_name(study: str | Path) -> bool:

@@ -30,10 +30,10 @@ from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.cell_summary import CellGrid, problem_name
+from biasvar.studies.labels import check_sets
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
 from biasvar.studies.study import Study
 
-LONGEST_LABEL = 500  # letters
 MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
@@ -98,19 +98,7 @@ class ReplicatedStudy(Study[xr.Dataset]):
 
     def _check_components(self) -> None:
         _ = self.law
-        if not self.hypotheses:
-            raise ValueError("hypotheses: is empty; name at least one hypothesis set")
-        for label, hypothesis in self.hypotheses.items():
-            if not label.isprintable() or any(c in label for c in "/\\@") or label.startswith((".", "__")) or not label:
-                raise ValueError(
-                    f"hypotheses: {label!r} cannot be a label; avoid / \\ @, line breaks and a leading . or __"
-                )
-            if len(label) > LONGEST_LABEL:
-                raise ValueError(
-                    f"hypotheses: {label[:20]!r}... is too long for a label; use at most {LONGEST_LABEL} letters"
-                )
-            if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
-                adapted(hypothesis, f"hypotheses.{label}")
+        check_sets(self.hypotheses)
 
     def _check_sizes(self) -> None:
         largest = max(self.n_train)

@@ -85,6 +85,11 @@ class Estimator(Predictor):
         _check_methods(made, next(iter(self.spec)))
         return made
 
+    @cached_property
+    def classifies(self) -> bool:
+        """Whether it is a classifier: predicts which of the labels it was told."""
+        return bool(import_module("sklearn.base").is_classifier(self.prototype))
+
     def fit_predict(
         self,
         x: NDArray[np.float64],
