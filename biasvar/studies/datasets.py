@@ -134,7 +134,7 @@ def read(data: Any, label: Any = None, columns: Any = None) -> Table:
         if data.asked != asked:
             raise StudyError("data: were read with another label or other columns; give the data again beside them")
         return data
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):  # of a store
         return _again(data, label, columns)
     if isinstance(data, str | Path):
         table, known_label = _from_place(str(data))
