@@ -27,7 +27,8 @@ from biasvar.learning import fits
 from biasvar.learning.cuts import MOST_SETS, Cuts, Indices
 from biasvar.learning.examples import Examples
 from biasvar.learning.fits import Fit, Predictions
-from biasvar.learning.hypotheses import Estimator, HypothesisSet
+from biasvar.learning.hypotheses.base import HypothesisSet
+from biasvar.learning.hypotheses.estimator import Estimator
 
 Array = NDArray[np.float64]
 Loss = Literal["squared", "zero_one"]
