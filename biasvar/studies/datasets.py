@@ -179,7 +179,7 @@ def _from_place(place: str) -> tuple[pd.DataFrame, str | None]:
     if name.endswith((".parquet", ".pq")):
         return _read_file(path, _read_parquet), None
     if name.rstrip("/").endswith(".zarr"):
-        return _read_file(path, lambda p: xr.open_zarr(p, chunks=None)), None
+        return _read_file(path, lambda p: xr.open_zarr(p, chunks=None, consolidated=False)), None
     raise StudyError(f"data: {place!r} is none of {', '.join(NAMES)}, and no path of .csv, .parquet or .zarr")
 
 
