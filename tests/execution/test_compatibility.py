@@ -98,7 +98,8 @@ def test_records_of_another_size_are_not_added_to(stored, monkeypatch):
         return {"moment": np.append(found["moment"], "kurtosis"), "place": np.append(found["place"], 0)}
 
     monkeypatch.setattr(RiskStudy, "record_coordinates", longer)
-    size = len(ours(small_study(), None)["moment"])
+    study = small_study()
+    size = len(ours(study, study.groups()[0])["moment"])
     refuse(stored, rf"a record of blocks/n10/H0\+H1 has {size} numbers, this version's has {size + 1}")
 
 
@@ -108,7 +109,8 @@ def test_records_in_another_order_are_not_added_to(stored, monkeypatch):
     def turned(self, group):
         return {name: values[::-1] for name, values in ours(self, group).items()}
 
-    names = list(zip(*ours(small_study(), None).values(), strict=True))
+    study = small_study()
+    names = list(zip(*ours(study, study.groups()[0]).values(), strict=True))
     first, last = (rf"{moment}\[{place}\]" for moment, place in (names[0], names[-1]))
     monkeypatch.setattr(RiskStudy, "record_coordinates", turned)
     refuse(stored, rf"number 0 of a record of blocks/n10/H0\+H1 is {first}, this version's is {last}")
