@@ -40,6 +40,8 @@ from .optimization.objectives.functions import LogSumExp as LogSumExp
 from .optimization.objectives.functions import Quadratic as Quadratic
 from .optimization.objectives.functions import Rosenbrock as Rosenbrock
 from .optimization.objectives.models import MLP as MLP
+from .optimization.objectives.sets import Indicator as Indicator
+from .optimization.objectives.sets import Norm as Norm
 from .optimization.rules.adam import Adam as Adam
 from .optimization.rules.adam import AdamW as AdamW
 from .optimization.rules.adam import AMSGrad as AMSGrad
@@ -58,6 +60,12 @@ from .optimization.schedules import ConstantRate as ConstantRate
 from .optimization.schedules import Cosine as Cosine
 from .optimization.schedules import InverseSqrt as InverseSqrt
 from .optimization.schedules import StepDecay as StepDecay
+from .optimization.sets.base import ConvexSet as ConvexSet
+from .optimization.sets.flat import Affine as Affine
+from .optimization.sets.flat import Halfspace as Halfspace
+from .optimization.sets.round import Ball as Ball
+from .optimization.sets.simple import Box as Box
+from .optimization.sets.simple import Simplex as Simplex
 from .report.best import best_configurations as best_configurations
 from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number

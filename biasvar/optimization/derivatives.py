@@ -117,6 +117,8 @@ def compare(value: Function, gradient: Function, x: Array, directions: Sequence[
         lines = [_Line.of(value, x, v) for v in directions]
         # One line may be a lucky one.
         noise = max([line.noise for line in lines] + [EPS * float(np.abs(x * g).sum())])
+        if g.any():  # else what does not change over the finest steps is as it is claimed to be
+            noise = max([noise, *(height_of_stairs(line.above, line.below, line.middle) for line in lines)])
         own = max(noise_along(partial(_rate, gradient, line)) for line in lines)
         return [_compared(line, noise, g, own) for line in lines]
 
@@ -138,7 +140,7 @@ class _Line:
         values = value(x + t[:, None] * v)
         middle, above, below = float(values[0]), values[1 : STEPS + 1], values[STEPS + 1 : 2 * STEPS + 1]
         noise = float(noise_on_lines(values[2 * STEPS + 1 :].reshape(len(WIDTHS), POINTS)))
-        return cls(x, v, middle, above, below, max(noise, EPS * abs(middle), height_of_stairs(above, below, middle)))
+        return cls(x, v, middle, above, below, max(noise, EPS * abs(middle)))
 
 
 def _rate(gradient: Function, line: _Line, t: Array) -> Array:

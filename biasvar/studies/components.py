@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses, inputs, losses
-from biasvar.optimization import objectives, rules
+from biasvar.optimization import objectives, rules, sets
 from biasvar.studies.public import public_classes
 
 _log = logging.getLogger("biasvar")
@@ -38,12 +38,13 @@ HYPOTHESES = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
 OBJECTIVES = public_classes("optimization.objectives", objectives.Objective)
 OPTIMIZERS = public_classes("optimization.rules", rules.UpdateRule)
 SCHEDULES = public_classes("optimization.schedules")
+SETS = public_classes("optimization.sets", sets.ConvexSet)
 OURS = {
     each
-    for known in (INPUTS, LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES)
+    for known in (INPUTS, LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES, SETS)
     for each in known.values()
 }
-NESTED = {"schedule": SCHEDULES}  # fields of components that are components themselves
+NESTED = {"schedule": SCHEDULES, "set": SETS}  # fields of components that are components themselves
 LONGEST_LABEL = 100
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
@@ -226,7 +227,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return describe(value, SCHEDULES) if callable(value) else value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return describe(value, {**SCHEDULES, **SETS})
 
 
 def _essence(value: Any, seen: tuple[int, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Objectives J(theta) that update rules minimise: functions with a formula, and empirical risks.
+"""Objectives J(theta) that update rules minimise: functions with a formula, sets, and empirical risks.
 
 :class:`Objective` says what each offers, and what a user's own one may.
 """

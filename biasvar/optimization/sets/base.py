@@ -1,0 +1,165 @@
+"""What every set of parameters offers, and how a user's own one is taken in."""
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.errors import StudyError
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SLACK = 1e-12  # relative to the numbers at hand: what rounding may put outside is inside
+
+
+class ConvexSet(ABC):
+    """A set of parameters theta of shape (..., D).
+
+    A user's own set need not inherit from this: an object with ``contains(theta)`` serves as it is (:func:`adapted`),
+    with ``project(theta)`` also as a constraint. Each other member is used where it is there.
+    """
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """D, the number of parameters."""
+
+    @abstractmethod
+    def contains(self, theta: Array) -> Mask:
+        """Return whether each point is in the set, shape (...), but for rounding."""
+
+    def project(self, theta: Array, weights: Array | None = None) -> Array:
+        """Return the point of the set that is the nearest to each, shape (..., D).
+
+        Distances are sum_i w_i (x_i - theta_i)^2; weights are above zero, of the shape of theta, and 1 unless given.
+        """
+        raise StudyError(f"{type(self).__name__} has no project(theta), the nearest point of the set; give it one")
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether ``project`` knows weights."""
+        return True
+
+    def support(self, direction: Array) -> Array:
+        """Return how far the set reaches in each direction, max over s in it of <s, direction>, shape (...).
+
+        Infinite where it has no end; NaN where that is not known.
+        """
+        return np.full(np.shape(direction)[:-1], np.nan)
+
+    @property
+    def uniforms_per_point(self) -> int:
+        """How many random numbers a random point takes.
+
+        Raises
+        ------
+        StudyError
+            If the set has no uniform law.
+        """
+        raise StudyError(f"{type(self).__name__} has no uniform law of its points: it has no ends, or gives no place()")
+
+    def place(self, uniforms: Array) -> Array:
+        """Turn uniforms (..., uniforms_per_point) into points (..., D) that are uniform in the set."""
+        raise StudyError(f"{type(self).__name__} has no uniform law of its points: it has no ends, or gives no place()")
+
+
+class _Adapted(ConvexSet):
+    """A user's own set: what it has of a set's members, and the defaults of the rest."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    @property
+    def dim(self) -> int:
+        if not hasattr(self.own, "dim"):
+            raise StudyError(f"{self.own!r} has no dim; give it one, the number of parameters")
+        return int(self.own.dim)
+
+    def contains(self, theta: Array) -> Mask:
+        inside = np.asarray(self.own.contains(theta))
+        if inside.shape != np.shape(theta)[:-1] or inside.dtype != bool:
+            raise StudyError(
+                f"{self.own!r}.contains: returned shape {inside.shape} of {inside.dtype} for theta of shape "
+                f"{np.shape(theta)}, expected {np.shape(theta)[:-1]} of bool"
+            )
+        return inside
+
+    def project(self, theta: Array, weights: Array | None = None) -> Array:
+        if not hasattr(self.own, "project"):
+            return super().project(theta, weights)
+        nearest: Array = self.own.project(theta, weights) if self.takes_weights else self.own.project(theta)
+        return nearest
+
+    @property
+    def takes_weights(self) -> bool:
+        return "weights" in inspect.signature(self.own.project).parameters
+
+    def support(self, direction: Array) -> Array:
+        if not hasattr(self.own, "support"):
+            return super().support(direction)
+        reach: Array = self.own.support(direction)
+        return reach
+
+    @property
+    def uniforms_per_point(self) -> int:
+        if not hasattr(self.own, "place"):
+            return super().uniforms_per_point
+        return int(getattr(self.own, "uniforms_per_point", self.dim))
+
+    def place(self, uniforms: Array) -> Array:
+        if not hasattr(self.own, "place"):
+            return super().place(uniforms)
+        points: Array = self.own.place(uniforms)
+        return points
+
+
+def adapted(given: Any) -> ConvexSet:
+    """Take in a set: one of ours as it is, a user's plain object with its missing members filled in.
+
+    Raises
+    ------
+    StudyError
+        If a required member is missing, or several sets are given for one.
+
+    Examples
+    --------
+    >>> class Annulus:
+    ...     dim = 2
+    ...     def contains(self, theta):
+    ...         return np.abs((theta**2).sum(axis=-1) - 1) < 0.5
+    >>> adapted(Annulus()).contains(np.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
+    [True, False]
+    """
+    if isinstance(given, ConvexSet):
+        return given
+    if isinstance(given, list | tuple):
+        raise StudyError(
+            f"got {len(given)} sets, expected one: the nearest point of an intersection, such as a polyhedron, takes a "
+            "solver of quadratic programs"
+        )
+    if isinstance(given, type) or not callable(getattr(given, "contains", None)):
+        raise StudyError(f"{given!r} has no contains(theta)")
+    return _Adapted(given)
+
+
+def check_dim(theta: Array, dim: int) -> None:
+    """Refuse theta that has not ``dim`` parameters on its last axis.
+
+    Raises
+    ------
+    StudyError
+        With both numbers.
+    """
+    if np.shape(theta)[-1:] != (dim,):
+        raise StudyError(f"theta: expected shape (..., {dim}), got {np.shape(theta)}; parameters are the last axis")
+
+
+def columns_of(theta: Array, weights: Array | None) -> tuple[Array, Array]:
+    """Return points and weights (..., D) as columns (D, K), views wherever there are any."""
+    columns = theta.reshape(-1, theta.shape[-1]).T
+    if weights is None:
+        return columns, np.ones_like(columns)
+    return columns, np.broadcast_to(weights, theta.shape).reshape(columns.T.shape).T
