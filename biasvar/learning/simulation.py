@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, MissingDependencyError
 from biasvar.learning.decomposition import Problem
+from biasvar.learning.fits import Fit
 from biasvar.learning.losses.base import Cell, Loss
 from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.draws import Block
@@ -58,6 +59,23 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
                 i: _checked(cells[i].loss, problem, record) for i, record in zip(indices, records, strict=True)
             }
     return [outcomes[i] for i in range(len(cells))]
+
+
+def is_repeatable(problem: Problem, fit: Fit, noise: float, n_train: int, block: Block) -> bool:
+    """Fit twice to the same training sets, with the same random numbers; tell whether predictions are the same.
+
+    Where the set raises nothing can be told, and the answer is yes.
+    """
+    try:
+        sets = TrainingSets.draw(problem, n_train, block)
+        labels = sets.labels(noise)
+        one, other = (np.concatenate([part for _, part in sets.predictions(fit, labels)]) for _ in range(2))
+    # A user's code may raise anything, and is told of when it is simulated.
+    except Exception:
+        return True
+    scale = float(np.abs(one[np.isfinite(one)]).max(initial=0))
+    # Not to the last bit: a library may add numbers up in another order.
+    return np.allclose(one, other, rtol=1e-6, atol=1e-9 * scale)
 
 
 def _failed(loss: Loss, problem: Problem, reason: str, trace: str = "") -> CellRecord:

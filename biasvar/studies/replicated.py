@@ -19,12 +19,12 @@ from biasvar.fields import (
 )
 from biasvar.learning import inputs
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.fits import Coefficients
+from biasvar.learning.fits import Coefficients, Predictions
 from biasvar.learning.hypotheses import HypothesisSet, adapted
 from biasvar.learning.inputs import DEFAULT_NODES, Independent, Inputs
 from biasvar.learning.losses import Loss
 from biasvar.learning.record import Record
-from biasvar.learning.simulation import simulate_block
+from biasvar.learning.simulation import is_repeatable, simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
@@ -39,6 +39,7 @@ MIN_REPLICATES = 256
 DEFAULT_REPLICATES = 2**17
 MAX_REPLICATES = 2**24  # unless given, where precision gives up
 FINGERPRINT_POINTS = 32
+REHEARSED = 2  # training sets that a set is fitted to twice, to see whether it repeats itself
 
 
 class ReplicatedStudy(Study[xr.Dataset]):
@@ -177,10 +178,25 @@ class ReplicatedStudy(Study[xr.Dataset]):
                     hypothesis.tail_index(self.law, n)
                     if not hypothesis.why_unfit(self.law, n) and isinstance(self.law, Independent):
                         self._check_test_points(hypothesis, n)
+                self._check_repeatable(label, hypothesis)
             except BiasvarError:
                 raise
             except Exception as error:
                 raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
+
+    def _check_repeatable(self, label: str, hypothesis: HypothesisSet) -> None:
+        """Refuse a set that draws random numbers of its own, which no seed of the study repeats."""
+        fit = hypothesis.fit(self.law)
+        enough = [n for n in self.n_train if not hypothesis.why_unfit(self.law, n)]
+        if not isinstance(fit, Predictions) or not enough:
+            return
+        n = min(enough)
+        block = Block("random", Stream(self.seed, f"n_train={n}", 0), self.law.uniforms_per_set(n), REHEARSED)
+        if not is_repeatable(self.problem, fit, max(self.noise), n, block):
+            raise StudyError(
+                f"hypotheses.{label}: predicts otherwise when it is fitted again to the same training sets; "
+                "draw from the rng that fit_predict gets, and keep nothing of earlier fits"
+            )
 
     def _check_test_points(self, hypothesis: HypothesisSet, n_train: int) -> None:
         """Refuse what fits could determine and the test points cannot."""
