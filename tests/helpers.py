@@ -113,6 +113,18 @@ def until(condition, seconds=10):
         time.sleep(0.02)
 
 
+def messages(study, store, **options):
+    """Run a study; return what was said."""
+    said = []
+
+    def listen(progress):
+        said.extend(progress.messages)
+        progress.messages.clear()
+
+    bv.run(study, store, progress=listen, **options)
+    return said
+
+
 def new_place(kind, request):
     """Return the path or URL of a place that no one has used."""
     if kind == "local":

@@ -20,8 +20,11 @@ from biasvar.execution.backends import Location, reading, writing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread
-from biasvar.studies.base import BlockRecords, Chunk, Group
+from biasvar.studies.base import Begun, BlockRecords, Chunk, Group
 from biasvar.studies.study import Study
+
+#: Groups of earlier editions of a study, and how many units of work each has done.
+Earlier = tuple[tuple[Group, int], ...]
 
 
 class PackedStudy:
@@ -96,8 +99,13 @@ class Tasks(DaskMethodsMixin):
         self._graph, self.layer, self._keys = graph, layer, list(keys)
 
     @classmethod
-    def of(cls, packed: PackedStudy, store: Location, records: Records, chunks: Iterable[int]) -> "Tasks":
-        """Lay out the tasks that simulate some chunks of a group of the study into ``store``."""
+    def of(
+        cls, packed: PackedStudy, store: Location, records: Records, chunks: Iterable[int], earlier: Earlier = ()
+    ) -> "Tasks":
+        """Lay out the tasks that simulate some chunks of a group of the study into ``store``.
+
+        They go on with what groups of earlier editions hold.
+        """
         group = records.group
         # A fresh token per call: a scheduler that still remembers a failed key would return its old error.
         layer = f"{group.task_name}-{tokenize(group.path, str(store), np.random.default_rng().integers(2**62))}"
@@ -111,6 +119,7 @@ class Tasks(DaskMethodsMixin):
             group=group,
             store=store,
             layer=layer,
+            earlier=earlier,
         )
         return cls(packed, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
 
@@ -152,6 +161,7 @@ def simulate_chunk(
     group: Group | None = None,
     store: Location | None = None,
     layer: str = "",
+    earlier: Earlier = (),
 ) -> NDArray[np.float64]:
     """Simulate and write one chunk: what each task of a layer does.
 
@@ -170,7 +180,8 @@ def simulate_chunk(
     first, tracebacks = chunk * stored.chunk_size, np.full(len(sound), "", dtype=object)
     with one_blas_thread, _metered("simulate"):
         for position in np.flatnonzero(~sound):
-            outcome = _simulate_block(study, group, first + int(position))
+            block = first + int(position)
+            outcome = _simulate_block(study, group, block, _begun(store, earlier, block, layer))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
             tracebacks[position] = outcome.traceback
     with writing(store), _metered("store"):
@@ -198,11 +209,26 @@ def _opened(store: Location, group: Group, layer: str) -> Records:
         ) from error
 
 
-def _simulate_block(study: Study[Any], group: Group, block: int) -> BlockRecords:
+def _begun(store: Location, earlier: Earlier, block: int, layer: str) -> list[Begun]:
+    """Return what earlier editions hold of a block, as it was written."""
+    found = []
+    for group, work in earlier:
+        try:
+            records = _opened(store, group, layer)
+        except StoreUnreachableError:  # then the block is simulated from the start
+            continue
+        content, sound, _, _ = records.sound(range(block, block + 1))
+        if rows := [i for i in range(len(group.cells)) if sound[i].any()]:
+            cells, failures = ([part[i] for i in rows] for part in (group.cells, content.failures[:, 0]))
+            found.append(Begun(work, tuple(cells), content.records[rows, 0], tuple(failures)))
+    return found
+
+
+def _simulate_block(study: Study[Any], group: Group, block: int, begun: list[Begun]) -> BlockRecords:
     """Simulate a block; if a user's code raises, a few times, and then say so in its place."""
     for _ in range(count("tries")):
         try:
-            outcome = study.simulate(group, block)
+            outcome = study.go_on(group, block, begun) if begun else study.simulate(group, block)
         except MACHINE_FAULTS:
             raise  # the machine's fault, not the block's: nothing to remember
         except Exception as error:  # whatever a user's function raises: the block fails, and the others go on

@@ -17,6 +17,7 @@ from os import PathLike
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
@@ -314,7 +315,7 @@ class _Driver:
                 if self._kills[place] >= count("tries"):
                     self._record_killer(opened[setback.group], setback)
                     break
-                tasks = Tasks.of(self.packed, self.store.location, opened[setback.group], [setback.chunk])
+                tasks = self._tasks(opened[setback.group], [setback.chunk])
                 again = [one for one in self.executor.compute([tasks], self._done) if one.killed]
 
     def _record_killer(self, records: Records, setback: Setback) -> None:
@@ -332,7 +333,22 @@ class _Driver:
 
     def _batches(self, pending: Mapping[Records, list[int]]) -> Iterator[Tasks]:
         for records, chunks in pending.items():
-            yield from Tasks.of(self.packed, self.store.location, records, chunks).batches(BATCH)
+            yield from self._tasks(records, chunks).batches(BATCH)
+
+    def _tasks(self, records: Records, chunks: Iterable[int]) -> Tasks:
+        group = records.group
+        begun = [
+            (other, self.study.work_begun(group, statistic))
+            for other, statistic in self._earlier.items()
+            if other.problem == group.problem and not set(other.cells).isdisjoint(group.cells)
+        ]
+        most_first = sorted((one for one in begun if one[1]), key=lambda one: -one[1])
+        return Tasks.of(self.packed, self.store.location, records, chunks, tuple(most_first))
+
+    @cached_property
+    def _earlier(self) -> dict[Group, dict[str, NDArray[Any]]]:
+        """What the store holds by earlier editions of the study."""
+        return self.store.earlier()
 
     def _done(self, group: Group, token: Any) -> None:
         progress = self.voice.progress

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -208,15 +208,23 @@ class Store:
         statistic = self._coordinates(group)
         return statistic is not None and edition_of(statistic) == wanted
 
+    def earlier(self) -> dict[Group, dict[str, NDArray[Any]]]:
+        """Return the groups of earlier editions that can be read, and what the numbers of their records are."""
+        found = {group: self._coordinates(group) for group in self._of_others().values()}
+        return {group: statistic for group, statistic in found.items() if statistic is not None}
+
+    def _of_others(self) -> dict[str, Group]:
+        """Return the groups of other editions than the study has, by path."""
+        editions, found = self._editions(), {path: self._group(path) for path in self._group_paths()}
+        return {path: group for path, group in found.items() if group and not self._is_of(group, editions)}
+
     def _remove_superseded(self) -> None:
         """Remove the groups of other editions, their metadata last, so that one that is killed is gone on with."""
-        editions = self._editions()
-        for path in self._group_paths():
-            if (group := self._group(path)) and not self._is_of(group, editions):
-                for child in self.location.children(path):
-                    if child != "zarr.json":
-                        self.location.delete_tree(f"{path}/{child}")
-                self.location.delete_tree(path)
+        for path in self._of_others():
+            for child in self.location.children(path):
+                if child != "zarr.json":
+                    self.location.delete_tree(f"{path}/{child}")
+            self.location.delete_tree(path)
 
     def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
         """Create a group's arrays."""
@@ -251,7 +259,8 @@ class Store:
         The root's metadata, which says that it is complete, is written last.
         """
         nodes = nodes_of(summary)
-        about = {"summary_digest": summary_digest(summary), "nodes": list(nodes)}
+        order = {path: [str(name) for name in node.variables] for path, node in nodes.items()}
+        about = {"summary_digest": summary_digest(summary), "nodes": order}
         files = _encoded(nodes)
         del files["zarr.json"]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -286,7 +295,10 @@ class Store:
             )
         try:
             with reading(self.location):
-                nodes = {path: self._node(path) for path in attributes["nodes"]}
+                # Stores of before list the nodes' paths alone.
+                listed = attributes["nodes"]
+                order = listed if isinstance(listed, dict) else dict.fromkeys(listed, ())
+                nodes = {path: self._node(path, names) for path, names in order.items()}
                 return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(attributes))})
         except StoreError:
             raise
@@ -295,12 +307,17 @@ class Store:
                 f"store {self.location}: its summary cannot be read ({type(error).__name__}); run the study again"
             ) from error
 
-    def _node(self, path: str) -> xr.Dataset:
+    def _node(self, path: str, order: Sequence[str]) -> xr.Dataset:
+        """Open a node of the summary, its variables in this order; a store lists them in any."""
         node = xr.open_zarr(self.location.zarr, group=path or None, consolidated=False, chunks=None, zarr_format=3)
         # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
         labels = {name: node[name].astype(object) for name in node.coords if node[name].dtype.kind == "T"}
         labelled: xr.Dataset = node.assign_coords(labels)
-        return labelled
+        names = [*order, *(str(name) for name in labelled.variables if name not in order)]
+        values, coordinates = (
+            {name: labelled[name] for name in names if name in some} for some in (labelled.data_vars, labelled.coords)
+        )
+        return xr.Dataset(values, coordinates, labelled.attrs)
 
     # Metadata files
 

@@ -46,6 +46,22 @@ def leaves(state: Any) -> Iterator[Any]:
         yield state
 
 
+def filled(state: Any, parts: Iterator[Any]) -> Any:
+    """Return a state of the same form with other arrays and numbers, in the order of :func:`leaves`.
+
+    Examples
+    --------
+    >>> filled((1, None, [2, {"a": 3}]), iter("xyz"))
+    ('x', None, ['y', {'a': 'z'}])
+    """
+    if isinstance(state, dict):
+        return {name: filled(part, parts) for name, part in state.items()}
+    if isinstance(state, tuple | list):
+        several = [filled(part, parts) for part in state]
+        return type(state)(*several) if hasattr(state, "_fields") else type(state)(several)
+    return None if state is None else next(parts)
+
+
 def _map(act: Callable[..., Any], state: Any, *others: Any) -> Any:
     """Act on all arrays of states of one form; numbers are the last state's."""
     if isinstance(state, np.ndarray):

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.optimization import keeping
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import OBJECTIVE, QUANTITIES
 from biasvar.optimization.rules import UpdateRule
 
 Array = NDArray[np.float64]
+
+_TENTHS = (10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90)
 
 
 class Outcome(IntEnum):
@@ -52,6 +56,8 @@ class Descent:
         Values of the objective to be reached; a trajectory that has reached the lowest stops.
     parameters : bool
         Whether the parameters are recorded too.
+    keep_state : bool
+        Whether the record says at the end where trajectories were, and in which state, so that others go on from there.
     """
 
     objective: Objective
@@ -62,6 +68,7 @@ class Descent:
     tolerance: float = 0.0
     targets: tuple[float, ...] = ()
     parameters: bool = False
+    keep_state: bool = False
 
     @property
     def quantities(self) -> int:
@@ -75,13 +82,23 @@ class Descent:
 
     @property
     def statistics(self) -> int:
-        """Numbers in a trajectory's record: all quantities at each look, the outcome, and its step."""
-        return self.measured + 2
+        """Numbers in a trajectory's record: all quantities at each look, the outcome, its step, and what is kept."""
+        return self.measured + 2 + len(self.kept)
+
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """What is kept of a trajectory that runs at the end, by name."""
+        return tuple(keeping.names(self.rule, self.dim)) if self.keep_state else ()
 
     def cut(self, steps: int) -> "Descent":
         """Return the first steps of this descent."""
         first = tuple(step for step in self.record_steps if step < steps)
         return replace(self, record_steps=(*first, steps))
+
+    def kept_rows(self, records: Array) -> Array:
+        """Return what records (..., statistics) keep of states."""
+        rows: Array = records[..., self.measured + 2 :]
+        return rows
 
     def unpack(self, records: Array) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         """Take records (..., statistics) apart: looks (..., looks, quantities), outcomes and their steps."""
@@ -106,3 +123,16 @@ def log_spaced(steps: int, count: int) -> Sequence[int]:
     [1, 3, 10, 32, 100, 316, 1000]
     """
     return sorted({round(value) for value in np.geomspace(1, steps, count).tolist()})
+
+
+def round_steps(steps: int) -> Sequence[int]:
+    """Return the round numbers up to ``steps``, eleven per decade: those of more steps begin with those of fewer.
+
+    Examples
+    --------
+    >>> round_steps(120)
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100]
+    """
+    decades = [10**power for power in range(len(str(steps)))]
+    found = {tenths * decade // 10 for decade in decades for tenths in _TENTHS if tenths * decade % 10 == 0}
+    return sorted(step for step in found if step <= steps)

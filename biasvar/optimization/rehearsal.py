@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, StudyError, vectorise_hint
-from biasvar.optimization import columns
+from biasvar.optimization import columns, keeping
 from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule, advance
@@ -64,6 +64,7 @@ def rehearse_rule(
     initial: Array,
     hyper: Mapping[str, float],
     steps: int,
+    keep_state: bool = False,
 ) -> None:
     """Let an update rule take its first step, twice.
 
@@ -81,13 +82,15 @@ def rehearse_rule(
         One configuration.
     steps : int
         How many steps there will be, for the schedule.
+    keep_state : bool
+        Whether its state will be kept.
 
     Raises
     ------
     StudyError
         On exceptions, wrong shapes, what is not real, functions that write into their arguments, states that are not
-        told apart by trajectories, and rules that do not return the same for the same: those that draw random numbers,
-        or remember what is not in their state.
+        told apart by trajectories, or cannot be kept though they are to be, and rules that do not return the same for
+        the same: those that draw random numbers, or remember what is not in their state.
     """
     where = f"optimizers.{label}"
     values = {name: np.full(2, value) for name, value in hyper.items()}
@@ -95,7 +98,7 @@ def rehearse_rule(
         for width in (2, 3):
             _check_state(rule.init(np.repeat(initial[:, None], width, axis=1)), width, where)
         theta = np.repeat(initial[:, None], 2, axis=1)
-        paths = [_first_step(rule, where, gradient, theta, values, steps) for _ in range(2)]
+        paths = [_first_step(rule, where, gradient, theta, values, steps, keep_state) for _ in range(2)]
     except BiasvarError:
         raise
     except Exception as error:  # a user's rule may raise anything
@@ -139,6 +142,7 @@ def _first_step(
     theta: Array,
     hyper: Mapping[str, Array],
     steps: int,
+    keep_state: bool,
 ) -> list[NDArray[Any]]:
     """Return theta and the state after a step."""
     state = rule.init(theta)
@@ -162,6 +166,8 @@ def _first_step(
     shapes = [[np.shape(part) for part in columns.leaves(each)] for each in (state, after)]
     if shapes[0] != shapes[1]:
         raise StudyError(f"{where}.update: returned a state of another form than that of init")
+    if keep_state and (why := keeping.unfit(rule, found, after)):
+        raise StudyError(f"{where}: {why}; keep_state keeps it only as init made it, so change that, or leave it out")
     return [np.asarray(part) for part in (found, *columns.leaves(after))]
 
 

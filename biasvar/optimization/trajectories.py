@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import MACHINE_FAULTS
-from biasvar.optimization import columns
+from biasvar.optimization import columns, keeping
 from biasvar.optimization.columns import Array, Places
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives import Objective
@@ -41,8 +41,19 @@ class Trajectories(NamedTuple):
     traceback: str = ""  # of the first failure that was an exception
 
 
+class Begun(NamedTuple):
+    """What K trajectories left behind after fewer steps, none of them failed."""
+
+    descent: Descent  # of so many steps, with the same looks up to there
+    records: Array  # (K, statistics of that descent)
+
+
 def run(
-    descent: Descent, initial: Array, hyper: Mapping[str, Array], batches: Iterable[NDArray[np.intp]] | None
+    descent: Descent,
+    initial: Array,
+    hyper: Mapping[str, Array],
+    batches: Iterable[NDArray[np.intp]] | None,
+    begun: Begun | None = None,
 ) -> Trajectories:
     """Run K configurations from one point.
 
@@ -56,6 +67,8 @@ def run(
         Hyperparameters of each configuration.
     batches : iterable of index arrays, or None
         Examples that each step sees, the same for all; None: all examples.
+    begun : Begun, optional
+        Records of their first steps, with the states of those that run: they go on from there, with the same bits.
 
     Returns
     -------
@@ -66,7 +79,8 @@ def run(
     count, parts = len(next(iter(hyper.values()))), []
     for real, chosen in _tiles(descent, count):
         tile = _Tile(descent, initial, {name: np.ascontiguousarray(values[chosen]) for name, values in hyper.items()})
-        parts.append(tile.run(batches, real))
+        known = None if begun is None else begun._replace(records=begun.records[chosen])
+        parts.append(tile.run(batches, real, known))
     return Trajectories(
         np.concatenate([part.records for part in parts]),
         tuple(reason for part in parts for reason in part.failures),
@@ -152,11 +166,15 @@ class _Tile:
         """The trajectories that run."""
         return np.flatnonzero(self.runs)
 
-    def run(self, batches: Iterable[NDArray[np.intp]] | None, real: int) -> Trajectories:
+    def run(self, batches: Iterable[NDArray[np.intp]] | None, real: int, begun: Begun | None = None) -> Trajectories:
         """Run the first ``real`` ones; the others only fill the tile."""
-        self.outcomes[real:] = Outcome.FAILED
         with np.errstate(all="ignore"):  # the outcome says what diverged
             self._set_bounds()
+            if begun is not None:
+                self._take_up(begun)
+            self.outcomes[real:] = Outcome.FAILED
+            if begun is not None:
+                self._fill()
             source = islice(iter(repeat(None) if batches is None else batches), self.done, None)
             for record_step in self.descent.record_steps[len(self.records) :]:
                 self._advance(record_step, source)
@@ -166,8 +184,22 @@ class _Tile:
     def _numbers(self) -> Array:
         looks = np.stack(self.records, axis=1).reshape(self.width, -1)
         numbers = np.column_stack([looks, self.outcomes, self.stops])
+        if self.descent.keep_state:
+            rows = keeping.keep(self.descent.rule, self.theta, self.state)
+            rows[~self.runs] = np.nan
+            numbers = np.column_stack([numbers, rows])
         numbers[self.outcomes == Outcome.FAILED] = np.nan
         return numbers
+
+    def _take_up(self, begun: Begun) -> None:
+        """Be where the last look of a shorter descent left the trajectories."""
+        looks, self.outcomes, stops = begun.descent.unpack(begun.records)
+        self.records = list(np.moveaxis(looks, 1, 0))
+        self.done = begun.descent.record_steps[-1]
+        self.stops = np.where(self.runs, self.stops, stops)
+        if self.runs.any():
+            rows = begun.descent.kept_rows(begun.records)
+            self.theta, self.state = keeping.restore(self.descent.rule, self.descent.dim, rows)
 
     def _set_bounds(self) -> None:
         start = float(np.asarray(self.descent.objective.value(self.theta[:, :1].T)).reshape(-1)[0])

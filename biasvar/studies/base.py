@@ -104,6 +104,15 @@ class BlockRecords(NamedTuple):
     traceback: str = ""  # of the first failure that was an exception
 
 
+class Begun(NamedTuple):
+    """What a store holds of one block by an earlier edition of a study, with fewer units of work per block."""
+
+    work: int
+    cells: tuple[str, ...]
+    records: NDArray[np.float64]  # (cells, statistics of that edition)
+    failures: tuple[str, ...]
+
+
 class Chunk(NamedTuple):
     """Consecutive blocks of one group, as stored."""
 

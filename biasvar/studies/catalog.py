@@ -119,6 +119,10 @@ def from_json(
             f"{STATE_AGAIN}"
         )
     fields["kind"] = kind
+    try:
+        fields = dict(_kind(kind).without_defaults(fields))
+    except StudyError as error:
+        raise type(error)(f"study {title}: {error}") from error
     for name, labels in supplement.get("labels", {}).items():
         fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
     if source := supplement.get("source"):

@@ -86,6 +86,11 @@ class StudyModel(_Checked):
         """Return the fields with what follows from others."""
         return fields
 
+    @classmethod
+    def without_defaults(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out, of fields as JSON, what others come to by themselves, so that it follows when those change."""
+        return fields
+
     @abstractmethod
     def _fit_together(self) -> None:
         """Refuse, with a ValueError, fields that do not fit each other."""

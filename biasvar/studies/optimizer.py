@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
@@ -23,15 +23,16 @@ from biasvar.fields import (
 )
 from biasvar.learning.inputs import FixedDesign, Normal, is_law
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
-from biasvar.optimization import objectives, rehearsal, rules, trajectories
+from biasvar.optimization import keeping, objectives, rehearsal, rules, trajectories
 from biasvar.optimization.batches import FULL, Batches, Order
-from biasvar.optimization.descent import Descent, log_spaced
+from biasvar.optimization.descent import Descent, Outcome, log_spaced, round_steps
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import NAMES, PARAMETERS, QUANTITIES
 from biasvar.optimization.rules import UpdateRule
+from biasvar.optimization.rules.base import Schedule
 from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
 from biasvar.studies import components
-from biasvar.studies.base import BlockRecords, BlockSource, Group, edition_of
+from biasvar.studies.base import Begun, BlockRecords, BlockSource, Group, edition_of
 from biasvar.studies.derivatives import check_derivatives, wrong
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
@@ -100,7 +101,8 @@ class OptimizerStudy(Study[xr.DataTree]):
     optimizers : dict of str to update rule
         What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.rules`.
     steps : int
-        How many steps at the most. More than a store has extend it: its descents are simulated again.
+        How many steps at the most. More than a store has extend it: its descents go on if it has ``keep_state``, else
+        they are simulated again.
     batch_size : sequence of int or None
         Examples per step: None for all, 1 for online. Objectives without data have None alone, whether it is among
         these or not.
@@ -118,7 +120,12 @@ class OptimizerStudy(Study[xr.DataTree]):
         What is summarised: objective, gradient_norm, distance (to the minimiser), excess_risk (on held-out data, over
         that of the minimiser), parameters.
     record_steps : sequence of int, optional
-        After which steps trajectories are looked at, and may stop; 0 is the start. Log-spaced unless given.
+        After which steps trajectories are looked at, and may stop; 0 is the start. Log-spaced unless given; with
+        ``keep_state`` the round numbers 1, 2, ..., 10, 15, 20, 25, 30, 40, ..., 100, 150, ..., and the last.
+    keep_state : bool
+        Keep where descents end, and in which state of the rule, so that a study with more steps goes on from there,
+        with the bits of one run. What looks elsewhere on its way, or has a schedule that depends on the number of
+        steps, is simulated again.
     seed : int
         Seed of everything random in the study.
     check : bool
@@ -164,7 +171,18 @@ class OptimizerStudy(Study[xr.DataTree]):
     record_steps: Annotated[
         Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None, Fixed(written_as="all_record_steps")
     ] = None
+    keep_state: Annotated[bool, Fixed(silent=True)] = False
     check: Annotated[bool, Unwritten()] = False
+
+    @classmethod
+    def without_defaults(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out record_steps that are those of so many steps anyhow."""
+        default = _default_steps(fields["steps"], fields.get("keep_state", False))
+        return {
+            name: value
+            for name, value in fields.items()
+            if name != "record_steps" or value != sorted({*default, fields["steps"]})
+        }
 
     def _fit_together(self) -> None:
         for name in ("objectives", "optimizers"):
@@ -225,7 +243,7 @@ class OptimizerStudy(Study[xr.DataTree]):
     @cached_property
     def all_record_steps(self) -> tuple[int, ...]:
         """Steps after which trajectories are looked at, the last one included."""
-        given = log_spaced(self.steps, RECORDS) if self.record_steps is None else self.record_steps
+        given = _default_steps(self.steps, self.keep_state) if self.record_steps is None else self.record_steps
         return tuple(sorted({*given, self.steps}))
 
     @cached_property
@@ -267,6 +285,7 @@ class OptimizerStudy(Study[xr.DataTree]):
             self.tolerance,
             self.targets.get(objective, ()),
             PARAMETERS in self.record,
+            self.keep_state,
         )
 
     def initial_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
@@ -313,7 +332,9 @@ class OptimizerStudy(Study[xr.DataTree]):
             rehearsal.rehearse_objective(objective, f"objectives.{label}", rehearsal.points_near(start), batch)
             for name in self.optimizers:
                 first = next(iter(self.grids[label, name].configurations.values()))
-                rehearsal.rehearse_rule(self.rule(name), name, objective.gradient, start, first.hyper, self.steps)
+                rehearsal.rehearse_rule(
+                    self.rule(name), name, objective.gradient, start, first.hyper, self.steps, self.keep_state
+                )
 
         if self.check:
             self._refuse_wrong_derivatives()
@@ -366,7 +387,10 @@ class OptimizerStudy(Study[xr.DataTree]):
     @cached_property
     def editions(self) -> dict[str, str]:
         """Which records each problem has: others with other steps."""
-        return {problem.name: edition_of(self._record_coordinates(problem.labels)) for problem in self._problems()}
+        return {problem.name: self._edition(self.descent(*problem.labels)) for problem in self._problems()}
+
+    def _edition(self, descent: Descent) -> str:
+        return edition_of(_coordinates(descent))
 
     def _problems(self) -> Iterator["_Problem"]:
         for labels, grid in self.grids.items():
@@ -379,17 +403,54 @@ class OptimizerStudy(Study[xr.DataTree]):
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Run one replicate of a group's configurations."""
         descent = self.descent(*labels_of(group))
-        descent = descent if work is None else descent.cut(work)
+        return self._descend(descent if work is None else descent.cut(work), group, block, {})
+
+    def work_begun(self, group: Group, statistic: Mapping[str, NDArray[Any]]) -> int:
+        """Return after how many steps descents go on that an earlier edition has kept; 0 if they begin anew."""
+        names = np.asarray(statistic["moment"]).tolist()
+        steps = int(statistic["place"][names.index("outcome")]) if "outcome" in names else 0
+        before = self._before(labels_of(group), steps) if 0 < steps < self.steps else None
+        return steps if before is not None and self._edition(before) == edition_of(statistic) else 0
+
+    def _before(self, labels: tuple[str, str], steps: int) -> Descent | None:
+        """Return the descent of fewer steps, with all that it keeps, that one begins with; None if it is another."""
+        descent = self.descent(*labels)
+        if steps not in descent.record_steps or not _agrees(descent.rule.schedule, steps, self.steps):
+            return None
+        return replace(descent.cut(steps), steps=steps, keep_state=True)
+
+    def go_on(self, group: Group, block: int, begun: Sequence[Begun]) -> BlockRecords:
+        """Run one replicate of a group's configurations, each from where the longest of those before left off."""
+        known: dict[str, trajectories.Begun] = {}
+        for part in begun:
+            if descent := self._before(labels_of(group), part.work):
+                outcomes = descent.unpack(part.records)[1]
+                serves = (outcomes != Outcome.RUNNING) | keeping.are_kept(descent.kept_rows(part.records))
+                for i, key in enumerate(part.cells):
+                    # What failed is tried again, from the start.
+                    if serves[i] and outcomes[i] != Outcome.FAILED and not part.failures[i]:
+                        known.setdefault(key, trajectories.Begun(descent, part.records[i]))
+        return self._descend(self.descent(*labels_of(group)), group, block, known)
+
+    def _descend(
+        self, descent: Descent, group: Group, block: int, begun: Mapping[str, trajectories.Begun]
+    ) -> BlockRecords:
         objective, optimizer = labels_of(group)
         chosen = [self.grids[objective, optimizer].configurations[key] for key in group.cells]
         initial = self.initial_point(objective, block)
         records, failures, trace = np.full((len(chosen), descent.statistics), np.nan), [""] * len(chosen), ""
-        by_size = sorted(range(len(chosen)), key=lambda i: chosen[i].batch_size)
-        for size, indices in groupby(by_size, key=lambda i: chosen[i].batch_size):
+
+        def alike(i: int) -> tuple[int, int]:
+            known = begun.get(group.cells[i])
+            return chosen[i].batch_size, 0 if known is None else known.descent.steps
+
+        for (size, done), indices in groupby(sorted(range(len(chosen)), key=alike), key=alike):
             some = list(indices)
             hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
+            parts = [begun[group.cells[i]] for i in some] if done else []
+            known = trajectories.Begun(parts[0].descent, np.stack([part.records for part in parts])) if parts else None
             try:
-                found = trajectories.run(descent, initial, hyper, self._batches(objective, block, size))
+                found = trajectories.run(descent, initial, hyper, self._batches(objective, block, size), known)
             except MACHINE_FAULTS:
                 raise
             except Exception as error:  # where all of them start, or in a schedule: all of them fail
@@ -413,34 +474,35 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and the step at which it was recorded."""
-        return self._record_coordinates(labels_of(group))
-
-    def _record_coordinates(self, labels: tuple[str, str]) -> dict[str, NDArray[Any]]:
-        descent = self.descent(*labels)
-        parameters = (f"parameter {i}" for i in range(descent.quantities - len(QUANTITIES)))
-        names = [*(quantity.stored_name for quantity in QUANTITIES), *parameters]
-        return {
-            "moment": np.array([*(names * len(self.all_record_steps)), "outcome", "stop_step"], dtype=object),
-            "place": np.array([*np.repeat(self.all_record_steps, len(names)), self.steps, self.steps]),
-        }
+        return _coordinates(self.descent(*labels_of(group)))
 
     def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
         """Say where this study differs from a stored one, in JSON, beyond extending it."""
-        if self.superseded(stored):  # then looks may be others too
-            stored = {**stored, "record_steps": self.to_json()["record_steps"]}
+        if self.steps > stored.get("steps", self.steps):  # then looks may be others too, and nothing need be kept
+            stored = {**stored, "record_steps": self.to_json()["record_steps"], "keep_state": self.keep_state}
         return super().extension_errors(stored)
 
     def superseded(self, stored: Mapping[str, Any]) -> str:
-        """Say why descents are simulated again: there are more steps."""
+        """Say what becomes of descents where there are more steps: they go on, or are simulated again."""
         before = stored.get("steps", self.steps)
         if self.steps <= before:
             return ""
-        return f"steps: {before} in the store, {self.steps} now: descents are simulated again, from the start"
+        why = f"steps: {before} in the store, {self.steps} now"
+        if not stored.get("keep_state"):
+            return f"{why}: descents are simulated again, from the start"
+        if stored["record_steps"] != [step for step in self.all_record_steps if step <= before]:
+            return (
+                f"{why}: descents are simulated again, from the start, since record_steps up to {before} are not those "
+                f"of the store, {', '.join(map(str, stored['record_steps']))}"
+            )
+        again = [label for label in self.optimizers if not _agrees(self.rule(label).schedule, before, self.steps)]
+        but = f", but those of {', '.join(again)} from the start: schedules there depend on the number of steps"
+        return f"{why}: descents go on from where they ended{but if again else ''}"
 
     def union(self, other: Self) -> Self:
-        """Return the least study that extends both, with the looks of the longer one."""
+        """Return the least study that extends both, with the looks of the longer one, and what it keeps."""
         longer = max(self, other, key=lambda study: getattr(study, "steps", 0))
-        return super().union(other).replace(record_steps=longer.record_steps)
+        return super().union(other).replace(record_steps=longer.record_steps, keep_state=longer.keep_state)
 
     @cached_property
     def grid(self) -> OptimizerGrid:
@@ -473,6 +535,27 @@ def labels_of(group: Group) -> tuple[str, str]:
     """Return a group's objective and optimizer."""
     objective, _, optimizer = group.problem.partition("~")
     return objective, optimizer
+
+
+def _default_steps(steps: int, keep_state: bool) -> Sequence[int]:
+    """Return after which steps trajectories are looked at unless that is given."""
+    return round_steps(steps) if keep_state else log_spaced(steps, RECORDS)
+
+
+def _coordinates(descent: Descent) -> dict[str, NDArray[Any]]:
+    """Return what the numbers of a descent's records are."""
+    parameters = (f"parameter {i}" for i in range(descent.quantities - len(QUANTITIES)))
+    names = [*(quantity.stored_name for quantity in QUANTITIES), *parameters]
+    last = ["outcome", "stop_step", *descent.kept]
+    return {
+        "moment": np.array([*(names * len(descent.record_steps)), *last], dtype=object),
+        "place": np.array([*np.repeat(descent.record_steps, len(names)), *[descent.steps] * len(last)]),
+    }
+
+
+def _agrees(schedule: Schedule | None, steps: int, more: int) -> bool:
+    """Tell whether a schedule is the same, up to ``steps``, when there are more steps."""
+    return schedule is None or all(schedule(t, steps) == schedule(t, more) for t in range(1, steps + 1))
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """What a study is: fields, and a handful of verbs by which the engine runs it."""
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
-from biasvar.studies.base import BlockRecords, BlockSource, Group, Summary
+from biasvar.studies.base import Begun, BlockRecords, BlockSource, Group, Summary
 from biasvar.studies.model import StudyModel
 
 S = TypeVar("S", bound=Summary)
@@ -62,6 +62,18 @@ class Study(StudyModel, Generic[S]):
         work : int, optional
             Do only so many units of :attr:`block_work`, to see what they cost; the records are then dropped.
         """
+
+    def work_begun(self, group: Group, statistic: Mapping[str, NDArray[Any]]) -> int:
+        """Return after how many units of work an earlier edition of a group left off, if its blocks are gone on with.
+
+        0, as here, if they are simulated again from the start. ``statistic`` is what the numbers of its records are,
+        as :meth:`record_coordinates` of that edition said.
+        """
+        return 0
+
+    def go_on(self, group: Group, block: int, begun: Sequence[Begun]) -> BlockRecords:
+        """Simulate one block from what was ``begun``, most work first: the bits are those of :meth:`simulate`."""
+        return self.simulate(group, block)
 
     @abstractmethod
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:

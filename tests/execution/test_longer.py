@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, messages
 
 import biasvar as bv
 from biasvar.errors import RunError, StoreError, StudyChangedError
@@ -42,18 +42,6 @@ def reference(tmp_path_factory):
     path = tmp_path_factory.mktemp("reference") / "long.zarr"
     bv.run(descents(steps=50), path, scheduler="synchronous")
     return path
-
-
-def messages(study, store, **options):
-    """Run a study; return what was said."""
-    said = []
-
-    def listen(progress):
-        said.extend(progress.messages)
-        progress.messages.clear()
-
-    bv.run(study, store, progress=listen, **options)
-    return said
 
 
 def assert_like(reference, store):
@@ -205,9 +193,9 @@ def test_stores_of_before_take_more_steps(of_before, reference):
 
 def test_another_layout_of_as_many_steps_is_refused(store, monkeypatch):
     bv.run(descents(), store)
-    ours = bv.OptimizerStudy._record_coordinates
+    ours = bv.OptimizerStudy.record_coordinates
     monkeypatch.setattr(
-        bv.OptimizerStudy, "_record_coordinates", lambda *a: {name: values[::-1] for name, values in ours(*a).items()}
+        bv.OptimizerStudy, "record_coordinates", lambda *a: {name: values[::-1] for name, values in ours(*a).items()}
     )
     with pytest.raises(StoreError, match="number 0 of a record"):
         bv.run(descents(), store)

@@ -10,6 +10,7 @@ from helpers import command, small_study
 import biasvar as bv
 from biasvar.errors import StoreError, StudyError
 from biasvar.execution.store import Store
+from biasvar.studies.base import nodes_of
 from biasvar.studies.catalog import from_json
 
 USERS = """\
@@ -246,3 +247,19 @@ def home(path):
     import os
 
     return {**os.environ, "HOME": str(path)}
+
+
+@pytest.mark.parametrize("study", [small_study(), descents()], ids=lambda study: study.kind)
+def test_variables_are_in_the_order_of_the_run(study, store):
+    found, opened = nodes_of(bv.run(study, store)), nodes_of(bv.open(store))
+    assert [list(node.data_vars) for node in opened.values()] == [list(node.data_vars) for node in found.values()]
+    assert all(found[path].identical(node) for path, node in opened.items())
+
+
+@pytest.mark.parametrize("keep_state", [False, True])
+def test_looks_that_were_not_stated_follow_the_steps(keep_state):
+    study = descents(steps=30, keep_state=keep_state)
+    longer = from_json(study.to_json(), study.supplement(), ["steps=500"])
+    assert longer.all_record_steps == study.replace(steps=500).all_record_steps
+    stated = study.replace(record_steps=[3, 10])
+    assert from_json(stated.to_json(), stated.supplement(), ["steps=500"]).all_record_steps == (3, 10, 30, 500)
