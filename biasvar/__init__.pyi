@@ -10,7 +10,11 @@ from .execution.reopen import load as load
 from .execution.run import open as open  # noqa: A004
 from .execution.run import run as run
 from .execution.verify import verify as verify
+from .learning.classes import GaussianClasses as GaussianClasses
 from .learning.hypotheses.base import HypothesisSet as HypothesisSet
+from .learning.hypotheses.classifiers import Discriminant as Discriminant
+from .learning.hypotheses.classifiers import Histogram as Histogram
+from .learning.hypotheses.classifiers import LinearClassifier as LinearClassifier
 from .learning.hypotheses.estimator import Estimator as Estimator
 from .learning.hypotheses.extremes import Constant as Constant
 from .learning.hypotheses.extremes import Interpolator as Interpolator
@@ -24,11 +28,20 @@ from .learning.inputs import Inputs as Inputs
 from .learning.inputs import Normal as Normal
 from .learning.inputs import Uniform as Uniform
 from .learning.losses.base import Loss as Loss
+from .learning.losses.margin import Brier as Brier
+from .learning.losses.margin import Exponential as Exponential
+from .learning.losses.margin import Hinge as Hinge
+from .learning.losses.margin import LogisticLoss as LogisticLoss
+from .learning.losses.margin import MarginLoss as MarginLoss
+from .learning.losses.margin import SquaredHinge as SquaredHinge
+from .learning.losses.margin import SquaredMargin as SquaredMargin
+from .learning.losses.margin import ZeroOne as ZeroOne
 from .learning.losses.squared import Squared as Squared
 from .learning.measures import Curve as Curve
 from .learning.measures import Measure as Measure
 from .learning.quadrature import TestPoints as TestPoints
 from .learning.targets import Linear as Linear
+from .learning.targets import Logistic as Logistic
 from .learning.targets import PolynomialTarget as PolynomialTarget
 from .learning.targets import Sine as Sine
 from .learning.targets import Step as Step
@@ -70,6 +83,7 @@ from .report.best import best_configurations as best_configurations
 from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled
+from .studies.classification import ClassificationStudy as ClassificationStudy
 from .studies.confidence import confidence_interval as confidence_interval
 from .studies.data import DataStudy as DataStudy
 from .studies.derivatives import check_derivatives as check_derivatives

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from biasvar.errors import TargetError
 from biasvar.learning import targets
 from biasvar.learning.hypotheses.base import HypothesisSet
-from biasvar.learning.inputs import PROBED_PANELS, FixedDesign, Independent, Inputs
+from biasvar.learning.inputs import PROBED_PANELS, Continuous, FixedDesign, Independent, Inputs
 from biasvar.learning.labels import AdditiveNoise, Labels
 from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
@@ -106,7 +106,7 @@ class Problem:
 
     def _unresolved(self, scale: float) -> float:
         """Return how far averages of f, f^2 and x f by the test points are from those by adaptive panels."""
-        if not isinstance(self.inputs, Independent):
+        if not isinstance(self.inputs, Continuous):
             return 0.0
 
         def values(x: NDArray[np.float64]) -> NDArray[np.float64]:

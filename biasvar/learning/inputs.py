@@ -4,7 +4,7 @@ A user's own law is any object that offers what is abstract in :class:`Inputs`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -55,6 +55,10 @@ class Inputs(ABC):
         """Return a one-dimensional rule that is finer than ``count`` test points: its averages show their error."""
         return self.test_points(FINER * count, breakpoints, 0)
 
+    def class_probability(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        """Return P(y = +1 | x) as a function of x, of laws that are mixtures of two classes; else None."""
+        return None
+
     def marginal(self) -> "Inputs":
         """Return the law of one coordinate, which polynomials in several coordinates are made orthonormal under.
 
@@ -68,7 +72,23 @@ class Inputs(ABC):
         raise StudyError(f"inputs: {self!r} has no marginal(), the law of one coordinate, which polynomials need")
 
 
-class Independent(Inputs):
+class Continuous(Inputs):
+    """Inputs that have a density; what is abstract here is of one coordinate."""
+
+    @abstractmethod
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the inverse distribution function, elementwise."""
+
+    @abstractmethod
+    def support(self) -> tuple[float, float]:
+        """Return between which ends one coordinate lies, but for a probability far below rounding."""
+
+    @abstractmethod
+    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the density of one coordinate at x, elementwise."""
+
+
+class Independent(Continuous):
     """Inputs whose coordinates are independent draws through one inverse distribution function."""
 
     def uniforms_per_set(self, n_train: int) -> int:
@@ -107,18 +127,6 @@ class Independent(Inputs):
     def marginal(self) -> "Inputs":
         """Return the law of one coordinate."""
         return replace(self, dim=1)  # type: ignore[type-var]
-
-    @abstractmethod
-    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Apply the inverse distribution function, elementwise."""
-
-    @abstractmethod
-    def support(self) -> tuple[float, float]:
-        """Return between which ends one coordinate lies, but for a probability far below rounding."""
-
-    @abstractmethod
-    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the density of one coordinate at x, elementwise."""
 
     @abstractmethod
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -327,6 +335,11 @@ class _Adapted(Inputs):
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
         points: TestPoints = getattr(self.own, "finer_points", super().finer_points)(count, breakpoints)
         return points
+
+    def class_probability(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        known: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
+        known = getattr(self.own, "class_probability", super().class_probability)()
+        return known
 
     def marginal(self) -> Inputs:
         if hasattr(self.own, "marginal"):

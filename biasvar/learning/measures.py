@@ -50,6 +50,11 @@ class Averages(ABC):
         """How many blocks are averaged."""
 
     @property
+    def remark(self) -> str:
+        """What is to be said of the numbers, beside what their tails forbid; nothing unless a loss has something."""
+        return ""
+
+    @property
     def second_order(self) -> float:
         """Variance of a square that is left when what is squared is zero."""
         return 0.0

@@ -58,14 +58,15 @@ def legendre_rule(
     True
     """
     edges = [low, *sorted(b for b in breakpoints if low < b < high), high]
-    nodes, weights = _legendre_nodes(size)
+    nodes, weights = legendre_nodes(size)
     x = [(a + b) / 2 + (b - a) / 2 * nodes for a, b in pairwise(edges)]
     w = [(b - a) / (high - low) / 2 * weights for a, b in pairwise(edges)]
     return np.concatenate(x), np.concatenate(w)
 
 
 @lru_cache(maxsize=16)
-def _legendre_nodes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def legendre_nodes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Gauss-Legendre nodes and weights on [-1, 1]."""
     nodes, weights = roots_legendre(size)
     return nodes, weights
 
@@ -104,7 +105,7 @@ def adaptive_averages(
     >>> bool(abs(jump[0] - 0.7) < 1e-12 and error[0] < 1e-12)
     True
     """
-    nodes, weights = _legendre_nodes(PANEL_NODES)
+    nodes, weights = legendre_nodes(PANEL_NODES)
 
     def sums(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
         half = (right - left)[:, None] / 2

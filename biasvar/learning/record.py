@@ -20,6 +20,8 @@ class Record:
     fields : mapping of str to int
         Names and lengths, in order; 0 stands for a single number. Names that begin with ``largest`` hold the block's
         largest losses, padded with NaN.
+    may_lack : tuple of str
+        Names of which numbers may be NaN, for what is infinite.
 
     Examples
     --------
@@ -29,6 +31,7 @@ class Record:
     """
 
     fields: Mapping[str, int]
+    may_lack: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -58,7 +61,8 @@ class Record:
     def is_finite(self, row: Array) -> bool:
         """Tell whether a row holds a number wherever it must."""
         parts = self.unpack(row).items()
-        return all(bool(np.isfinite(value).all()) for name, value in parts if not name.startswith("largest"))
+        needed = (value for name, value in parts if not name.startswith("largest") and name not in self.may_lack)
+        return all(bool(np.isfinite(value).all()) for value in needed)
 
     @cached_property
     def _places(self) -> dict[str, int | slice]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from biasvar.errors import TargetError, vectorise_hint
 from biasvar.fields import Real, Reals, component
@@ -58,6 +59,27 @@ class PolynomialTarget:
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the polynomial at x, elementwise."""
         return np.asarray(np.polynomial.polynomial.polyval(x, self.coefficients), dtype=float)
+
+
+@component
+class Logistic:
+    """Evaluate p(x) = 1 / (1 + exp(-(c_0 + <c, x>))), coefficients c_0, c_1, ...: a probability of class +1.
+
+    Examples
+    --------
+    >>> Logistic([0, 2])(np.array([0.0, 0.5])).round(3).tolist()
+    [0.5, 0.731]
+    """
+
+    coefficients: Reals
+
+    smooth = True
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability at x, elementwise, or over the last axis in more dimensions."""
+        intercept, *slopes = self.coefficients
+        p: NDArray[np.float64] = expit(intercept + (slopes[0] * x if len(slopes) == 1 else x @ np.array(slopes)))
+        return p
 
 
 @component

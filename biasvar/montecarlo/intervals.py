@@ -24,6 +24,34 @@ def standard_error(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     return error
 
 
+def jackknife(full: float, left_out: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Free a smooth function of averages of what a finite number of blocks adds to it, to second order.
+
+    Parameters
+    ----------
+    full : float
+        The function of all blocks' average.
+    left_out : ndarray of shape (B,)
+        The same without each block.
+
+    Returns
+    -------
+    value : float
+        B full - (B - 1) mean(left_out).
+    influence : ndarray of shape (B,)
+        Centred pseudo-values: what each block contributes.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0, 6.0])
+    >>> value, influence = jackknife(3.0**2, ((9 - x) / 2) ** 2)
+    >>> round(value, 9) == round(3.0**2 - x.var(ddof=1) / 3, 9)
+    True
+    """
+    count = left_out.size
+    return float(count * full - (count - 1) * left_out.mean()), -(count - 1) * (left_out - left_out.mean())
+
+
 def unbiased_square(mean_square: float, deviations: NDArray[np.float64]) -> float:
     """Remove from |mean|^2 the inflation that a finite number of blocks leaves in it.
 

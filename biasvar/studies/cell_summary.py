@@ -346,7 +346,7 @@ def _fill(table: _Table, at: tuple[int, ...], cells: _Column, cell: _At, result:
     table["block_count"][at] = result.blocks
     table["replicates"][at] = replicates
     table["status"][at] = str(tails.status)
-    table["status_reason"][at] = tails.reason(replicates)
+    table["status_reason"][at] = "; ".join(filter(None, [tails.reason(replicates), result.remark]))
 
 
 def _strike(table: _Table, at: tuple[int, ...], tails: LossTails, loss: Loss, moved: bool) -> None:

@@ -31,8 +31,9 @@ _log = logging.getLogger("biasvar")
 
 
 #: Components by name, family by family: those among the package's public names.
-INPUTS = public_classes("learning.inputs", inputs.Inputs)
-LOSSES = public_classes("learning.losses", losses.Loss)
+INPUTS = public_classes("learning.inputs", inputs.Inputs) | public_classes("learning.classes", inputs.Inputs)
+LOSSES = public_classes("learning.losses.squared", losses.Loss)
+MARGIN_LOSSES = public_classes("learning.losses.margin", losses.Loss)
 TARGETS = public_classes("learning.targets")
 HYPOTHESES = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
 OBJECTIVES = public_classes("optimization.objectives", objectives.Objective)
@@ -41,7 +42,7 @@ SCHEDULES = public_classes("optimization.schedules")
 SETS = public_classes("optimization.sets", sets.ConvexSet)
 OURS = {
     each
-    for known in (INPUTS, LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES, SETS)
+    for known in (INPUTS, LOSSES, MARGIN_LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES, SETS)
     for each in known.values()
 }
 NESTED = {"schedule": SCHEDULES, "set": SETS}  # fields of components that are components themselves

@@ -99,4 +99,7 @@ class RiskStudy(ReplicatedStudy):
         return Problem.of(self.target, self.law, self.test_points, self.seed)
 
     def _losses(self) -> Mapping[str, Loss]:
-        return {"": losses.adapted(components.resolved(self.loss), "loss")}
+        loss = losses.adapted(components.resolved(self.loss), "loss")
+        if isinstance(loss, MarginLoss):
+            raise StudyError(f"loss: {self.loss!r} is of scores for two classes; ask a ClassificationStudy")
+        return {"": loss}

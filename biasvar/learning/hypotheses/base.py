@@ -37,6 +37,9 @@ class HypothesisSet(ABC):
     :class:`LeastSquaresSet`, :class:`LinearSmoother` and :class:`Predictor` are its three kinds.
     """
 
+    #: The loss whose mean over the training set a fit minimises, where anything spans the set.
+    minimises: str = "squared"
+
     @abstractmethod
     def fit(self, inputs: Inputs) -> Fit:
         """Return how the set is fitted to training sets whose inputs follow this law."""

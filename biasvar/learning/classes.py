@@ -1,0 +1,259 @@
+"""Two classes: laws of x that know P(y = +1 | x), and the problem of telling the classes apart."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+from scipy.special import expit, ndtr, ndtri
+
+from biasvar.errors import StudyError
+from biasvar.fields import Points, Real, component, nested
+from biasvar.learning import targets
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.inputs import DEFAULT_TEST_POINTS, TAILS, TEST_REPLICATES, Continuous, Inputs, Normal
+from biasvar.learning.labels import Labels, TwoClasses
+from biasvar.learning.panels import NODES, Panels
+from biasvar.learning.quadrature import TestPoints
+from biasvar.montecarlo.draws import Purpose, Stream
+from biasvar.montecarlo.sobol import scrambled_sobol
+
+Array = NDArray[np.float64]
+OCTILES = tuple(i / 8 for i in range(1, 8))
+FAR_CUTS = (1e-5, 1e-2, 1 - 1e-2, 1 - 1e-5)
+PROBES = 4096  # places between which the classes' border is looked for
+BISECTIONS = 60
+
+Matrices = Annotated[tuple[tuple[tuple[Real, ...], ...], ...], BeforeValidator(nested), Field(min_length=2)]
+
+
+@component
+class GaussianClasses(Continuous):
+    """Draw x from one of two normal laws; the one that it is from is its class.
+
+    Parameters
+    ----------
+    means : sequence
+        Mean of class -1, then of class +1: numbers in one dimension, else vectors.
+    stds : sequence, optional
+        Their standard deviations: numbers, which serve all coordinates, or vectors.
+    covariances : sequence, optional
+        Their covariance matrices, instead of ``stds``; both standard deviations are 1 unless one of the two is given.
+    prior : float
+        Probability of class +1.
+
+    Examples
+    --------
+    >>> classes = GaussianClasses(means=[-1, 1])
+    >>> classes.probability(np.array([0.0, 0.5])).round(3).tolist()
+    [0.5, 0.731]
+    """
+
+    means: Points
+    stds: Points | None = None
+    covariances: Matrices | None = None
+    prior: Annotated[Real, Field(gt=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _of_two_classes(self) -> "GaussianClasses":
+        if len(self.means) != 2 or np.ndim(self.means[0]) != np.ndim(self.means[1]):
+            raise ValueError(f"means: expected that of class -1 and that of class +1, got {self.means}")
+        if self._centres.ndim != 2:
+            raise ValueError(f"means: expected two vectors of one length, got {self.means}")
+        if self.stds is not None and self.covariances is not None:
+            raise ValueError("covariances: give these or stds, not both")
+        if self.stds is not None and (len(self.stds) != 2 or np.min(self.stds) <= 0):
+            raise ValueError(f"stds: expected two positive numbers, or vectors, got {self.stds}")
+        try:
+            _ = self._roots
+        except np.linalg.LinAlgError:
+            raise ValueError("covariances: expected two symmetric, positive definite matrices") from None
+        except ValueError:
+            raise ValueError(
+                f"means, stds and covariances: expected one dimension, got {self._centres.shape[1]} for "
+                "the means and another for the rest"
+            ) from None
+        return self
+
+    @cached_property
+    def _centres(self) -> Array:
+        """Means, shape (2, dim)."""
+        return np.asarray([np.atleast_1d(mean) for mean in self.means], dtype=float)
+
+    @cached_property
+    def _roots(self) -> Array:
+        """Cholesky factors of the covariances, shape (2, dim, dim)."""
+        dim = self._centres.shape[1]
+        if self.covariances is None:
+            stds = np.array([np.broadcast_to(std, dim) for std in (self.stds or (1.0, 1.0))], dtype=float)
+            return np.asarray(stds[:, :, None] * np.eye(dim))
+        matrices = np.asarray(self.covariances, dtype=float)
+        if matrices.shape != (2, dim, dim):
+            raise ValueError(matrices.shape)
+        if not np.allclose(matrices, np.swapaxes(matrices, 1, 2)):
+            raise np.linalg.LinAlgError
+        return np.asarray(np.linalg.cholesky(matrices))
+
+    @property
+    def dim(self) -> int:
+        """Dimension of one input."""
+        return int(self._centres.shape[1])
+
+    def uniforms_per_set(self, n_train: int) -> int:
+        """Return how many random numbers a training set takes: n_train times ``dim``."""
+        return n_train * self.dim
+
+    def inputs_from(self, uniforms: Array, n_train: int) -> Array:
+        """Turn uniforms (n_train * dim, size) into inputs: the first of each input says its class too."""
+        u = uniforms.reshape(n_train, self.dim, -1)
+        plus = u[:, 0] >= 1 - self.prior
+        rest = np.where(plus, (u[:, 0] - (1 - self.prior)) / self.prior, u[:, 0] / (1 - self.prior))
+        z = ndtri(np.concatenate([np.clip(rest, 2.0**-54, 1 - 2.0**-53)[:, None], u[:, 1:]], axis=1))
+        both = self._centres[:, None, :, None] + np.einsum("cij,njk->cnik", self._roots, z)
+        x = np.where(plus[:, None], both[1], both[0])
+        return np.ascontiguousarray(x[:, 0] if self.dim == 1 else np.moveaxis(x, 1, 2))
+
+    def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
+        """Return quadrature nodes in one dimension, sixteen independent scrambles of a Sobol set in more."""
+        if self.dim == 1:
+            return panel_rule(self, panels_of(self, count, breakpoints))
+        log2_each = max((count or DEFAULT_TEST_POINTS) // TEST_REPLICATES, 1).bit_length() - 1
+        sets = []
+        for replicate in range(TEST_REPLICATES):
+            generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
+            sets.append(self.inputs_from(scrambled_sobol(generator, self.dim, log2_each), 1)[0])
+        points = len(sets) << log2_each
+        replicates = np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each)
+        return TestPoints(np.concatenate(sets), np.full(points, 1 / points), replicates)
+
+    def probability(self, x: Array) -> Array:
+        """Return P(y = +1 | x), elementwise, or over the last axis in more dimensions."""
+        logs = [self._log_density(x, i) for i in (0, 1)]
+        odds: Array = expit(np.log(self.prior / (1 - self.prior)) + logs[1] - logs[0])
+        return odds
+
+    def marginal(self) -> Inputs:
+        """Return a normal law with the mean and spread of all coordinates together."""
+        if self.dim == 1:
+            return self
+        share = np.array([1 - self.prior, self.prior])
+        squares = (self._roots**2).sum(axis=2) + self._centres**2
+        mean = float((share @ self._centres).mean())
+        return Normal(mean, float(np.sqrt((share @ squares).mean() - mean**2)))
+
+    def class_probability(self) -> Callable[[Array], Array]:
+        """Return :meth:`probability`."""
+        return self.probability
+
+    def density(self, x: Array) -> Array:
+        """Return the density of x."""
+        one, other = (np.exp(self._log_density(x, i)) for i in (0, 1))
+        return np.asarray((1 - self.prior) * one + self.prior * other)
+
+    def quantile(self, uniforms: Array) -> Array:
+        """Apply the inverse distribution function, elementwise, by bisection."""
+        (low, high), u = self.support(), np.asarray(uniforms, dtype=float)
+        left, right = np.full(u.shape, low), np.full(u.shape, high)
+        means, stds = self._centres[:, 0], self._roots[:, 0, 0]
+        for _ in range(BISECTIONS):
+            x = (left + right) / 2
+            below = (1 - self.prior) * ndtr((x - means[0]) / stds[0]) + self.prior * ndtr((x - means[1]) / stds[1]) < u
+            left, right = np.where(below, x, left), np.where(below, right, x)
+        return np.asarray((left + right) / 2)
+
+    def support(self) -> tuple[float, float]:
+        """Return the means less and plus nine standard deviations, whichever is further out."""
+        means, stds = self._centres[:, 0], self._roots[:, 0, 0]
+        return float((means - TAILS * stds).min()), float((means + TAILS * stds).max())
+
+    def _log_density(self, x: Array, label: int) -> Array:
+        root = self._roots[label]
+        away = np.moveaxis(np.asarray(x)[..., None] if self.dim == 1 else np.asarray(x), -1, 0)
+        away = away - self._centres[label].reshape(-1, *[1] * (away.ndim - 1))
+        z = np.linalg.solve(root, away.reshape(self.dim, -1)).reshape(away.shape)
+        norm = np.log(np.diag(root)).sum() + self.dim / 2 * np.log(2 * np.pi)
+        return np.asarray(-(z**2).sum(axis=0) / 2 - norm)
+
+
+@dataclass(frozen=True)
+class TwoClassProblem(Problem):
+    """A law of two classes: the target is P(y = +1 | x), and labels are -1 and +1.
+
+    Parameters
+    ----------
+    panels : Panels or None
+        The quadrature behind the test points, cut where the classes are equally likely; None where test points are
+        sampled or a design.
+    """
+
+    labels: Labels = TwoClasses()  # noqa: RUF009
+    panels: Panels | None = None
+
+    @classmethod
+    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> Self:
+        """Choose the test points and check the target on them."""
+        known = targets.breakpoints(target)
+        if inputs.dim > 1 or not isinstance(inputs, Continuous):
+            return cls(target, inputs, inputs.test_points(test_points, known, seed)).checked()
+        panels = panels_of(inputs, test_points, [*known, *borders(target, inputs)])
+        return cls(target, inputs, panel_rule(inputs, panels), panels=panels).checked()
+
+    def probability(self, noise: float) -> Array:
+        """Return P(y = +1 | x) at the test points, flips included."""
+        return TwoClasses.flipped(self.f, noise)
+
+
+def panels_of(inputs: Continuous, size: int | None, breakpoints: Sequence[float]) -> Panels:
+    """Cut the support of a one-dimensional law at its octiles, far out, and at given places."""
+    low, high = inputs.support()
+    far = inputs.quantile(np.array(FAR_CUTS))
+    cuts = inputs.quantile(np.array(OCTILES)).tolist()
+    if high - low > 1.5 * (far[-1] - far[0]):  # the support is long past where there is any probability
+        cuts += far.tolist()
+    edges = [low, high]
+    for place in [*breakpoints, *cuts]:  # the first of neighbours stays
+        if low < place < high and min(abs(place - edge) for edge in edges) > 1e-9 * (high - low):
+            edges.append(float(place))
+    return Panels(np.array(sorted(edges)), size or NODES)
+
+
+def panel_rule(inputs: Continuous, panels: Panels) -> TestPoints:
+    """Weight the nodes of panels by a law's density."""
+    weights = panels.weights * inputs.density(panels.nodes)
+    return TestPoints.deterministic(panels.nodes, weights / weights.sum())
+
+
+def borders(target: Any, inputs: Continuous) -> Array:
+    """Return where P(y = +1 | x) crosses one half."""
+    low, high = inputs.support()
+    inside = inputs.quantile((np.arange(PROBES) + 0.5) / PROBES)
+    x = np.unique(np.concatenate([np.linspace(low, high, PROBES), inside]))
+    plus = targets.evaluate(target, x, 1) > 0.5
+    at = np.flatnonzero(plus[1:] != plus[:-1])
+    left, right, rising = x[at], x[at + 1], ~plus[at]
+    for _ in range(BISECTIONS):
+        middle = (left + right) / 2
+        beyond = (targets.evaluate(target, middle, 1) > 0.5) == rising
+        left, right = np.where(beyond, left, middle), np.where(beyond, middle, right)
+    return np.asarray((left + right) / 2)
+
+
+def class_probability(target: Any, inputs: Inputs) -> Any:
+    """Return P(y = +1 | x): the target, or where there is none, what the law of x says.
+
+    Raises
+    ------
+    StudyError
+        If neither or both say.
+    """
+    known = inputs.class_probability()
+    if target is None and known is None:
+        raise StudyError(
+            f"target: is missing; give P(y = +1 | x), such as Logistic([0, 2]), for inputs {inputs!r} know no classes"
+        )
+    if target is not None and known is not None:
+        raise StudyError(f"target: inputs {inputs!r} know P(y = +1 | x) already; leave target out")
+    return known if target is None else target
