@@ -26,6 +26,7 @@ OCTILES = tuple(i / 8 for i in range(1, 8))
 FAR_CUTS = (1e-5, 1e-2, 1 - 1e-2, 1 - 1e-5)
 PROBES = 4096  # places between which the classes' border is looked for
 BISECTIONS = 60
+FINER_NODES = 128  # per panel, where a loss has kinks
 
 Matrices = Annotated[tuple[tuple[tuple[Real, ...], ...], ...], BeforeValidator(nested), Field(min_length=2)]
 
@@ -204,6 +205,19 @@ class TwoClassProblem(Problem):
     def probability(self, noise: float) -> Array:
         """Return P(y = +1 | x) at the test points, flips included."""
         return TwoClasses.flipped(self.f, noise)
+
+    @cached_property
+    def finer(self) -> TestPoints:
+        """Points close enough together for losses with kinks; the test points where those are no quadrature."""
+        if self.panels is None:
+            return self.test
+        assert isinstance(self.inputs, Continuous)
+        return panel_rule(self.inputs, Panels(self.panels.edges, FINER_NODES))
+
+    @cached_property
+    def best_scores(self) -> dict[Any, Array | None]:
+        """Best scores by hypothesis set, loss and noise level, as they are found."""
+        return {}
 
 
 def panels_of(inputs: Continuous, size: int | None, breakpoints: Sequence[float]) -> Panels:

@@ -194,24 +194,20 @@ class MarginLoss(Loss):
         """Return the best score in a set's span under the loss that its fits minimise, charged by this one."""
         assert isinstance(problem, TwoClassProblem)
         centre = self.centre(problem, noise)
-        features = hypothesis.spanning_functions(problem.inputs, problem.test.x)
-        if features is None or hypothesis.minimises not in SURROGATES:
-            return None
-        values = minimiser(SURROGATES[hypothesis.minimises], features, centre.p, problem.test.weights)
+        values = _best_score(problem, hypothesis, SURROGATES.get(hypothesis.minimises), noise)
         if values is None:
             return None
         excess_x = self.at_centre(centre.p, self.averaged(values)) - centre.bayes_x
-        excess = centre.risk(self.averaged(values)[None])[0] - centre.bayes
-        return Best(
-            values, excess, centre.sampled_error(excess_x), self._approximation(centre, features, excess, hypothesis)
-        )
+        excess = centre.excess_of(values)
+        approximation = excess
+        if self.surrogate != hypothesis.minimises:
+            approximation = self._approximation(centre, hypothesis, noise)
+        return Best(values, excess, centre.sampled_error(excess_x), approximation)
 
-    def _approximation(self, centre: Centre, features: Array, excess: float, hypothesis: HypothesisSet) -> float:
-        """Return the excess risk of the best in the span under this loss itself."""
-        if self.surrogate == hypothesis.minimises:
-            return excess
-        values = minimiser(self, features, centre.p, centre.problem.test.weights) if self.surrogate else None
-        return np.nan if values is None else centre.risk(values[None])[0] - centre.bayes
+    def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
+        """Return the excess risk of the best in a set's span under this loss itself; NaN where it is not known."""
+        values = _best_score(centre.problem, hypothesis, SURROGATES.get(self.surrogate), noise)
+        return np.nan if values is None else centre.excess_of(values)
 
 
 @component
@@ -454,9 +450,10 @@ class ZeroOne(MarginLoss):
         """Return what is made of shares of votes."""
         return VoteCentre(problem, problem.probability(noise), self)
 
-    def _approximation(self, centre: Centre, features: Array, excess: float, hypothesis: HypothesisSet) -> float:
+    def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
         assert isinstance(centre, VoteCentre)
-        return centre.best_of_span(features)
+        features = hypothesis.spanning_functions(centre.problem.inputs, centre.problem.test.x)
+        return np.nan if features is None else centre.best_of_span(features)
 
 
 #: Losses that sets may minimise, by the name that they have there.
@@ -466,6 +463,28 @@ SURROGATES: dict[str, MarginLoss] = {
 
 #: Losses by the name that they have in a study.
 BY_NAME: dict[str, MarginLoss] = {"zero_one": ZeroOne(), **SURROGATES, "brier": Brier()}
+
+
+def _best_score(
+    problem: TwoClassProblem, hypothesis: HypothesisSet, loss: MarginLoss | None, noise: float
+) -> Array | None:
+    """Return the best score in a set's span under a loss that sets may minimise, at the test points."""
+    if loss is None:
+        return None
+    key = hypothesis, loss.surrogate, noise
+    if key not in problem.best_scores:
+        test = problem.finer
+        features = hypothesis.spanning_functions(problem.inputs, test.x)
+        found = None
+        if features is not None:
+            p = TwoClasses.flipped(problem.evaluate(test.x), noise)
+            found = minimiser(loss, features, p, test.weights)
+        if found is not None:
+            there = hypothesis.spanning_functions(problem.inputs, problem.test.x)
+            assert features is not None and there is not None  # noqa: PT018
+            found = np.linalg.lstsq(features.T, found, rcond=None)[0] @ there
+        problem.best_scores[key] = found
+    return problem.best_scores[key]
 
 
 def mixed(p: Array, of_plus: Array, of_minus: Array) -> Array:

@@ -37,6 +37,9 @@ SURE = 2.0  # standard errors of a vote's share
 class Charges(Protocol):
     """What a centre asks of its loss."""
 
+    def averaged(self, scores: Array) -> Array:
+        """Return what of scores is averaged."""
+
     def at_centre(self, p: Array, centre: Array) -> Array:
         """Return the loss of an average where P(y = +1) is p."""
 
@@ -87,6 +90,10 @@ class Centre:
         """Return the risks of centres (rows, points)."""
         return np.asarray((self.loss.at_centre(self.p, centres) * self.weights).sum(axis=1))
 
+    def excess_of(self, scores: Array) -> float:
+        """Return the excess risk of one score, known at the test points."""
+        return float(self.weights @ self.loss.at_centre(self.p, self.loss.averaged(scores))) - self.bayes
+
     def numbers(self, centres: Array) -> dict[str, Array]:
         """Return what else is a nonlinear function of centres (rows, points), a number per row."""
         return {}
@@ -120,6 +127,10 @@ class VoteCentre(Centre):
         """Return the risks of majority votes (rows, points), integrated up to where they change."""
         stakes = np.broadcast_to(self._stakes, centres.shape)
         return np.asarray(float(self.weights @ self.p) + self._where_plus(centres, stakes))
+
+    def excess_of(self, scores: Array) -> float:
+        """Return the excess risk of one score, integrated up to where it changes sign."""
+        return float(self.risk(scores[None] + 0.5)[0]) - self.bayes
 
     def numbers(self, centres: Array) -> dict[str, Array]:
         """Return the variance where the vote is not Bayes', and Kohavi's and Wolpert's parts."""
