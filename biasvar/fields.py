@@ -31,11 +31,6 @@ def as_tuple(value: Any) -> Any:
     return tuple(as_tuple(_python(item)) for item in value)
 
 
-def nested(value: Any) -> Any:
-    """Take nested sequences for nested tuples."""
-    return _sequence(value)
-
-
 def one_or_more(value: Any) -> Any:
     """Take one number for a sequence of one."""
     return (_python(value),) if isinstance(_python(value), int | float) else as_tuple(value)

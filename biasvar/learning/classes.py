@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from scipy.special import expit, ndtr, ndtri
 
 from biasvar.errors import StudyError
-from biasvar.fields import Points, Real, component, nested
+from biasvar.fields import Points, Real, as_tuple, component
 from biasvar.learning import targets
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import DEFAULT_TEST_POINTS, TAILS, TEST_REPLICATES, Continuous, Inputs, Normal
@@ -28,7 +28,7 @@ PROBES = 4096  # places between which the classes' border is looked for
 BISECTIONS = 60
 FINER_NODES = 128  # per panel, where a loss has kinks
 
-Matrices = Annotated[tuple[tuple[tuple[Real, ...], ...], ...], BeforeValidator(nested), Field(min_length=2)]
+Matrices = Annotated[tuple[tuple[tuple[Real, ...], ...], ...], BeforeValidator(as_tuple), Field(min_length=2)]
 
 
 @component
@@ -194,9 +194,9 @@ class TwoClassProblem(Problem):
     panels: Panels | None = None
 
     @classmethod
-    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> Self:
-        """Choose the test points and check the target on them."""
-        known = targets.breakpoints(target)
+    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int, jumps: Sequence[float] = ()) -> Self:
+        """Choose the test points, where scores jump at given places, and check the target on them."""
+        known = [*targets.breakpoints(target), *jumps]
         if inputs.dim > 1 or not isinstance(inputs, Continuous):
             return cls(target, inputs, inputs.test_points(test_points, known, seed)).checked()
         panels = panels_of(inputs, test_points, [*known, *borders(target, inputs)])

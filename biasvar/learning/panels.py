@@ -47,7 +47,7 @@ class Panels:
         return np.asarray(np.diff(self.edges)[:, None] / 2 * legendre_nodes(self.size)[1]).reshape(-1)
 
     def crossings(self, curves: Array) -> tuple[NDArray[np.int64], Array, NDArray[np.bool_]]:
-        """Find where curves change from > 0 to <= 0 or back, by cubic interpolation between nodes.
+        """Find where curves change from > 0 to <= 0 or back, by cubic interpolation within panels.
 
         Parameters
         ----------
@@ -61,18 +61,35 @@ class Panels:
         """
         positive = curves > 0
         rows, left = np.nonzero(positive[:, 1:] != positive[:, :-1])
-        x = self.nodes
-        # Nodes that are none of the same panel serve too: averages over training sets are continuous.
-        first = np.clip(left - 1, 0, len(x) - 4)
-        support = first[:, None] + np.arange(4)
+        x, rising = self.nodes, ~positive[rows, left]
+        panel = left // self.size
+        between = (left + 1) % self.size == 0
+        edge = self.edges[panel + 1]
+        # Curves may jump at edges, so that each panel is asked on its own: is it past zero before the edge?
+        before = (self._inside(curves, rows, panel, edge, left) > 0) == rising
+        after = (self._inside(curves, rows, np.minimum(panel + 1, len(self.edges) - 2), edge, left) > 0) != rising
+        panel = np.where(between & ~before & after, panel + 1, panel)
+        low = np.where(between & ~before, edge, x[left])
+        high = np.where(between & (before | ~after), edge, x[left + 1])
+        support = self._support(panel, left)
         at, values = x[support], curves[rows[:, None], support]
-        low, high = x[left], x[left + 1]
-        rising = ~positive[rows, left]
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             above = _cubic(at, values, middle) > 0
             low, high = np.where(above == rising, low, middle), np.where(above == rising, middle, high)
         return rows.astype(np.int64), (low + high) / 2, rising
+
+    def _support(self, panel: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the four nodes of a panel that are nearest to the node ``left`` and the one after it."""
+        first = np.clip(left - 1, panel * self.size, (panel + 1) * self.size - 4)
+        return first[:, None] + np.arange(4)
+
+    def _inside(
+        self, curves: Array, rows: NDArray[np.int64], panel: NDArray[np.int64], at: Array, left: NDArray[np.int64]
+    ) -> Array:
+        """Evaluate curves by the nodes of one panel alone."""
+        support = self._support(panel, left)
+        return _cubic(self.nodes[support], curves[rows[:, None], support], at)
 
     def partial_sums(self, weighted: Array, rows: NDArray[np.int64], places: Array) -> Array:
         """Integrate functions from the left end to given places.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
+from biasvar.errors import StudyError
 from biasvar.learning.classes import TwoClassProblem, class_probability
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.losses import Loss, margin
@@ -93,8 +94,7 @@ class ClassificationStudy(ReplicatedStudy):
         if isinstance(named, list | tuple):
             named = {name if isinstance(name, str) else type(name).__name__: name for name in named}
         if isinstance(named, Mapping):
-            known = {label: BY_NAME.get(loss, loss) if isinstance(loss, str) else loss for label, loss in named.items()}
-            fields = {**fields, "losses": known}
+            fields = {**fields, "losses": {label: _loss(loss) for label, loss in named.items()}}
         return super()._completed(fields)
 
     def _check_components(self) -> None:
@@ -116,9 +116,19 @@ class ClassificationStudy(ReplicatedStudy):
 
     def _problem(self) -> Problem:
         target = class_probability(components.resolved(self.target), self.law)
-        return TwoClassProblem.of(target, self.law, self.test_points, self.seed)
+        jumps = sorted({place for hypothesis in self.sets.values() for place in hypothesis.breakpoints})
+        return TwoClassProblem.of(target, self.law, self.test_points, self.seed, jumps)
 
     def _losses(self) -> Mapping[str, Loss]:
         return {
             label: margin.adapted(components.resolved(loss), f"losses.{label}") for label, loss in self.losses.items()
         }
+
+
+def _loss(loss: Any) -> Any:
+    """Take a loss's name in studies for the loss; pass all else on."""
+    if not isinstance(loss, str) or ":" in loss or loss in components.MARGIN_LOSSES:
+        return loss
+    if loss not in BY_NAME:
+        raise StudyError(f"losses: unknown name {loss!r}; choose from {', '.join(BY_NAME)}, or write module:name")
+    return BY_NAME[loss]

@@ -177,11 +177,12 @@ class Component(Mark):
 
     def write(self, value: Any) -> Any:
         """Return its name and fields."""
-        return components.describe(value, self.known)
+        return None if value is None else components.describe(value, self.known)
 
     def components(self, value: Any) -> Iterator[Any]:
-        """Yield the component."""
-        yield value
+        """Yield the component, if there is one."""
+        if value is not None:
+            yield value
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Complain of another component, another field, or a value that a grid lacks."""

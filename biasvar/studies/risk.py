@@ -5,9 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from biasvar.errors import StudyError
 from biasvar.learning import losses
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.losses import Loss
+from biasvar.learning.losses.margin import MarginLoss
 from biasvar.learning.losses.squared import Squared
 from biasvar.studies import components
 from biasvar.studies.marks import Component
@@ -86,6 +88,8 @@ class RiskStudy(ReplicatedStudy):
         if not callable(self.target):
             raise ValueError(f"target: expected a vectorised callable, got {self.target!r}")
         super()._check_components()
+        if not isinstance(self.loss, components.Imported):  # those are imported when the study runs
+            _ = self.losses_by_label
 
     def _check_labels(self) -> None:
         for what, size in (("noise", max(self.noise)), ("target", float(np.abs(self.problem.f).max()))):

@@ -37,6 +37,9 @@ class HypothesisSet(ABC):
     :class:`LeastSquaresSet`, :class:`LinearSmoother` and :class:`Predictor` are its three kinds.
     """
 
+    #: Places at which all fits may jump, in one dimension.
+    breakpoints: tuple[float, ...] = ()
+
     #: The loss whose mean over the training set a fit minimises, where anything spans the set.
     minimises: str = "squared"
 

@@ -162,6 +162,11 @@ class Histogram(Predictor):
     edges: Annotated[Reals, AfterValidator(_ascending)]
     smoothing: NonNegativeReal = 0.5
 
+    @property
+    def breakpoints(self) -> tuple[float, ...]:  # type: ignore[override]
+        """The edges."""
+        return self.edges
+
     def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Say that it is for one dimension."""
         return f"Histogram is for inputs of one dimension, got {inputs.dim}" if inputs.dim > 1 else None

@@ -16,6 +16,9 @@ from biasvar.learning.hypotheses.specs import described, import_module, is_split
 class Estimator(Predictor):
     """Fit a clone of a scikit-learn estimator on every training set.
 
+    A classifier's value is a score: its ``decision_function``, else the log odds of ``predict_proba``, else -1 or +1 by
+    ``predict``. Training sets of one class are not shown to it: their score is infinitely sure of that class.
+
     Label noise is simulated. Every ``random_state`` of the estimator, of all that it is made of and of the splitters
     that shuffle its data is seeded by the study, with the same seeds for all noise levels. Inputs are passed as a
     matrix (n, dim), labels as a vector.
@@ -113,8 +116,14 @@ class Estimator(Predictor):
         self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], seeds: list[int]
     ) -> NDArray[np.float64]:
         estimator = self._seeded_clone(seeds)
+        if self._classifies:
+            return _scores(estimator, x, y, at)
         # Copies, for some estimators may be told to overwrite their data.
         return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
+
+    @cached_property
+    def _classifies(self) -> bool:
+        return bool(import_module("sklearn.base").is_classifier(self.prototype))
 
     def _seeded_clone(self, seeds: list[int]) -> Any:
         if self._plain_parameters is not None:
@@ -136,6 +145,27 @@ class Estimator(Predictor):
         # What a clone has beside them, such as an output format that was asked for, only clone() brings along.
         same = type(made) is type(cloned) and _plain_state(made) == _plain_state(cloned) is not None
         return parameters if same else None
+
+
+def _scores(
+    estimator: Any, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Fit a classifier to labels -1 and +1; return its decision function, else log odds, else its classes."""
+    if not np.isin(y, (-1.0, 1.0)).all():
+        raise StudyError(
+            f"Estimator: {type(estimator).__name__} is a classifier, and labels here are numbers such as {y[0]:.4g}; "
+            "ask a ClassificationStudy, or give a regressor"
+        )
+    if (y == y[0]).all():  # most classifiers refuse: whoever has seen one class only is sure of it
+        return np.full(len(at), y[0] * np.inf)
+    estimator.fit(x.copy(), y.copy())
+    if hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.decision_function(at), dtype=float).reshape(-1)
+    if hasattr(estimator, "predict_proba"):
+        minus, plus = np.asarray(estimator.predict_proba(at), dtype=float).T
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(plus) - np.log(minus))
+    return np.asarray(estimator.predict(at), dtype=float).reshape(-1)
 
 
 class _Seat(NamedTuple):

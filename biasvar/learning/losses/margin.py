@@ -529,7 +529,7 @@ def _charged(
         each = (weights * p) @ of_plus + (weights * (1 - p)) @ of_minus
     else:
         losses = mixed(p[:, None], of_plus, of_minus)
-        along_x, each = _mean(losses, sets.weights), weights @ losses
+        along_x, each = _mean(losses, sets.weights), weights @ np.where(np.isfinite(losses), losses, np.nan)
     return loss.record(len(p)).pack(
         centre=_mean(loss.averaged(scores), sets.weights),
         loss=along_x,

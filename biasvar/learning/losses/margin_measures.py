@@ -31,6 +31,8 @@ from biasvar.montecarlo.tails import Tail
 Array = NDArray[np.float64]
 OUTSKIRTS = 1e-4  # probability on either side within which borders are not counted
 UNDECIDED = 0.1  # of the excess risk
+UNTOLD = "so few training sets do not tell which class their majority votes for: bias and variance have no value"
+BY_BORDERS = 4.0  # standard errors of that share, by which a border may move
 SURE = 2.0  # standard errors of a vote's share
 
 
@@ -155,13 +157,20 @@ class VoteCentre(Centre):
         x, density = panels.nodes, self.weights / panels.weights
         share_slope = np.gradient(centre, x)
         stake_slope = np.gradient(2 * self.p - 1, x)
-        moves = np.stack([np.interp(places, x, row) for row in deviations]) / np.interp(places, x, share_slope)
+        slope = np.interp(places, x, share_slope)
+        moves = np.stack([np.interp(places, x, row) for row in deviations]) / np.where(slope == 0, np.inf, slope)
         stakes = np.abs(np.interp(places, x, stake_slope) * np.interp(places, x, density)) / 2
         return np.asarray(moves * np.sqrt(stakes))
 
     def undecided(self, centre: Array, error: Array) -> float:
-        """Return the stakes at places whose vote is not known."""
-        return float(np.abs(self._stakes)[np.abs(centre - 0.5) <= SURE * error].sum())
+        """Return the stakes at places whose vote is not known, but for those that a border may move past."""
+        unsure = np.abs(centre - 0.5) <= SURE * error
+        if (panels := self.problem.panels) is not None and unsure.any():
+            _, places, _ = panels.crossings((centre - 0.5)[None])
+            slopes = np.interp(places, panels.nodes, np.abs(np.gradient(centre, panels.nodes)))
+            for place, slope in zip(places, slopes, strict=True):
+                unsure &= np.abs(panels.nodes - place) * slope > BY_BORDERS * error
+        return float(np.abs(self._stakes)[unsure].sum())
 
     def borders(self, centres: Array) -> NDArray[np.int64]:
         """Return how many borders the votes (rows, points) have, but for the outskirts of the law."""
@@ -271,7 +280,7 @@ class MarginReduction(Reduction):
         centre, whole = self.average["centre"], self.average["centre"][None]
         full = {"risk": self.of.risk(whole), **self.of.numbers(whole)}
         error = np.sqrt(self.spread["centre"] / (self.blocks * (self.blocks - 1)))
-        stakes = self.of.undecided(centre, error) if self.of.problem.panels is None else 0.0
+        stakes = self.of.undecided(centre, error)
         excess = float(series["loss"].mean()) - self.of.bayes
         undecided = len(self.borders) > 1 or stakes > UNDECIDED * max(excess, 0.0)
         scaled = self.of.scaled(head, centre)
@@ -292,7 +301,7 @@ class MarginReduction(Reduction):
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
             per_block=series,
             infinite=bool(np.isnan(self.average["loss"]).any()),
-            undecided="so many training sets do not tell which class their majority votes for" if undecided else "",
+            undecided=UNTOLD if undecided else "",
         )
 
 

@@ -1,0 +1,258 @@
+"""Losses of scores against enumeration, quadrature, closed forms and other people's fits."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize
+from scipy.special import comb
+from sklearn.linear_model import LogisticRegression
+
+import biasvar as bv
+from biasvar.learning.classes import TwoClassProblem
+from biasvar.learning.losses.margin import BY_NAME, SURROGATES, ZeroOne
+from biasvar.learning.margin_fits import minimise
+from biasvar.studies.blocks import run_in_memory
+
+SYMMETRIC = bv.GaussianClasses(means=[-1, 1])
+UNEQUAL = bv.GaussianClasses(means=[-1, 1], stds=[2, 1])
+
+
+def small(**changes):
+    fields = {
+        "name": "small",
+        "inputs": UNEQUAL,
+        "hypotheses": {"logistic": bv.LinearClassifier(1, "logistic", 0.1), "line": bv.Polynomial(1)},
+        "losses": list(BY_NAME),
+        "n_train": [6],
+        "replicates": 2**12,
+        "block_size": 2**7,
+    }
+    return bv.ClassificationStudy(**{**fields, **changes})
+
+
+def problem(law):
+    return TwoClassProblem.of(law.probability, law, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("law", "loss", "slope", "intercept", "risk", "tolerance"),
+    [
+        (SYMMETRIC, "logistic", 2.0, 0.0, 0.356316360213, 1e-7),
+        (SYMMETRIC, "squared", 0.5, 0.0, 0.5, 1e-7),
+        (SYMMETRIC, "hinge", 1.43396074616, 0.0, None, 1e-3),
+        (SYMMETRIC, "exponential", 1.0, 0.0, np.exp(-0.5), 1e-7),
+        (UNEQUAL, "logistic", 0.856455566662, -0.111943483187, None, 1e-7),
+    ],
+)
+def test_the_best_line_of_a_surrogate_is_the_known_one(law, loss, slope, intercept, risk, tolerance):
+    known, charged = problem(law), SURROGATES[loss]
+    best = charged.best_in_class(known, bv.LinearClassifier(1, loss, 1.0), 0.0)
+    x = known.test.x
+    near = np.abs(x) < 4
+    assert np.allclose(np.polyfit(x[near], best.values[near], 1), [slope, intercept], atol=tolerance)
+    if risk is not None:
+        assert best.excess_risk + charged.centre(known, 0.0).bayes == pytest.approx(risk, abs=1e-9)
+
+
+def test_the_four_errors_of_zero_one_loss():
+    known = problem(UNEQUAL)
+    centre = ZeroOne().centre(known, 0.0)
+    assert centre.bayes == pytest.approx(0.226694067407, abs=1e-10)
+    best = ZeroOne().best_in_class(known, bv.LinearClassifier(1, "logistic", 1.0), 0.0)
+    assert best.excess_risk + centre.bayes == pytest.approx(0.239129983433, abs=1e-9)
+    assert best.approximation + centre.bayes == pytest.approx(0.229729815875, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", SURROGATES)
+@pytest.mark.parametrize("penalty", [0.01, 1.0])
+def test_fits_are_the_minimisers(loss, penalty):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(3, 12, 6))
+    features[0] = 1
+    y = np.where(rng.random((12, 6)) < 0.5, 1.0, -1.0)
+    y[:, 0] = 1  # one class
+    y[:, 1] = np.sign(features[1, :, 1])  # separable
+    found = minimise(loss, penalty, features, y)
+    for k in range(6):
+
+        def risk(c, k=k):
+            return SURROGATES[loss].phi(y[:, k] * (c @ features[:, :, k])).sum() + penalty / 2 * c @ c
+
+        other = minimize(risk, found[:, k], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14})
+        assert risk(found[:, k]) - other.fun < 1e-7
+
+
+def test_logistic_fits_are_scikit_learns():
+    rng = np.random.default_rng(1)
+    for p, n, penalty in ((2, 20, 1.0), (6, 50, 0.1)):
+        features = np.concatenate([np.ones((1, n, 5)), rng.normal(size=(p - 1, n, 5))])
+        y = np.where(rng.random((n, 5)) < 1 / (1 + np.exp(-2 * features[1])), 1.0, -1.0)
+        found = minimise("logistic", penalty, features, y)
+        for k in range(5):
+            theirs = LogisticRegression(C=1 / penalty, fit_intercept=False, tol=1e-10, max_iter=10_000)
+            theirs.fit(features[:, :, k].T, y[:, k])
+            assert np.abs(theirs.coef_[0] - found[:, k]).max() < 1e-5
+
+
+def test_risk_is_bayes_risk_bias_and_variance_in_every_row():
+    sets = {"line": bv.Polynomial(1), "knn": bv.NearestNeighbors(3)}
+    summary = run_in_memory(small(noise=[0.0, 0.2], hypotheses=sets))
+    total = summary.bayes_risk + summary.bias + summary.variance
+    finite = np.isfinite(summary.expected_risk)
+    assert finite.sum() >= 20
+    assert np.allclose(total.where(finite), summary.expected_risk.where(finite), atol=1e-14, equal_nan=True)
+    votes = summary.sel(loss="zero_one")
+    assert np.allclose(votes.kw_noise + votes.kw_bias2 + votes.kw_variance, votes.expected_risk, atol=1e-12)
+    assert np.allclose(votes.variance_unbiased - votes.variance_biased, votes.variance, atol=1e-14)
+
+
+def test_psi_bounds_the_excess_zero_one_risk_in_every_row():
+    summary = run_in_memory(small(n_train=[4, 12], noise=[0.0, 0.1]))
+    excess = summary.excess_risk.sel(loss="zero_one", drop=True)
+    bounds = summary.excess_bound.drop_sel(loss="zero_one")
+    known = np.isfinite(bounds)
+    assert known.sum() > 30
+    assert (excess <= bounds + 1e-12).where(known, True).all()
+
+
+@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "exponential", "squared", "brier"])
+def test_psi_is_the_published_one(loss):
+    theta = 0.4
+    h = -0.7 * np.log(0.7) - 0.3 * np.log(0.3)
+    published = {
+        "logistic": np.log(2) - h,
+        "hinge": theta,
+        "squared_hinge": theta**2,
+        "squared": theta**2,
+        "exponential": 1 - np.sqrt(1 - theta**2),
+        "brier": theta**2 / 4,
+    }[loss]
+    assert BY_NAME[loss].psi(theta) == pytest.approx(published, abs=1e-12)
+    assert BY_NAME[loss].excess_bound(published) == pytest.approx(theta, abs=1e-9)
+
+
+def histogram_truth(shares, masses, n, smoothing):
+    """Enumerate the counts of each cell of a partition: what a vote there is, and what it risks."""
+    risk = bayes = vote_risk = log_risk = 0.0
+    for share, mass in zip(shares, masses, strict=True):
+        p_vote = log_cell = 0.0
+        for k in range(n + 1):
+            for plus in range(k + 1):
+                weight = comb(n, k) * mass**k * (1 - mass) ** (n - k)
+                weight *= comb(k, plus) * share**plus * (1 - share) ** (k - plus)
+                p_vote += weight * (2 * plus > k)
+                odds = np.log((plus + smoothing) / (k - plus + smoothing))
+                log_cell += weight * (share * np.log1p(np.exp(-odds)) + (1 - share) * np.log1p(np.exp(odds)))
+        risk += mass * (share * (1 - p_vote) + (1 - share) * p_vote)
+        bayes += mass * min(share, 1 - share)
+        vote_risk += mass * (1 - share if p_vote > 0.5 else share)
+        log_risk += mass * log_cell
+    return risk, bayes, vote_risk, log_risk
+
+
+class Stairs:
+    """P(y = +1 | x): 0.2, 0.9 and 0.55 on thirds of [0, 3]."""
+
+    breakpoints = (1.0, 2.0)
+
+    def __call__(self, x):
+        return np.select([x < 1, x < 2], [0.2, 0.9], 0.55)
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_histograms_are_enumerated(sampler):
+    study = small(
+        inputs=bv.Uniform(0, 3),
+        target=Stairs(),
+        hypotheses={"cells": bv.Histogram([1.0, 2.0], smoothing=0.5)},
+        losses=["zero_one", "logistic"],
+        n_train=[5],
+        replicates=2**13,
+        sampler=sampler,
+    )
+    risk, bayes, vote, log_risk = histogram_truth([0.2, 0.9, 0.55], [1 / 3] * 3, 5, 0.5)
+    summary = run_in_memory(study).squeeze()
+    votes, logs = summary.sel(loss="zero_one"), summary.sel(loss="logistic")
+    assert votes.bayes_risk == pytest.approx(bayes, abs=1e-12)
+    assert votes.bias == pytest.approx(vote - bayes, abs=1e-9)
+    # Each fails by chance once in 15,000.
+    assert abs(votes.expected_risk - risk) < 4 * votes.expected_risk_se
+    assert abs(logs.expected_risk - log_risk) < 4 * logs.expected_risk_se
+
+
+def nearest_mean_truth(prior, n):
+    """Integrate the votes of nearest means of n draws from N(-1, 1) and N(1, 1), over how many are of each class."""
+    law = bv.GaussianClasses(means=[-1, 1], prior=prior)
+
+    def share(x):
+        total = np.zeros(len(x))
+        for plus in range(n + 1):
+            minus = n - plus
+            means = np.array([-1.0 * (minus > 0), 1.0 * (plus > 0)])
+            variances = [1 / minus if minus else 0.0, 1 / plus if plus else 0.0]
+            weight = comb(n, plus) * prior**plus * (1 - prior) ** minus
+            # +1 where the middle of the means is left of x and they are in order, or neither.
+            centre, spread = means.mean(), np.sqrt(sum(variances)) / 2
+            difference, width = means[1] - means[0], np.sqrt(sum(variances))
+            covariance = (variances[1] - variances[0]) / 2
+            joint = stats.multivariate_normal(
+                [centre, difference], [[spread**2, covariance], [covariance, width**2]], allow_singular=True
+            )
+            left = joint.cdf(np.column_stack([x, np.zeros(len(x))]))
+            below, negative = stats.norm.cdf(x, centre, spread), stats.norm.cdf(0, difference, width)
+            # P(middle < x, difference > 0) + P(middle > x, difference < 0)
+            total += weight * ((below - left) + (negative - left))
+        return total
+
+    border = brentq(lambda x: float(share(np.array([x]))[0]) - 0.5, -3, 3, xtol=1e-10)
+    x, w = np.polynomial.legendre.leggauss(400)
+    x, w = 10 * x, 10 * w
+    p, density, s = law.probability(x), law.density(x), share(x)
+    risk = float(w @ (density * (p * (1 - s) + (1 - p) * s)))
+    bayes_border = np.log((1 - prior) / prior) / 2
+    excess = quad(
+        lambda x: abs(2 * law.probability(np.array([x]))[0] - 1) * law.density(np.array([x]))[0],
+        *sorted((border, bayes_border)),
+    )[0]
+    bayes = prior * stats.norm.cdf(bayes_border - 1) + (1 - prior) * stats.norm.sf(bayes_border + 1)
+    return {"bias": excess, "expected_risk": risk, "variance": risk - bayes - excess}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+@pytest.mark.parametrize(("prior", "n"), [(0.3, 4), (0.3, 10), (0.5, 10)])
+def test_intervals_of_zero_one_parts_cover(prior, n, sampler):
+    seeds, truth = 150, nearest_mean_truth(prior, n)
+    inside = dict.fromkeys(truth, 0)
+    for seed in range(seeds):
+        study = small(
+            inputs=bv.GaussianClasses(means=[-1, 1], prior=prior),
+            hypotheses={"nearest mean": bv.Discriminant("identity")},
+            losses=["zero_one"],
+            n_train=[n],
+            replicates=2**11,
+            block_size=2**6,
+            seed=seed,
+            sampler=sampler,
+        )
+        summary = run_in_memory(study).squeeze()
+        for name, value in truth.items():
+            bounds = bv.confidence_interval(summary, name)
+            inside[name] += bool(bounds.low <= value <= bounds.high)
+    for name, count in inside.items():
+        # Each fails by chance once in 10,000.
+        assert stats.binomtest(count, seeds, 0.95).pvalue > 1e-4, (name, count, truth)
+
+
+def test_a_vote_that_no_training_sets_tell_has_no_bias():
+    # The nearest of one example: its class is drawn with the prior, whatever x is.
+    summary = run_in_memory(
+        small(hypotheses={"1-NN": bv.NearestNeighbors(1)}, n_train=[1], losses=["zero_one"])
+    ).squeeze()
+    assert np.isnan(summary.bias)
+    assert np.isnan(summary.variance)
+    assert abs(summary.expected_risk - 0.5) < 4 * summary.expected_risk_se
+    assert "do not tell which class" in str(summary.status_reason.item())
+    assert summary.one_class == 1
