@@ -242,8 +242,9 @@ def test_intervals_of_zero_one_parts_cover(prior, n, sampler):
             bounds = bv.confidence_interval(summary, name)
             inside[name] += bool(bounds.low <= value <= bounds.high)
     for name, count in inside.items():
-        # Each fails by chance once in 10,000.
-        assert stats.binomtest(count, seeds, 0.95).pvalue > 1e-4, (name, count, truth)
+        # Each fails by chance once in 10,000. A bias of zero may be covered more often: it is a square there.
+        sides = "less" if name == "bias" and prior == 0.5 else "two-sided"
+        assert stats.binomtest(count, seeds, 0.95, alternative=sides).pvalue > 1e-4, (name, count, truth)
 
 
 def test_a_vote_that_no_training_sets_tell_has_no_bias():
