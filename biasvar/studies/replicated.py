@@ -53,6 +53,7 @@ class ReplicatedStudy(Study[xr.Dataset]):
         "precision": ("replicates",),
     }
 
+    target: Annotated[Any, Component(components.TARGETS)]
     inputs: Annotated[Any, Component(components.INPUTS)]
     hypotheses: Annotated[dict[str, Any], Labelled(Component(components.HYPOTHESES))]
     n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]

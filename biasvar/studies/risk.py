@@ -81,7 +81,6 @@ class RiskStudy(ReplicatedStudy):
 
     kind: ClassVar[str] = "risk"
 
-    target: Annotated[Any, Component(components.TARGETS)]
     loss: Annotated[Any, Component(components.LOSSES, silent=True)] = Squared()
 
     def _check_components(self) -> None:

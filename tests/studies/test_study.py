@@ -130,7 +130,7 @@ def test_the_largest_and_smallest_units_of_y_give_the_same_study(scale):
 
 
 def test_missing_fields_are_named():
-    with pytest.raises(StudyError, match="inputs: is missing"):
+    with pytest.raises(StudyError, match="target: is missing"):
         bv.RiskStudy(name="x")
 
 

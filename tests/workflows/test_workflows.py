@@ -120,6 +120,21 @@ def test_bagging_agrees_with_the_published_numbers(tmp_path, capsys):
     assert is_picture(ran.figure)
 
 
+def test_surrogates_add_up_and_lie_beyond_the_bound(tmp_path, capsys):
+    ran = Ran("surrogates", tmp_path, capsys, 2**11)
+    votes = ran.summary.sel(loss="zero_one").squeeze()
+    known = votes.sel(hypothesis=["logistic", "hinge", "squared"])
+    errors = known.approximation_error + known.surrogate_error + known.estimation_error
+    assert np.allclose(known.bayes_risk + errors, known.expected_risk, atol=1e-12)
+    # The hinge's best line is nearly the best one, the logistic loss's is not, whatever n is.
+    assert (known.surrogate_error.sel(hypothesis="hinge") < 0.002).all()
+    assert (known.surrogate_error.sel(hypothesis="logistic") > 0.009).all()
+    bounds = ran.summary.excess_bound.sel(loss=["logistic", "hinge", "squared"]).squeeze()
+    assert (bounds > votes.excess_risk).all()
+    assert is_picture(ran.figure)
+    assert is_picture(ran.figure.with_name(f"{ran.figure.stem}_votes.png"))
+
+
 def close(ours, our_error, theirs, their_error):
     """Tell whether two estimates differ by less than three of their common standard errors."""
     return abs(float(ours) - theirs) < 3 * np.hypot(float(our_error), their_error)
