@@ -15,6 +15,7 @@ from .learning.hypotheses.base import HypothesisSet as HypothesisSet
 from .learning.hypotheses.classifiers import Discriminant as Discriminant
 from .learning.hypotheses.classifiers import Histogram as Histogram
 from .learning.hypotheses.classifiers import LinearClassifier as LinearClassifier
+from .learning.hypotheses.descended import Descended as Descended
 from .learning.hypotheses.estimator import Estimator as Estimator
 from .learning.hypotheses.extremes import Constant as Constant
 from .learning.hypotheses.extremes import Interpolator as Interpolator

@@ -45,7 +45,11 @@ OURS = {
     for known in (INPUTS, LOSSES, MARGIN_LOSSES, TARGETS, HYPOTHESES, OBJECTIVES, OPTIMIZERS, SCHEDULES, SETS)
     for each in known.values()
 }
-NESTED = {"schedule": SCHEDULES, "set": SETS}  # fields of components that are components themselves
+NESTED = {
+    "schedule": SCHEDULES,
+    "set": SETS | HYPOTHESES,
+    "rule": OPTIMIZERS,
+}  # fields of components that are components themselves
 LONGEST_LABEL = 100
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of what names a group in a store
 
@@ -230,7 +234,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return describe(value, {**SCHEDULES, **SETS})
+    return describe(value, {**SCHEDULES, **SETS, **HYPOTHESES, **OPTIMIZERS})
 
 
 def _essence(value: Any, seen: tuple[int, ...]) -> Any:

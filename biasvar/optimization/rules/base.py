@@ -59,6 +59,9 @@ class UpdateRule(ABC):
     :func:`advance` says what ``lookahead`` and ``schedule`` mean.
     """
 
+    #: Whether steps are linear in all gradients so far: then descents on squares are linear in the labels.
+    linear = False
+
     #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
     looks_ahead = False
 
@@ -101,6 +104,7 @@ class _Adapted(UpdateRule):
     def __init__(self, own: Any) -> None:
         self.own = own
         self.looks_ahead = hasattr(own, "lookahead")
+        self.linear = bool(getattr(own, "linear", False))
 
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:

@@ -28,6 +28,8 @@ class SGD(UpdateRule):
     [1.0, 0.5, 0.25, 0.125]
     """
 
+    linear = True
+
     learning_rate: Positives = (0.01,)
     schedule: Schedule | None = None
 
@@ -62,6 +64,8 @@ class Momentum(UpdateRule):
     >>> descend(Momentum(0.25, 0.5), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.5, 0.0, -0.25]
     """
+
+    linear = True
 
     learning_rate: Positives = (0.01,)
     momentum: Fractions = (0.9,)
@@ -100,6 +104,8 @@ class Nesterov(UpdateRule):
     >>> descend(Nesterov(0.25, 0.5), lambda theta: 2 * theta, [1.0], 3)[:, 0, 0].tolist()
     [1.0, 0.5, 0.125, -0.03125]
     """
+
+    linear = True
 
     learning_rate: Positives = (0.01,)
     momentum: Fractions = (0.9,)

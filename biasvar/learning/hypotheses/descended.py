@@ -1,0 +1,158 @@
+"""Sets fitted by an update rule that is stopped: what is learnt when optimization ends before the minimum.
+
+References
+----------
+L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008.
+A. Ali, J. Z. Kolter, R. J. Tibshirani, A continuous-time view of early stopping for least squares, 2019.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from biasvar.fields import PositiveInt, component
+from biasvar.learning.fits import Fit, Predictions, SmootherWeights, Trained
+from biasvar.learning.hypotheses.base import HypothesisSet, LeastSquaresSet
+from biasvar.learning.inputs import Inputs
+from biasvar.learning.least_squares import LinearModel
+from biasvar.optimization.rules.base import UpdateRule, adapted, advance
+
+Array = NDArray[np.float64]
+
+
+@component
+class Descended(HypothesisSet):
+    """Fit a set that is linear in its coefficients by some steps of an update rule, from coefficients of zero.
+
+    The rule descends on |y - phi c|^2 / (2 n), and half the set's penalty over n, in the set's own features: for
+    ``Polynomial`` those are orthonormal under the inputs' law.
+
+    Parameters
+    ----------
+    set : Polynomial, Ridge or LeastSquares
+        What is fitted.
+    rule : UpdateRule
+        What updates; each hyperparameter one number.
+    steps : int
+        Updates.
+    batch_size : int, optional
+        Examples per update, of epochs in random order; all unless given.
+
+    Notes
+    -----
+    With all examples, rules that are linear in the gradient (``SGD``, ``Momentum``, ``Nesterov``) make fits that are
+    linear in the labels: label noise is integrated exactly. On the eigenvectors of phi'phi / n such a rule runs as one
+    scalar recurrence per eigenvalue, so that the cost does not grow with n. Else label noise is simulated.
+
+    Examples
+    --------
+    >>> from biasvar.learning.hypotheses.linear import Polynomial
+    >>> from biasvar.optimization.rules.momentum import SGD
+    >>> half_way = Descended(Polynomial(0), SGD(0.5), steps=1)  # half of the mean label
+    >>> x = np.array([[0.0, 1.0]])
+    >>> from biasvar.learning.inputs import Uniform
+    >>> half_way.fit(Uniform(-1, 1)).weights(x, np.array([[0.0]])).round(12).tolist()
+    [[[0.25, 0.25]]]
+    """
+
+    set: Any
+    rule: Any
+    steps: PositiveInt
+    batch_size: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Descended":
+        if not isinstance(self.set, LeastSquaresSet):
+            raise ValueError(f"set: expected one that is linear in coefficients, as Polynomial(1) is, got {self.set!r}")
+        several = [name for name, values in self._rule.hyperparameters.items() if len(values) != 1]
+        if several:
+            raise ValueError(f"rule.{several[0]}: expected one number, got several; a grid of them is several sets")
+        return self
+
+    @property
+    def _rule(self) -> UpdateRule:
+        return adapted(self.rule)
+
+    def fit(self, inputs: Inputs) -> Fit:
+        """Return weights of labels where the rule is linear in gradients of all examples, else what is trained."""
+        model = self.set.linear_model(inputs)
+        if self.batch_size is not None:
+            return Predictions(partial(self._by_batches, model))
+        if self._rule.linear:
+            return SmootherWeights(partial(self._weights, model))
+        return Trained(model.basis, model.size, partial(self._trained, model))
+
+    def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
+        """Return why batches cannot be drawn: they hold more examples than there are."""
+        if self.batch_size is not None and self.batch_size > n_train:
+            return f"batch_size={self.batch_size} needs n_train of at least that, got {n_train}"
+        return None
+
+    def spanning_functions(self, inputs: Inputs, x: Array) -> Array | None:
+        """Return the set's features."""
+        model = self.set.linear_model(inputs)
+        return np.asarray(model.basis.evaluate(x, model.size))
+
+    def _weights(self, model: LinearModel, x: Array, at: Array) -> Array:
+        """Return S (K, m, n): on eigenvectors, what the rule makes of a unit slope at zero."""
+        features = np.moveaxis(model.basis.evaluate(np.swapaxes(x, 0, 1), model.size), -1, 0)  # (K, p, n)
+        n = features.shape[2]
+        values, vectors = np.linalg.eigh((features @ np.swapaxes(features, 1, 2) + _penalties(model)) / n)
+        reached = self._descend(lambda c: values.T * c - 1, values.T.shape)  # (p, K): of a slope of -1 at zero
+        maps = (vectors * reached.T[:, None]) @ np.swapaxes(vectors, 1, 2) @ features / n
+        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        return np.asarray(there @ maps)
+
+    def _trained(self, model: LinearModel, features: Array, y: Array) -> Array:
+        """Return coefficients (p, K) after all steps, of features (p, n, K) and labels (n, K)."""
+        n = len(y)
+        square = np.einsum("ink,jnk->ijk", features, features) / n + _penalties(model)[..., None] / n
+        slope = np.einsum("ink,nk->ik", features, y) / n
+        return self._descend(lambda c: np.einsum("ijk,jk->ik", square, c) - slope, slope.shape)
+
+    def _by_batches(self, model: LinearModel, x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array:
+        """Predict (K, m) after all steps, each on the next examples of an epoch in random order."""
+        features = np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))  # (K, n, p)
+        size, n = y.shape
+        assert self.batch_size is not None
+        penalties, left = np.diag(_penalties(model))[:, None] / n, np.empty((size, 0), dtype=np.intp)
+        every = np.arange(size)[:, None]
+        batch = left
+
+        def gradient(c: Array) -> Array:
+            phi = features[every, batch]
+            residual = np.einsum("kbp,pk->kb", phi, c) - y[every, batch]
+            return np.asarray(np.einsum("kbp,kb->pk", phi, residual) / batch.shape[1] + penalties * c)
+
+        rule = self._rule
+        theta = np.zeros((model.size, size))
+        state, hyper = rule.init(theta), self._hyper(size)
+        for step in range(1, self.steps + 1):
+            if left.shape[1] == 0:
+                left = rng.permuted(np.broadcast_to(np.arange(n), (size, n)), axis=1)
+            batch, left = left[:, : self.batch_size], left[:, self.batch_size :]
+            theta, state = advance(rule, gradient, theta, state, step, self.steps, hyper)
+        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        return np.asarray((there @ theta.T[..., None])[..., 0])
+
+    def _descend(self, gradient: Any, shape: tuple[int, ...]) -> Array:
+        rule = self._rule
+        theta = np.zeros(shape)
+        state, hyper = rule.init(theta), self._hyper(shape[1])
+        for step in range(1, self.steps + 1):
+            theta, state = advance(rule, gradient, theta, state, step, self.steps, hyper)
+        return theta
+
+    def _hyper(self, size: int) -> dict[str, Array]:
+        return {name: np.full(size, values[0]) for name, values in self._rule.hyperparameters.items()}
+
+
+def _penalties(model: LinearModel) -> Array:
+    """Return the penalty of each coefficient, as a diagonal matrix."""
+    penalties = np.full(model.size, float(model.penalty))
+    if model.intercept:
+        penalties[0] = 0.0
+    return np.diag(penalties)

@@ -1,0 +1,155 @@
+"""Sets fitted by a stopped update rule: against the plain loop, quadrature and the minimum that it stops before."""
+
+import numpy as np
+import pytest
+from numpy.polynomial.legendre import leggauss
+
+import biasvar as bv
+from biasvar.errors import StudyError
+from biasvar.optimization.rules.base import descend
+from biasvar.studies.blocks import run_in_memory
+from biasvar.studies.catalog import from_json
+
+LINE = bv.Uniform(-1, 1)
+LINEAR = [
+    bv.SGD(0.2),
+    bv.SGD(0.2, schedule=bv.InverseSqrt()),
+    bv.Momentum(0.1, momentum=0.5),
+    bv.Nesterov(0.1, momentum=0.8),
+]
+
+
+def training_sets(sets=4, n=6, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (sets, n))
+    return x, np.sin(np.pi * x) + 0.3 * rng.standard_normal((sets, n))
+
+
+def by_the_loop(model, rule, steps, x, y, at):
+    """Descend on one training set at a time, and predict."""
+    found = []
+    for own_x, own_y, place in zip(x, y, at, strict=True):
+        phi = model.basis.evaluate(own_x, model.size)
+        penalty = np.full(model.size, model.penalty)
+        penalty[0] = 0
+
+        def gradient(c, phi=phi, own_y=own_y, penalty=penalty):
+            return (phi @ (phi.T @ c - own_y[:, None]) + penalty[:, None] * c) / len(own_y)
+
+        c = descend(rule, gradient, np.zeros(model.size), steps)[-1, :, 0]
+        found.append(c @ model.basis.evaluate(place, model.size))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("rule", LINEAR, ids=repr)
+@pytest.mark.parametrize("fitted", [bv.Polynomial(3), bv.Ridge(2, 0.5)], ids=repr)
+def test_linear_rules_make_weights_of_labels(rule, fitted):
+    x, y = training_sets()
+    at = np.linspace(-1, 1, 5) * np.ones((4, 1))
+    weights = bv.Descended(fitted, rule, steps=30).fit(LINE).weights(x, at)
+    expected = by_the_loop(fitted.linear_model(LINE), rule, 30, x, y, at)
+    assert np.allclose((weights @ y[..., None])[..., 0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [bv.Adam(0.05), bv.RMSProp(0.02), bv.AdaGrad(0.3), bv.Lion(0.01)], ids=repr)
+def test_other_rules_are_trained(rule):
+    x, y = training_sets()
+    at = np.linspace(-1, 1, 5) * np.ones((4, 1))
+    basis, size, train = vars(bv.Descended(bv.Polynomial(2), rule, steps=40).fit(LINE)).values()
+    coefficients = train(basis.evaluate(x.T, size), y.T)
+    found = np.einsum("pk,pkm->km", coefficients, basis.evaluate(at, size))
+    assert np.allclose(found, by_the_loop(bv.Polynomial(2).linear_model(LINE), rule, 40, x, y, at), atol=1e-12)
+
+
+def test_batches_of_all_examples_are_all_examples():
+    x, y = training_sets()
+    at = np.linspace(-1, 1, 5) * np.ones((4, 1))
+    for rule in (bv.SGD(0.2), bv.Adam(0.05)):
+        batches = bv.Descended(bv.Polynomial(2), rule, steps=25, batch_size=6).fit(LINE)
+        found = batches.fit_predict(x, y, at, np.random.default_rng(0))
+        assert np.allclose(found, by_the_loop(bv.Polynomial(2).linear_model(LINE), rule, 25, x, y, at), atol=1e-12)
+
+
+def test_an_epoch_of_single_examples_shows_each_once():
+    x, y = training_sets(sets=1, n=5)
+    fit = bv.Descended(bv.Polynomial(0), bv.SGD(0.1), steps=5, batch_size=1).fit(LINE)
+    found = fit.fit_predict(x, y, np.zeros((1, 1)), np.random.default_rng(3))[0, 0]
+    order = np.random.default_rng(3).permuted(np.arange(5)[None], axis=1)[0]
+    expected = 0.0
+    for label in y[0, order]:
+        expected -= 0.1 * (expected - label)
+    assert found == pytest.approx(expected, abs=1e-14)
+
+
+def two_points_by_quadrature(rate, steps):
+    """Excess risk of a line descended on two points of a sine: without noise, and what unit noise adds."""
+    x, w = leggauss(120)
+    w = w / 2
+    one, two = np.meshgrid(x, x, indexing="ij")
+    phi = np.stack([np.ones((2, *one.shape)), np.sqrt(3) * np.stack([one, two])])
+    values, vectors = np.linalg.eigh(np.einsum("inab,jnab->abij", phi, phi) / 2)
+    reached = sum(rate * (1 - rate * values) ** k for k in range(steps))
+    maps = np.einsum("abij,abj,abkj,knab->abin", vectors, reached, vectors, phi) / 2
+    fits = np.einsum("abin,nab->abi", maps, np.stack([np.sin(np.pi * one), np.sin(np.pi * two)]))
+    best = np.array([0.0, np.sqrt(3) / np.pi])
+    both = np.outer(w, w)
+    signal = float((both * ((fits - best) ** 2).sum(axis=-1)).sum()) + 0.5 - float(best @ best)
+    return signal, float((both * (maps**2).sum(axis=(-1, -2))).sum())
+
+
+def test_two_noisy_points_and_a_stopped_line_have_a_finite_risk():
+    signal, gain = two_points_by_quadrature(0.2, 100)
+    assert (signal, gain) == pytest.approx((0.708665, 2.180184), abs=3e-5)
+    study = bv.RiskStudy(
+        name="stopped",
+        target=bv.Sine(),
+        inputs=LINE,
+        hypotheses={"line": bv.Polynomial(1), "stopped": bv.Descended(bv.Polynomial(1), bv.SGD(0.2), steps=100)},
+        n_train=[2],
+        noise=[0.0, 1.0],
+        replicates=2**14,
+        block_size=2**10,
+    )
+    summary = run_in_memory(study).squeeze()
+    assert summary.status.sel(hypothesis="line", noise=1.0) == "infinite"
+    stopped = summary.sel(hypothesis="stopped")
+    assert (stopped.status == "ok").all()
+    # Each fails by chance once in 15,000.
+    for noise, truth in ((0.0, signal), (1.0, signal + gain)):
+        cell = stopped.sel(noise=noise)
+        assert abs(cell.excess_risk - truth) < 4 * cell.excess_risk_se
+
+
+def test_studies_of_stopped_sets_are_given_back_and_serve_classes():
+    sets = {
+        "stopped": bv.Descended(bv.Polynomial(1), bv.Momentum(0.1, momentum=0.5), steps=20),
+        "adam": bv.Descended(bv.Polynomial(1), bv.Adam(0.1), steps=20),
+        "online": bv.Descended(bv.Polynomial(1), bv.SGD(0.1), steps=20, batch_size=1),
+    }
+    study = bv.ClassificationStudy(
+        name="stopped",
+        inputs=bv.GaussianClasses(means=[-1, 1]),
+        hypotheses=sets,
+        losses=["zero_one", "squared"],
+        n_train=[8],
+        replicates=512,
+        block_size=32,
+    )
+    assert from_json(study.to_json(), study.supplement()) == study
+    summary = run_in_memory(study)
+    assert (summary.status == "ok").all()
+    assert np.isfinite(summary.estimation_error).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: bv.Descended(bv.NearestNeighbors(1), bv.SGD(0.1), 5), "linear in coefficients"),
+        (lambda: bv.Descended(bv.Polynomial(1), bv.SGD([0.1, 0.2]), 5), "a grid of them is several sets"),
+        (lambda: bv.Descended(bv.Polynomial(1), bv.SGD(0.1), 0), "greater than 0"),
+        (lambda: bv.Descended(bv.Polynomial(1), "sgd", 5), "init"),
+    ],
+)
+def test_what_is_wrong_is_said(make, words):
+    with pytest.raises(StudyError, match=words):
+        make()
