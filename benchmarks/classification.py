@@ -3,8 +3,7 @@
 pip install -e '.[benchmarks]', then: python benchmarks/classification.py
 
 A round of biasvar is a whole run into a store: drawing, fitting, charging 0-1 and logistic loss along x, the summary. A
-round
-of scikit-learn is fits alone, to training sets that are there already, with its checks off.
+round of scikit-learn is fits alone, to training sets that are there already, with its checks off.
 """
 
 import os

@@ -125,7 +125,9 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
     """
     check_is_study(study)
     settings.check()
-    groups = study.groups() if groups is None else groups
+    if groups is None:  # as a run does before it plans
+        study.call_user_code()
+        groups = study.groups()
     blocks = study.blocks_needed() if blocks is None else blocks
     check_bytes(study.name, groups, blocks)
     costs = [seconds_per_block(study, group) for group in groups]
