@@ -6,6 +6,7 @@ Statistical tests have a false-alarm rate of at most 1e-4 each under the seeds' 
 import numpy as np
 import pytest
 from scipy import special, stats
+from sklearn.svm import SVR
 
 from biasvar.montecarlo import moments
 from biasvar.montecarlo.tails import BOUNDED, UNKNOWN, Status, estimate_tail_index, status_of
@@ -81,6 +82,17 @@ def test_verdicts_are_wrong_no_more_often_than_is_said(name, replicates):
         assert not is_above(found[Status.OK], count, 5 * MISSED)  # nor are losses without a variance
 
 
+@pytest.mark.parametrize("name", [name for name, (_, index) in LAWS.items() if index <= 1])
+def test_a_verdict_of_infinite_stays_as_a_sample_grows(name):
+    rng = np.random.default_rng(list(LAWS).index(name))
+    samples, size, flips = 300, 256, 0
+    for _ in range(samples):
+        drawn = largest_of(LAWS[name][0], rng, 512, size)
+        found = [verdict(drawn[:blocks], size) for blocks in (16, 64, 512)]
+        flips += Status.INFINITE in found[:-1] and found[-1] is Status.OK
+    assert not is_above(flips, samples, MISSED)
+
+
 def test_the_largest_are_drawn_as_if_all_were():
     rng = np.random.default_rng(0)
     drawn = np.array([largest_of(lambda p: 1 - p, rng, 1, 64)[0, [0, -1]] for _ in range(2000)]).T
@@ -125,6 +137,21 @@ def test_fits_whose_loss_has_a_mean_are_not_called_infinite(losses, replicates, 
     assert not is_above(found.count(Status.INFINITE), count, FALSE_ALARMS)
     if losses is not parabolas:
         assert not is_above(found.count(Status.SE_UNRELIABLE), count, FALSE_ALARMS)
+
+
+def test_support_vector_machines_are_hardly_ever_flagged():
+    rng = np.random.default_rng(5)
+    at = np.linspace(-1, 1, 33)[:, None]
+
+    def loss():
+        x = rng.uniform(-1, 1, (10, 1))
+        y = np.sin(np.pi * x[:, 0]) + 0.3 * rng.standard_normal(10)
+        return ((SVR().fit(x, y).predict(at) - np.sin(np.pi * at[:, 0])) ** 2).mean()
+
+    pool, count = np.array([loss() for _ in range(4000)]), 300
+    samples = (rng.choice(pool, 256, replace=False).reshape(16, 16) for _ in range(count))
+    flagged = sum(verdict(tops(sample), 16) is not Status.OK for sample in samples)
+    assert not is_above(flagged, count, FALSE_ALARMS)
 
 
 def test_losses_that_are_the_same_but_for_rounding_are_one_value():
