@@ -31,7 +31,7 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
     """Lay out the cells of a summary: a row for each, a column for each number that says it belongs into tables.
 
     Digits in parentheses are standard errors in the last place, ``?`` stands for a number that has none. Flagged cells
-    are explained below the table.
+    are explained below the table, as are numbers that are NaN where their attribute ``reason`` names what says why.
 
     Parameters
     ----------
@@ -54,13 +54,30 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
     lines = align([header, *rows], left=(*words, len(header) - 1))
-    return "\n".join([*lines, *notes, *_limits(summary, axes)])
+    return "\n".join([*lines, *notes, *_unknown(summary, axes, columns), *_limits(summary, axes)])
 
 
 def _number(cell: xr.Dataset, name: str) -> str:
     """Write a number with its standard error; of what is an error itself, two digits."""
     value, error = float(cell[name]), f"{name}_se"
     return with_error(value, float(cell[error])) if error in cell else rounded(value)
+
+
+def _unknown(summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Say why numbers are unknown that name a variable of reasons: each reason once, with the first of its cells."""
+    named = [(name, summary[name].attrs["reason"]) for name in columns if "reason" in summary[name].attrs]
+    cells: dict[str, list[str]] = {}
+    for labels in product(*(summary[axis].values for axis in axes)):
+        at = dict(zip(axes, labels, strict=True))
+        cell = summary.sel(at)
+        reasons = {str(cell[reason].item()) for name, reason in named if np.isnan(cell[name])}
+        for reason in sorted(reasons - {""}):
+            cells.setdefault(reason, []).append(_cell_name(summary, axes, at))
+    return [f"{found[0]}{_others(len(found) - 1)}: {reason}" for reason, found in cells.items()]
+
+
+def _others(count: int) -> str:
+    return f", and {count} other{'s' if count > 1 else ''}" if count else ""
 
 
 def _limits(summary: xr.Dataset, axes: Sequence[str]) -> list[str]:

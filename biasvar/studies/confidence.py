@@ -6,12 +6,16 @@ from biasvar.errors import StudyError
 from biasvar.montecarlo import intervals
 
 
-def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level: float = 0.95) -> xr.Dataset:
+def confidence_interval(
+    summary: xr.Dataset | xr.DataTree, variable: str, level: float = 0.95, *, error: str | None = None
+) -> xr.Dataset:
     """Return the confidence interval of a variable of a summary, as variables ``low`` and ``high``.
 
-    Student's, with one degree of freedom less than there are independent blocks behind the standard error: those that
-    the variable's attribute ``blocks`` names, and no more than its attribute ``at_most``, where sampled test points
-    leave fewer. For squared biases it leans to the right, as their estimates do. NaN where there is no standard error.
+    Student's. The standard error is the variable that the variable's attribute ``error`` names, else ``<variable>_se``.
+    There is one degree of freedom less than there are independent blocks behind it: those that the attribute ``blocks``
+    names, the standard error's if it has one, else the variable's, and no more than ``at_most``, where sampled test
+    points leave fewer. For squared biases it leans to the right, as their estimates do. NaN where there is no standard
+    error.
 
     Parameters
     ----------
@@ -21,6 +25,19 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
         A variable with a standard error, for example ``"expected_risk"``.
     level : float
         Coverage.
+    error : str, optional
+        Another standard error of the summary. Intervals of a data study are those of the law, which other data sets
+        would show; ``error="expected_risk_se"`` asks for that of the random cuts, which more replicates shrink.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``low`` and ``high``, with the attributes ``variable``, ``level`` and ``error``.
+
+    Raises
+    ------
+    StudyError
+        If the summary has no such standard error, or does not say how many blocks are behind it.
 
     Examples
     --------
@@ -34,13 +51,18 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
     True
     """
     summary = summary.to_dataset() if isinstance(summary, xr.DataTree) else summary
-    if f"{variable}_se" not in summary:
-        raise StudyError(f"variable: {variable!r} has no standard error in this summary")
+    if variable not in summary:
+        raise StudyError(f"variable: {variable!r} is not in this summary")
+    known = str(summary[variable].attrs.get("error", f"{variable}_se"))
+    if (error or known) not in summary:
+        asked = f"error: {error!r} is not" if error else f"variable: {variable!r} has no standard error"
+        raise StudyError(f"{asked} in this summary")
+    error = error or known
     if not 0 < level < 1:
         raise StudyError(f"level: expected a number between 0 and 1, got {level!r}")
     said = summary[variable].attrs
-    given = [summary[variable], summary[f"{variable}_se"]]
-    blocks = _blocks(summary, variable)
+    given = [summary[variable], summary[error]]
+    blocks = _blocks(summary, variable, error)
     if "shift" in said:
         given.append(summary[said["shift"]])
     elif "shift_error" in said:
@@ -54,12 +76,12 @@ def confidence_interval(summary: xr.Dataset | xr.DataTree, variable: str, level:
         dask="parallelized",
         output_dtypes=[float, float],
     )
-    return xr.Dataset({"low": low, "high": high}, attrs={"variable": variable, "level": level})
+    return xr.Dataset({"low": low, "high": high}, attrs={"variable": variable, "level": level, "error": error})
 
 
-def _blocks(summary: xr.Dataset, variable: str) -> xr.DataArray:
-    """Return how many independent blocks are behind a variable's standard error: a variable, or the length of a dim."""
-    said = summary[variable].attrs
+def _blocks(summary: xr.Dataset, variable: str, error: str) -> xr.DataArray:
+    """Return how many independent blocks are behind a standard error: a variable, or the length of a dim."""
+    said = summary[error if "blocks" in summary[error].attrs else variable].attrs
     name = said.get("blocks")
     if name in summary.dims:
         blocks = xr.DataArray(summary.sizes[name])

@@ -85,14 +85,16 @@ class DataGrid:
 
         behind = {"units": unit, "blocks": "block_count"}
         over_data = "of the cuts and of the data: as another data set would show"
+        told = {"units": unit, "blocks": "examples", "reason": "se_data_reason"}
         for name, (label, short, column) in NAMES.items():
-            add(name, axes, label, short_name=short, column=column, se_data="examples", **behind)
+            add(name, axes, label, short_name=short, column=column, error=f"{name}_se_data", **behind)
             add(f"{name}_se", axes, f"standard error of {name}, of the cuts", units=unit)
-            said = {"short_name": "+- data", "column": column + 1, "units": unit}
-            add(f"{name}_se_data", axes, f"standard error of {name}, {over_data}", **said)
-            add(f"{name}_difference", differences, f"{name} less that of versus", se_data="examples", **behind)
+            said = {"short_name": "+- data", "column": column + 1}
+            add(f"{name}_se_data", axes, f"standard error of {name}, {over_data}", **said, **told)
+            error = f"{name}_difference_se_data"
+            add(f"{name}_difference", differences, f"{name} less that of versus", error=error, **behind)
             add(f"{name}_difference_se", differences, f"standard error of {name}_difference, paired", units=unit)
-            add(f"{name}_difference_se_data", differences, f"the same, {over_data}", units=unit)
+            add(error, differences, f"the same, {over_data}", units=unit, blocks="examples")
         add("se_data_reason", axes, "what there is to say of standard errors over data sets", "")
         add("replicates", axes, "random cuts behind the numbers", 0, counted="random cuts of the data")
         add("block_count", axes, "independent blocks of cuts", 0)
@@ -149,13 +151,14 @@ class DataGrid:
         status, reason = self._status(risk)
         table["block_count"][at], table["replicates"][at] = len(risk), risk.size
         table["status"][at], table["status_reason"][at] = str(status), reason
+        reasons = []
         for name in NAMES:
             told = self._told(cell, name, cuts)
             table[name][at] = told.value
             if status is Status.OK:
                 table[f"{name}_se"][at], table[f"{name}_se_data"][at] = told.se, told.se_data
-            if told.why and not table["se_data_reason"][at]:
-                table["se_data_reason"][at] = told.why
+            reasons.append(told.why)
+        table["se_data_reason"][at] = "; ".join(filter(None, dict.fromkeys(reasons)))
 
     def _status(self, risk: Array) -> tuple[Status, str]:
         """Say whether the largest losses leave the mean a standard error."""

@@ -24,6 +24,7 @@ import biasvar as bv
 from biasvar.errors import StudyError
 from biasvar.learning import hypotheses
 from biasvar.learning.decomposition import Problem
+from biasvar.learning.hypotheses.smoothers import _squared_distances
 from biasvar.learning.losses import Cell
 from biasvar.learning.losses.squared import Squared
 from biasvar.learning.simulation import simulate_block
@@ -496,3 +497,15 @@ def test_impossible_sets_are_refused(make, message):
 def test_an_estimator_that_does_not_exist_is_a_study_error():
     with pytest.raises(StudyError, match="has no class 'Forrest'"):
         _ = bv.Estimator({"sklearn.ensemble:Forrest": {}}).prototype
+
+
+@pytest.mark.parametrize("dim", [2, 3, 30])
+def test_squared_distances_are_sums_coordinate_by_coordinate_to_the_last_bit(dim):
+    rng = np.random.default_rng(0)
+    x, at = rng.standard_normal((2, 5, 9, dim))
+    total = np.zeros((5, 9, 9))
+    for axis in range(dim):
+        total += (at[:, :, None, axis] - x[:, None, :, axis]) ** 2
+    assert np.array_equal(_squared_distances(x, at), total)
+    shared = np.broadcast_to(at[:1], at.shape)
+    assert np.array_equal(_squared_distances(x, shared)[0], total[0])

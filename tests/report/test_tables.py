@@ -65,3 +65,31 @@ def test_an_interval_has_as_many_degrees_of_freedom_as_the_variable_says():
     for attributes in ({}, {"blocks": "gone"}):
         with pytest.raises(StudyError, match="give it an attribute 'blocks'"):
             half(described(**attributes))
+
+
+def test_an_interval_is_of_the_error_that_the_variable_names_or_that_is_asked_for():
+    summary = described(blocks="draws", error="value_se_wide")
+    summary["value_se_wide"] = "size", [0.3, np.nan], {"blocks": "size"}
+    wide = bv.confidence_interval(summary, "value")
+    np.testing.assert_allclose(wide.high - summary.value, [0.3 * stats.t.ppf(0.975, 1), np.nan])
+    narrow = bv.confidence_interval(summary, "value", error="value_se")
+    np.testing.assert_allclose(narrow.high - summary.value, 0.1 * stats.t.ppf(0.975, [39, 49]))
+    assert (wide.error, narrow.error) == ("value_se_wide", "value_se")
+    for variable, error, said in (
+        ("value", "gone", "error: 'gone' is not in this summary"),
+        ("gone", None, "variable: 'gone' is not in this summary"),
+        ("draws", None, "variable: 'draws' has no standard error in this summary"),
+    ):
+        with pytest.raises(StudyError, match=said):
+            bv.confidence_interval(summary, variable, error=error)
+
+
+def test_a_table_says_why_an_error_is_unknown_once_for_all_cells_of_that_reason():
+    summary = described()
+    summary["value_se_wide"] = "size", [0.3, 0.4], {"column": 2, "short_name": "wide", "reason": "why"}
+    summary["why"] = "size", np.array(["few", "few"], object)
+    assert "few" not in cell_table(summary)
+    summary.value_se_wide[:] = np.nan
+    assert cell_table(summary).splitlines()[-1] == "size=3, and 1 other: few"
+    summary["why"][:] = np.array(["few", "none"], object)
+    assert cell_table(summary).splitlines()[-2:] == ["size=3: few", "size=4: none"]

@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 import biasvar as bv
 from biasvar.errors import StoreError, StudyError
 from biasvar.learning.pair_risks import squared_parts, zero_one_parts
+from biasvar.report.tables import results
 from biasvar.studies.blocks import run_in_memory
 
 X = np.random.default_rng(1).uniform(-1, 1, (60, 2))
@@ -115,6 +116,9 @@ def test_variance_over_data_sets_is_nan_with_its_reason_where_it_cannot_be_told(
     few = run_in_memory(study(replicates=512, block_size=32))
     assert np.isnan(few.expected_risk_se_data).all()
     assert "1024 replicates" in str(few.se_data_reason.values[0, 0])
+    printed = results(found)
+    assert f"mean, n_train=15, and 1 other: {found.se_data_reason.sel(n_train=15)[0].item()}" in printed
+    assert printed.count("what another data set would show takes") == 2
 
 
 def test_same_bits_on_any_scheduler_and_after_extensions(tmp_path):

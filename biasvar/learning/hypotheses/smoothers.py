@@ -77,10 +77,23 @@ def _squared_distances(x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArr
     """Return |at_i - x_j|^2, shape (K, m, n), coordinate by coordinate."""
     if x.ndim == 2:
         return (at[:, :, None] - x[:, None, :]) ** 2
-    total = (at[:, :, None, 0] - x[:, None, :, 0]) ** 2
-    for axis in range(1, x.shape[2]):
-        total += (at[:, :, None, axis] - x[:, None, :, axis]) ** 2
-    return total
+    distances: NDArray[np.float64] = _summed_squares(np.ascontiguousarray(x.swapaxes(1, 2)), at)
+    return distances
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _summed_squares(columns, at):  # type: ignore[no-untyped-def]
+    replicates, dim, n = columns.shape
+    m = at.shape[1]
+    out = np.zeros((replicates, m, n))
+    for r in range(replicates):
+        for i in range(m):
+            for axis in range(dim):
+                place = at[r, i, axis]
+                # Over points, not axes: sums of many points go side by side, each in the order of its axes.
+                for j in range(n):
+                    out[r, i, j] += (place - columns[r, axis, j]) ** 2
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
