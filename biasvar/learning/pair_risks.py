@@ -18,6 +18,7 @@ R. Kohavi and D. Wolpert, Bias plus variance decomposition for zero-one loss fun
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -129,13 +130,13 @@ def _predict(examples: Examples, hypothesis: HypothesisSet, fit: Fit, loss: Loss
     def number(chosen: Indices, at: Array, generator: np.random.Generator) -> Array:
         return fits.predictions(fit, examples.x[chosen], examples.y[chosen], at, generator)
 
-    def classify(chosen: Indices, at: Array, generator: np.random.Generator) -> Array:
+    def classify(classifier: Estimator, chosen: Indices, at: Array, generator: np.random.Generator) -> Array:
         x, y = examples.x[chosen], examples.y[chosen]
         # Classifiers refuse training sets of one class: there is nothing to be told.
         several = (y != y[:, :1]).any(axis=1)
         out = np.repeat(y[:, :1], at.shape[1], axis=1)
         if several.any():
-            out[several] = fits.predictions(fit, x[several], y[several], at[several], generator)
+            out[several] = classifier.fit_vote(x[several], y[several], at[several], generator)
         return out
 
     def by_sign(chosen: Indices, at: Array, generator: np.random.Generator) -> Array:
@@ -150,7 +151,7 @@ def _predict(examples: Examples, hypothesis: HypothesisSet, fit: Fit, loss: Loss
     if loss == "squared":
         return number
     if isinstance(hypothesis, Estimator) and hypothesis.classifies:
-        return classify
+        return partial(classify, hypothesis)
     return by_sign if examples.classes == 2 else by_largest
 
 

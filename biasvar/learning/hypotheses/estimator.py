@@ -1,7 +1,7 @@
 """Any scikit-learn estimator as a hypothesis set, one fit per replicate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -100,30 +100,37 @@ class Estimator(Predictor):
         at: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:
-        """Fit one clone per replicate and predict, shape (K, m)."""
+        """Fit one clone per replicate and predict numbers, of classifiers scores, shape (K, m)."""
+        return self._fit_each(_scores if self.classifies else _predictions, x, y, at, rng)
+
+    def fit_vote(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        at: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:
+        """Fit one clone of a classifier per replicate and predict which of the labels it is, shape (K, m)."""
+        return self._fit_each(_predictions, x, y, at, rng)
+
+    def _fit_each(
+        self,
+        fit: Callable[..., NDArray[np.float64]],
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        at: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:
         sklearn = import_module("sklearn")
         seeds = rng.integers(0, 2**31 - 1, size=(len(y), len(_seats(self.prototype)))).tolist()
         x, at = (a[..., None] if a.ndim == 2 else a for a in (x, at))
         out = np.empty((len(y), at.shape[1]))
-        out[0] = self._fit_one(x[0], y[0], at[0], seeds[0])
+        out[0] = fit(self._seeded_clone(seeds[0]), x[0], y[0], at[0])
         # The first fit checked the parameters, and the arrays are ours: the others need no checks.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             for k in range(1, len(y)):
-                out[k] = self._fit_one(x[k], y[k], at[k], seeds[k])
+                out[k] = fit(self._seeded_clone(seeds[k]), x[k], y[k], at[k])
         return out
-
-    def _fit_one(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], seeds: list[int]
-    ) -> NDArray[np.float64]:
-        estimator = self._seeded_clone(seeds)
-        if self._classifies:
-            return _scores(estimator, x, y, at)
-        # Copies, for some estimators may be told to overwrite their data.
-        return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
-
-    @cached_property
-    def _classifies(self) -> bool:
-        return bool(import_module("sklearn.base").is_classifier(self.prototype))
 
     def _seeded_clone(self, seeds: list[int]) -> Any:
         if self._plain_parameters is not None:
@@ -145,6 +152,13 @@ class Estimator(Predictor):
         # What a clone has beside them, such as an output format that was asked for, only clone() brings along.
         same = type(made) is type(cloned) and _plain_state(made) == _plain_state(cloned) is not None
         return parameters if same else None
+
+
+def _predictions(
+    estimator: Any, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    # Copies, for some estimators may be told to overwrite their data.
+    return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
 
 
 def _scores(
