@@ -32,8 +32,10 @@ _log = logging.getLogger("biasvar")
 
 #: Components by name, family by family: those among the package's public names.
 INPUTS = public_classes("learning.inputs", inputs.Inputs) | public_classes("learning.classes", inputs.Inputs)
-LOSSES = public_classes("learning.losses.squared", losses.Loss)
 MARGIN_LOSSES = public_classes("learning.losses.margin", losses.Loss)
+LOSSES = {
+    name: kind for name, kind in public_classes("learning.losses", losses.Loss).items() if name not in MARGIN_LOSSES
+}
 TARGETS = public_classes("learning.targets")
 HYPOTHESES = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
 OBJECTIVES = public_classes("optimization.objectives", objectives.Objective)

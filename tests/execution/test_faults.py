@@ -47,7 +47,7 @@ def test_a_block_is_tried_so_many_times(bad, tries, fails, monkeypatch):
     (group,) = study.groups()
     monkeypatch.setenv("BAD_MOMENTS", str(bad))
     with dask.config.set({"biasvar.tries": tries}):
-        outcome = graph._simulate_block(study, group, 0)
+        outcome = graph._simulate_block(study, group, 0, [])
     assert (bool(outcome.traceback), os.environ["BAD_MOMENTS"]) == (fails, "0")
 
 

@@ -292,7 +292,9 @@ def test_moments_of_sampled_fits_are_weighted_as_replicates_are():
 
 def test_every_set_is_a_member():
     public = public_classes("learning.hypotheses", hypotheses.HypothesisSet)
-    assert {type(member.hypothesis) for member in MEMBERS} == set(public.values())
+    # Scores of classes and stopped descents have their own truth: test_classification.py and test_descended.py.
+    apart = {bv.LinearClassifier, bv.Discriminant, bv.Histogram, bv.Descended}
+    assert {type(member.hypothesis) for member in MEMBERS} | apart == set(public.values())
 
 
 # Whoever else is there

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from biasvar.errors import StudyError
-from biasvar.optimization import rules
 from biasvar.optimization.rules import UpdateRule, adapted, advance, descend, logspace
 from biasvar.optimization.rules.adam import Adam, AdamW, AMSGrad, NAdam
 from biasvar.optimization.rules.adaptive import AdaDelta, AdaGrad, RMSProp, RMSPropNesterov
@@ -408,7 +407,9 @@ def test_paths_are_those_of_torch(case):
     name, objective = case.split("-")
     theirs = TORCH[case]
     steps = len(theirs) - 1
-    ours = descend(getattr(rules, name)(**CASES[case]), GRADIENTS[objective], theirs[0], steps)
+    ours = descend(
+        public_classes("optimization.rules", UpdateRule)[name](**CASES[case]), GRADIENTS[objective], theirs[0], steps
+    )
     assert abs(theirs[-1] - theirs[0]).max() > 0.01
     if name == "Nesterov":
         # torch keeps theta + a v, where the gradient is taken, and v is the last step of theta.
