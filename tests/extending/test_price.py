@@ -238,4 +238,4 @@ def test_families_are_those_among_the_public_names():
     assert set(components.LOSSES) == {"Squared"}
     abstract = {bv.Inputs, bv.HypothesisSet, bv.Loss, bv.Objective, bv.UpdateRule}
     assert not components.OURS & abstract
-    assert {each.kind for each in public_classes("studies", bv.Study).values()} == {"risk", "optimizer"}
+    assert {each.kind for each in public_classes("studies", bv.Study).values()} >= {"risk", "optimizer"}
