@@ -33,7 +33,7 @@ SETS: dict[str, Mapping[str, Any]] = {
 }
 LESSON = """
 What to see
-- A forest is its tree with most of the variance gone: the sum of bias² and noise hardly moves.
+- A forest is its tree with much of the variance gone: the sum of bias² and noise hardly moves.
 - The error that another data set would show is many times that of the cuts, and no number of replicates shrinks it.
 - Differences are paired: both sets saw the same examples, so their interval is narrower than those of the two risks."""
 
