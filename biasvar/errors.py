@@ -74,6 +74,12 @@ class MissingDependencyError(BiasvarError, ImportError):
 MACHINE_FAULTS = (MissingDependencyError, MemoryError, OSError)
 
 
+def sentence(error: Exception) -> str:
+    """Say in a line what was raised: of ours the message alone, of others their kind too."""
+    kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())
+
+
 def vectorise_hint(error: BaseException) -> str:
     """Say what to do about an error that a function raises because it expects one number and gets an array.
 

@@ -15,7 +15,7 @@ from dask.base import DaskMethodsMixin, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from biasvar.errors import MACHINE_FAULTS, BiasvarError, StoreUnreachableError, StudyError
+from biasvar.errors import MACHINE_FAULTS, StoreUnreachableError, StudyError, sentence
 from biasvar.execution.backends import Location, reading, writing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
@@ -232,7 +232,7 @@ def _simulate_block(study: Study[Any], group: Group, block: int, begun: list[Beg
         except MACHINE_FAULTS:
             raise  # the machine's fault, not the block's: nothing to remember
         except Exception as error:  # whatever a user's function raises: the block fails, and the others go on
-            outcome = failed_block(group, _reason(error), "".join(traceback.format_exception(error)))
+            outcome = failed_block(group, sentence(error), "".join(traceback.format_exception(error)))
         if not outcome.traceback:
             break
     return outcome
@@ -242,11 +242,6 @@ def failed_block(group: Group, reason: str, trace: str) -> BlockRecords:
     """Return what stands for a block that could not be simulated."""
     cells = len(group.cells)
     return BlockRecords(np.full((cells, group.record_size), np.nan), (reason,) * cells, trace)
-
-
-def _reason(error: Exception) -> str:
-    kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error}".split())
 
 
 def _metered(what: str) -> AbstractContextManager[Any]:

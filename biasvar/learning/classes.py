@@ -13,13 +13,12 @@ from scipy.special import expit, ndtr, ndtri
 from biasvar.errors import StudyError
 from biasvar.fields import Points, Real, as_tuple, component
 from biasvar.learning import targets
+from biasvar.learning.bisection import bisect
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.inputs import DEFAULT_TEST_POINTS, TAILS, TEST_REPLICATES, Continuous, Inputs, Normal
+from biasvar.learning.inputs import TAILS, Continuous, Inputs, Normal
 from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
-from biasvar.montecarlo.draws import Purpose, Stream
-from biasvar.montecarlo.sobol import scrambled_sobol
 
 Array = NDArray[np.float64]
 OCTILES = tuple(i / 8 for i in range(1, 8))
@@ -121,14 +120,7 @@ class GaussianClasses(Continuous):
         """Return quadrature nodes in one dimension, sixteen independent scrambles of a Sobol set in more."""
         if self.dim == 1:
             return panel_rule(self, panels_of(self, count, breakpoints))
-        log2_each = max((count or DEFAULT_TEST_POINTS) // TEST_REPLICATES, 1).bit_length() - 1
-        sets = []
-        for replicate in range(TEST_REPLICATES):
-            generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
-            sets.append(self.inputs_from(scrambled_sobol(generator, self.dim, log2_each), 1)[0])
-        points = len(sets) << log2_each
-        replicates = np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each)
-        return TestPoints(np.concatenate(sets), np.full(points, 1 / points), replicates)
+        return self.scrambled_points(count, seed)
 
     def probability(self, x: Array) -> Array:
         """Return P(y = +1 | x), elementwise, or over the last axis in more dimensions."""
@@ -157,13 +149,13 @@ class GaussianClasses(Continuous):
     def quantile(self, uniforms: Array) -> Array:
         """Apply the inverse distribution function, elementwise, by bisection."""
         (low, high), u = self.support(), np.asarray(uniforms, dtype=float)
-        left, right = np.full(u.shape, low), np.full(u.shape, high)
         means, stds = self._centres[:, 0], self._roots[:, 0, 0]
-        for _ in range(BISECTIONS):
-            x = (left + right) / 2
-            below = (1 - self.prior) * ndtr((x - means[0]) / stds[0]) + self.prior * ndtr((x - means[1]) / stds[1]) < u
-            left, right = np.where(below, x, left), np.where(below, right, x)
-        return np.asarray((left + right) / 2)
+
+        def is_right(x: Array) -> NDArray[np.bool_]:
+            minus, plus = (ndtr((x - mean) / std) for mean, std in zip(means, stds, strict=True))
+            return np.asarray((1 - self.prior) * minus + self.prior * plus < u)
+
+        return bisect(is_right, np.full(u.shape, low), np.full(u.shape, high), BISECTIONS)
 
     def support(self) -> tuple[float, float]:
         """Return the means less and plus nine standard deviations, whichever is further out."""
@@ -247,12 +239,8 @@ def borders(target: Any, inputs: Continuous) -> Array:
     x = np.unique(np.concatenate([np.linspace(low, high, PROBES), inside]))
     plus = targets.evaluate(target, x, 1) > 0.5
     at = np.flatnonzero(plus[1:] != plus[:-1])
-    left, right, rising = x[at], x[at + 1], ~plus[at]
-    for _ in range(BISECTIONS):
-        middle = (left + right) / 2
-        beyond = (targets.evaluate(target, middle, 1) > 0.5) == rising
-        left, right = np.where(beyond, left, middle), np.where(beyond, middle, right)
-    return np.asarray((left + right) / 2)
+    rising = ~plus[at]
+    return bisect(lambda x: (targets.evaluate(target, x, 1) > 0.5) != rising, x[at], x[at + 1], BISECTIONS)
 
 
 def class_probability(target: Any, inputs: Inputs) -> Any:

@@ -87,6 +87,17 @@ class Continuous(Inputs):
     def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the density of one coordinate at x, elementwise."""
 
+    def scrambled_points(self, count: int | None, seed: int) -> TestPoints:
+        """Return sixteen independent scrambles of a Sobol set, for laws of several coordinates."""
+        log2_each = max((count or DEFAULT_TEST_POINTS) // TEST_REPLICATES, 1).bit_length() - 1
+        sets = []
+        for replicate in range(TEST_REPLICATES):
+            generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
+            sets.append(self.inputs_from(scrambled_sobol(generator, self.dim, log2_each), 1)[0])
+        points = len(sets) << log2_each
+        replicates = np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each)
+        return TestPoints(np.concatenate(sets), np.full(points, 1 / points), replicates)
+
 
 class Independent(Continuous):
     """Inputs whose coordinates are independent draws through one inverse distribution function."""
@@ -106,18 +117,7 @@ class Independent(Continuous):
         """Return a quadrature rule in one dimension, sixteen independent scrambles of a Sobol set in more."""
         if self.dim == 1:
             return TestPoints.deterministic(*self._rule(count or DEFAULT_NODES, breakpoints))
-        each = (count or DEFAULT_TEST_POINTS) // TEST_REPLICATES
-        log2_each = max(each, 1).bit_length() - 1
-        sets = []
-        for replicate in range(TEST_REPLICATES):
-            generator = Stream(seed, "test points", replicate).generator(Purpose.TEST_POINTS)
-            sets.append(self.quantile(scrambled_sobol(generator, self.dim, log2_each)).T)
-        points = len(sets) << log2_each
-        return TestPoints(
-            np.ascontiguousarray(np.concatenate(sets)),
-            np.full(points, 1 / points),
-            np.repeat(np.arange(TEST_REPLICATES), 1 << log2_each),
-        )
+        return self.scrambled_points(count, seed)
 
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
         """Return the quadrature rule cut at seven more places."""

@@ -36,6 +36,14 @@ class LinearModel:
     penalty: float = 0.0
     intercept: bool = True
 
+    @property
+    def penalties(self) -> NDArray[np.float64]:
+        """The penalty of each coefficient, shape (size,)."""
+        penalties = np.full(self.size, float(self.penalty))
+        if self.intercept:
+            penalties[0] = 0.0
+        return penalties
+
     def shares_factorisation(self, n_train: int) -> bool:
         """Tell whether a plain QR factorisation fits this model: full rank and no penalty."""
         return self.penalty == 0 and self.size <= n_train
@@ -210,10 +218,7 @@ def label_maps(model: LinearModel, x: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _ridge_map(phi: NDArray[np.float64], model: LinearModel) -> NDArray[np.float64]:
-    penalty = np.full(model.size, model.penalty)
-    if model.intercept:
-        penalty[0] = 0.0
-    return np.asarray(np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(penalty), phi), dtype=float)
+    return np.asarray(np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(model.penalties), phi), dtype=float)
 
 
 def _minimum_norm_map(phi: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -76,15 +76,7 @@ class Averages(ABC):
 
     def test_points_error(self, curve: Array) -> float:
         """Return the part of :meth:`over_x` that more or better test points would lower."""
-        return float(np.hypot(self.sampled_x_error(curve), self.quadrature_error))
-
-    def sampled_x_error(self, curve: Array) -> float:
-        """Return the standard error that sampled test points leave in an average over x; 0 for quadrature."""
-        count = self.problem.test.replicates
-        if count == 1:
-            return 0.0
-        means = curve.reshape(count, -1).mean(axis=1)
-        return float(means.std(ddof=1) / np.sqrt(count))
+        return float(np.hypot(self.problem.test.sampling_error(curve), self.quadrature_error))
 
     def inflation(self, influence: Array) -> float:
         """Return by what factor the tails of the loss widen the standard error that blocks show."""
@@ -168,7 +160,7 @@ class Measure:
         spread = max(spread, min(multiple, float(np.hypot(one.extremes, other.extremes))))
         along = 0.0
         if self.along_x is not None:
-            along = one.sampled_x_error(self.along_x(one) - self.along_x(other))
+            along = one.problem.test.sampling_error(self.along_x(one) - self.along_x(other))
         return float((mine - others).mean()), float(np.hypot(spread, along))
 
 

@@ -17,7 +17,7 @@ References
 R. Kohavi and D. Wolpert, Bias plus variance decomposition for zero-one loss functions, 1996.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -30,10 +30,10 @@ from biasvar.learning.examples import Examples
 from biasvar.learning.fits import Fit, Predictions
 from biasvar.learning.hypotheses.base import HypothesisSet
 from biasvar.learning.hypotheses.estimator import Estimator
+from biasvar.learning.training_sets import tiles
 
 Array = NDArray[np.float64]
 Loss = Literal["squared", "zero_one"]
-TILE_BYTES = 1 << 24
 
 
 class Parts(NamedTuple):
@@ -100,7 +100,8 @@ def simulate(
     predict = _predict(examples, hypothesis, fit, loss)
     training = cuts.training(cut, generator)
     found = np.empty((len(cuts.pairs), 3, 2, len(cut)))
-    for tile in _tiles(cut, examples.inputs.dim):
+    size, tested = cut.shape
+    for tile in tiles(size, tested * (examples.inputs.dim + MOST_SETS)):
         at, y = examples.x[cut[tile]], examples.y[cut[tile]]
         predicted = [predict(chosen[tile], at, generator) for chosen in training]
         for row, weights, (i, j) in zip(found, cuts.weights, cuts.pairs, strict=True):
@@ -108,13 +109,6 @@ def simulate(
                 row[:, k, tile] = weights @ part.T
     mean = found[:, 0].mean(axis=0)
     return PairRisks(mean, np.ascontiguousarray(np.moveaxis(found[:, 1:], (2, 3), (0, 1)).swapaxes(2, 3)))
-
-
-def _tiles(cut: Indices, dim: int) -> Iterator[slice]:
-    """Cut replicates so that the inputs of one tile stay small."""
-    size, tested = cut.shape
-    step = max(1, TILE_BYTES // (8 * tested * (dim + MOST_SETS)))
-    return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 Predict = Callable[[Indices, Array, np.random.Generator], Array]

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.learning.bisection import bisect
 from biasvar.learning.quadrature import legendre_nodes
 
 Array = NDArray[np.float64]
@@ -73,11 +74,8 @@ class Panels:
         high = np.where(between & (before | ~after), edge, x[left + 1])
         support = self._support(panel, left)
         at, values = x[support], curves[rows[:, None], support]
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            above = _cubic(at, values, middle) > 0
-            low, high = np.where(above == rising, low, middle), np.where(above == rising, middle, high)
-        return rows.astype(np.int64), (low + high) / 2, rising
+        places = bisect(lambda x: (_cubic(at, values, x) > 0) != rising, low, high, BISECTIONS)
+        return rows.astype(np.int64), places, rising
 
     def _support(self, panel: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the four nodes of a panel that are nearest to the node ``left`` and the one after it."""

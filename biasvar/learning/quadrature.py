@@ -40,6 +40,13 @@ class TestPoints:
         """How many independent randomisations there are; 1 means a deterministic rule without sampling error."""
         return int(self.replicate[-1]) + 1
 
+    def sampling_error(self, curve: NDArray[np.float64]) -> float:
+        """Return the standard error that sampling leaves in a curve's average over the points; 0 without sampling."""
+        if self.replicates == 1:
+            return 0.0
+        means = curve.reshape(self.replicates, -1).mean(axis=1)
+        return float(means.std(ddof=1) / np.sqrt(self.replicates))
+
     @classmethod
     def deterministic(cls, x: NDArray[np.float64], weights: NDArray[np.float64]) -> "TestPoints":
         """Make a rule whose only error is that of the quadrature itself."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, MissingDependencyError
+from biasvar.errors import MACHINE_FAULTS, sentence
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Fit
 from biasvar.learning.losses.base import Cell, Loss
@@ -48,12 +48,11 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     for indices, attempt in cells[0].loss.attempts(sets, cells):
         try:
             records = attempt()
-        except (MissingDependencyError, MemoryError, OSError):
+        except MACHINE_FAULTS:
             raise  # the machine's fault, not the set's: nothing to remember
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
-            kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
             trace = "".join(traceback.format_exception(error))
-            outcomes |= {i: _failed(cells[i].loss, problem, f"{kind}{error}", trace) for i in indices}
+            outcomes |= {i: _failed(cells[i].loss, problem, sentence(error), trace) for i in indices}
         else:
             outcomes |= {
                 i: _checked(cells[i].loss, problem, record) for i, record in zip(indices, records, strict=True)

@@ -66,9 +66,7 @@ class TrainingSets:
 
     def tiles(self, numbers_each: int) -> Iterator[slice]:
         """Cut the block so that arrays of ``numbers_each`` floats per replicate stay small."""
-        step = max(1, TILE_BYTES // (8 * numbers_each))
-        for start in range(0, self.block.size, step):
-            yield slice(start, min(start + step, self.block.size))
+        return tiles(self.block.size, numbers_each)
 
     def places(self, tile: slice) -> Array:
         """Return test points, then training points, for each replicate of a tile: where predictions are wanted."""
@@ -103,6 +101,12 @@ class TrainingSets:
         coefficients = fit.train(features, np.ascontiguousarray(goal.T))
         at_test = coefficients.T @ fit.basis.evaluate(self.problem.test.x, fit.size)
         return np.hstack([at_test, np.einsum("pk,pnk->kn", coefficients, features)])
+
+
+def tiles(size: int, numbers_each: int) -> Iterator[slice]:
+    """Cut replicates so that arrays of ``numbers_each`` floats for each stay small."""
+    step = max(1, TILE_BYTES // (8 * numbers_each))
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def read_only(array: Array) -> Array:

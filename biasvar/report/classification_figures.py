@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.learning.labels import TwoClasses
 from biasvar.learning.losses.margin import BY_NAME
 from biasvar.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, new_panels
 
@@ -91,13 +92,13 @@ def votes_along_x(summary: xr.Dataset, *, n_train: int, noise: float) -> "Figure
     if "x" not in summary.dims or "zero_one" not in summary.loss.values:
         raise BiasvarError("votes_along_x: needs inputs of one coordinate and the loss zero_one")
     cells = summary.sel(loss="zero_one", n_train=n_train, noise=noise)
-    p = noise + (1 - 2 * noise) * cells.target
+    p = TwoClasses.flipped(cells.target.values, noise)
     below = np.cumsum(cells.x_weight.values)
     seen = (below > 1e-3) & (below < 1 - 1e-3)
     figure, axes = new_panels(1, cells.sizes["hypothesis"], sharey=True)
     for panel, label in zip(np.ravel(axes), cells.hypothesis.values, strict=True):
         cell = cells.sel(hypothesis=label).isel(x=seen)
-        x, share, chance = cell.x.values, cell.centre.values, p.isel(x=seen).values
+        x, share, chance = cell.x.values, cell.centre.values, p[seen]
         panel.fill_between(x, 0, 1, where=(share > 0.5) != (chance > 0.5), color=ORANGE, alpha=0.4, step="mid")
         panel.plot(x, chance, color=BLACK, label="P(y = +1 | x)")
         panel.plot(x, share, color=BLUE, label="share of votes for +1")

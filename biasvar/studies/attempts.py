@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import MACHINE_FAULTS, BiasvarError
+from biasvar.errors import MACHINE_FAULTS, sentence
 from biasvar.studies.base import BlockRecords, Group
 
 
@@ -30,8 +30,7 @@ def attempted(group: Group, size: int, simulate: Callable[[str], NDArray[np.floa
         except MACHINE_FAULTS:
             raise  # not the cell's fault: nothing to remember
         except Exception as error:
-            kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "
-            failures[i] = " ".join(f"{kind}{error}".split()) or "failed"
+            failures[i] = sentence(error) or "failed"
             trace = trace or "".join(traceback.format_exception(error))
         else:
             if isinstance(found, str):

@@ -90,6 +90,11 @@ class Group:
         return cls(str(value["problem"]), cells, int(value["statistics"]), str(value["label"]), edition)
 
 
+def problem_name(n_train: int) -> str:
+    """Return what the engine calls the draws of one training-set size."""
+    return f"n{n_train}"
+
+
 def edition_of(statistic: Mapping[str, NDArray[Any]]) -> str:
     """Return a digest of what the numbers of a record are, as a study's ``record_coordinates`` say."""
     numbers = [f"{moment}[{place}]" for moment, place in zip(statistic["moment"], statistic["place"], strict=True)]

@@ -21,7 +21,7 @@ from biasvar.learning.measures import Averages, Curve, Measure, evaluate
 from biasvar.learning.reduction import Reduction, Series, reduce_blocks
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status
-from biasvar.studies.base import BlockSource, Group
+from biasvar.studies.base import BlockSource, Group, problem_name
 
 
 class _Key(NamedTuple):
@@ -393,8 +393,3 @@ def _written(key: _Key) -> str:
     """Return a key as text: labels have no @."""
     noise = "" if key.noise is None else f"@{key.noise!r}"
     return f"{key.hypothesis}{noise}@{key.loss}" if key.loss else f"{key.hypothesis}{noise}"
-
-
-def problem_name(n_train: int) -> str:
-    """Return what the engine calls the draws of one training-set size."""
-    return f"n{n_train}"

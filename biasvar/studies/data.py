@@ -9,20 +9,20 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from biasvar.errors import BiasvarError, StudyError
+from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, one_or_more
 from biasvar.learning.cuts import Cuts
 from biasvar.learning.examples import Examples
 from biasvar.learning.fits import Fit
-from biasvar.learning.hypotheses import HypothesisSet, adapted
+from biasvar.learning.hypotheses import HypothesisSet
 from biasvar.learning.pair_risks import simulate, why_unfit
 from biasvar.learning.record import Record
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.studies import components, datasets
 from biasvar.studies.attempts import attempted
-from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
 from biasvar.studies.data_summary import PARTS, DataGrid, record_of
-from biasvar.studies.labels import check_sets
+from biasvar.studies.labels import adapted_sets, asking, check_sets
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Free, Labelled
 from biasvar.studies.study import Study
 
@@ -159,10 +159,7 @@ class DataStudy(Study[xr.Dataset]):
     @cached_property
     def sets(self) -> dict[str, HypothesisSet]:
         """The hypothesis sets, imported and adapted."""
-        return {
-            label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
-            for label, hypothesis in self.hypotheses.items()
-        }
+        return adapted_sets(self.hypotheses)
 
     @cached_property
     def fits(self) -> dict[str, Fit]:
@@ -179,14 +176,10 @@ class DataStudy(Study[xr.Dataset]):
     def call_user_code(self) -> None:
         """Ask users' sets what they say of themselves, and refuse those that cannot have such labels."""
         for label, hypothesis in self.sets.items():
-            try:
+            with asking(label):
                 reason = why_unfit(self.examples, hypothesis, self.fits[label], self.loss)
                 for n in self.n_train:
                     hypothesis.why_unfit(self.examples.inputs, n)
-            except BiasvarError:
-                raise
-            except Exception as error:
-                raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
             if reason:
                 raise StudyError(f"hypotheses.{label}: {reason}")
 
@@ -245,8 +238,3 @@ class DataStudy(Study[xr.Dataset]):
     def summarise(self, source: BlockSource) -> xr.Dataset:
         """Turn blocks into risks with both standard errors."""
         return self.grid.summarise(source)
-
-
-def problem_name(n_train: int) -> str:
-    """Return what the engine calls the cuts for one training-set size."""
-    return f"n{n_train}"

@@ -1,9 +1,11 @@
 """Hypothesis sets by label: what both must be."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from biasvar.learning.hypotheses import adapted
+from biasvar.errors import BiasvarError, StudyError
+from biasvar.learning.hypotheses import HypothesisSet, adapted
 from biasvar.studies import components
 
 LONGEST_LABEL = 500  # letters
@@ -30,3 +32,22 @@ def check_sets(hypotheses: Mapping[str, Any]) -> None:
             )
         if not isinstance(hypothesis, components.Imported):  # those are imported when the study runs
             adapted(hypothesis, f"hypotheses.{label}")
+
+
+def adapted_sets(hypotheses: Mapping[str, Any]) -> dict[str, HypothesisSet]:
+    """Return hypothesis sets by label, imported and adapted."""
+    return {
+        label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
+        for label, hypothesis in hypotheses.items()
+    }
+
+
+@contextmanager
+def asking(label: str) -> Iterator[None]:
+    """Say of which set an error is that its code raises when it is asked what it is."""
+    try:
+        yield
+    except BiasvarError:
+        raise
+    except Exception as error:
+        raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error

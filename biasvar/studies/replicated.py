@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from biasvar.errors import BiasvarError, StudyError
+from biasvar.errors import StudyError
 from biasvar.fields import (
     NonNegativeReal,
     PositiveInt,
@@ -20,7 +20,7 @@ from biasvar.fields import (
 from biasvar.learning import inputs
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Coefficients, Predictions
-from biasvar.learning.hypotheses import HypothesisSet, adapted
+from biasvar.learning.hypotheses import HypothesisSet
 from biasvar.learning.inputs import DEFAULT_NODES, Independent, Inputs
 from biasvar.learning.losses import Loss
 from biasvar.learning.record import Record
@@ -28,9 +28,9 @@ from biasvar.learning.simulation import is_repeatable, simulate_block
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
-from biasvar.studies.base import BlockRecords, BlockSource, Group
-from biasvar.studies.cell_summary import CellGrid, problem_name
-from biasvar.studies.labels import check_sets
+from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
+from biasvar.studies.cell_summary import CellGrid
+from biasvar.studies.labels import adapted_sets, asking, check_sets
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
 from biasvar.studies.study import Study
 
@@ -162,17 +162,14 @@ class ReplicatedStudy(Study[xr.Dataset]):
     @cached_property
     def sets(self) -> dict[str, HypothesisSet]:
         """The hypothesis sets, imported and adapted."""
-        return {
-            label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
-            for label, hypothesis in self.hypotheses.items()
-        }
+        return adapted_sets(self.hypotheses)
 
     # What the engine asks
 
     def call_user_code(self) -> None:
         """Call what users' sets say of themselves."""
         for label, hypothesis in self.sets.items():
-            try:
+            with asking(label):
                 for loss in self.losses_by_label.values():
                     loss.best_in_class(self.problem, hypothesis, self.noise[0])
                 for n in self.n_train:
@@ -180,10 +177,6 @@ class ReplicatedStudy(Study[xr.Dataset]):
                     if not hypothesis.why_unfit(self.law, n) and isinstance(self.law, Independent):
                         self._check_test_points(hypothesis, n)
                 self._check_repeatable(label, hypothesis)
-            except BiasvarError:
-                raise
-            except Exception as error:
-                raise StudyError(f"hypotheses.{label}: {type(error).__name__}: {error}") from error
 
     def _check_repeatable(self, label: str, hypothesis: HypothesisSet) -> None:
         """Refuse a set that draws random numbers of its own, which no seed of the study repeats."""

@@ -93,14 +93,14 @@ class Descended(HypothesisSet):
 
     def spanning_functions(self, inputs: Inputs, x: Array) -> Array | None:
         """Return the set's features."""
-        model = self.set.linear_model(inputs)
-        return np.asarray(model.basis.evaluate(x, model.size))
+        functions: Array | None = self.set.spanning_functions(inputs, x)
+        return functions
 
     def _weights(self, model: LinearModel, x: Array, at: Array) -> Array:
         """Return S (K, m, n): on eigenvectors, what the rule makes of a unit slope at zero."""
         features = np.moveaxis(model.basis.evaluate(np.swapaxes(x, 0, 1), model.size), -1, 0)  # (K, p, n)
         n = features.shape[2]
-        values, vectors = np.linalg.eigh((features @ np.swapaxes(features, 1, 2) + _penalties(model)) / n)
+        values, vectors = np.linalg.eigh((features @ np.swapaxes(features, 1, 2) + np.diag(model.penalties)) / n)
         reached = self._descend(lambda c: values.T * c - 1, values.T.shape)  # (p, K): of a slope of -1 at zero
         maps = (vectors * reached.T[:, None]) @ np.swapaxes(vectors, 1, 2) @ features / n
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
@@ -109,7 +109,7 @@ class Descended(HypothesisSet):
     def _trained(self, model: LinearModel, features: Array, y: Array) -> Array:
         """Return coefficients (p, K) after all steps, of features (p, n, K) and labels (n, K)."""
         n = len(y)
-        square = np.einsum("ink,jnk->ijk", features, features) / n + _penalties(model)[..., None] / n
+        square = np.einsum("ink,jnk->ijk", features, features) / n + np.diag(model.penalties)[..., None] / n
         slope = np.einsum("ink,nk->ik", features, y) / n
         return self._descend(lambda c: np.einsum("ijk,jk->ik", square, c) - slope, slope.shape)
 
@@ -118,7 +118,7 @@ class Descended(HypothesisSet):
         features = np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))  # (K, n, p)
         size, n = y.shape
         assert self.batch_size is not None
-        penalties, left = np.diag(_penalties(model))[:, None] / n, np.empty((size, 0), dtype=np.intp)
+        penalties, left = model.penalties[:, None] / n, np.empty((size, 0), dtype=np.intp)
         every = np.arange(size)[:, None]
         batch = left
 
@@ -148,11 +148,3 @@ class Descended(HypothesisSet):
 
     def _hyper(self, size: int) -> dict[str, Array]:
         return {name: np.full(size, values[0]) for name, values in self._rule.hyperparameters.items()}
-
-
-def _penalties(model: LinearModel) -> Array:
-    """Return the penalty of each coefficient, as a diagonal matrix."""
-    penalties = np.full(model.size, float(model.penalty))
-    if model.intercept:
-        penalties[0] = 0.0
-    return np.diag(penalties)

@@ -186,16 +186,18 @@ class _Adapted(Loss):
         self.own = own
 
     def value(self, labels: Array, predictions: Array) -> Array:
-        return self._checked("value", self.own.value(labels, predictions), predictions.shape)
+        return checked(self.own, "value", self.own.value(labels, predictions), predictions.shape)
 
     def expected(self, f: Array, noise: float, predictions: Array) -> Array:
         method = getattr(self.own, "expected", None)
         if method is None:
             return super().expected(f, noise, predictions)
-        return self._checked("expected", method(f, noise, predictions), predictions.shape)
+        return checked(self.own, "expected", method(f, noise, predictions), predictions.shape)
 
-    def _checked(self, method: str, found: Any, shape: tuple[int, ...]) -> Array:
-        array = np.asarray(found, dtype=float)
-        if array.shape != shape:
-            raise StudyError(f"{type(self.own).__name__}.{method} returned shape {array.shape}, expected {shape}")
-        return array
+
+def checked(own: Any, method: str, found: Any, shape: tuple[int, ...]) -> Array:
+    """Refuse what a method of a user's loss returned, unless it is one number for each prediction."""
+    array = np.asarray(found, dtype=float)
+    if array.shape != shape:
+        raise StudyError(f"{type(own).__name__}.{method} returned shape {array.shape}, expected {shape}")
+    return array

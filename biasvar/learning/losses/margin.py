@@ -14,7 +14,7 @@ P. Bartlett, M. Jordan, J. McAuliffe, Convexity, classification, and risk bounds
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -24,12 +24,13 @@ from scipy.special import expit, xlogy
 
 from biasvar.errors import StudyError
 from biasvar.fields import component
+from biasvar.learning.bisection import bisect
 from biasvar.learning.classes import TwoClassProblem
 from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
 from biasvar.learning.labels import TwoClasses
 from biasvar.learning.loss_tails import Index, LossTails
-from biasvar.learning.losses.base import Attempt, Cell, Loss
+from biasvar.learning.losses.base import Attempt, Cell, Loss, checked
 from biasvar.learning.losses.margin_measures import (
     CURVES,
     MEASURES,
@@ -45,6 +46,7 @@ from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
 from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest
+from biasvar.optimization.stable import softplus_of_minus
 
 Array = NDArray[np.float64]
 PSI_BISECTIONS = 60
@@ -88,12 +90,9 @@ class MarginLoss(Loss):
 
     def bayes(self, p: Array) -> Array:
         """Return the least loss where P(y = +1) is p."""
-        low, high = np.full(p.shape, -HIGHEST_SCORE), np.full(p.shape, HIGHEST_SCORE)
-        for _ in range(SCORES_BISECTIONS):
-            middle = (low + high) / 2
-            falling = p * self.slope(middle) < (1 - p) * self.slope(-middle)
-            low, high = np.where(falling, middle, low), np.where(falling, high, middle)
-        return mixed(p, *self.both((low + high) / 2))
+        ends = np.full(p.shape, -HIGHEST_SCORE), np.full(p.shape, HIGHEST_SCORE)
+        best = bisect(lambda g: p * self.slope(g) < (1 - p) * self.slope(-g), *ends, SCORES_BISECTIONS)
+        return mixed(p, *self.both(best))
 
     def excess_bound(self, excess: float) -> float:
         """Return what an excess risk bounds the excess 0-1 risk by: psi^-1 (Bartlett, Jordan, McAuliffe)."""
@@ -202,7 +201,7 @@ class MarginLoss(Loss):
         approximation = excess
         if self.surrogate != hypothesis.minimises:
             approximation = self._approximation(centre, hypothesis, noise)
-        return Best(values, excess, centre.sampled_error(excess_x), approximation)
+        return Best(values, excess, problem.test.sampling_error(excess_x), approximation)
 
     def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
         """Return the excess risk of the best in a set's span under this loss itself; NaN where it is not known."""
@@ -224,7 +223,7 @@ class LogisticLoss(MarginLoss):
 
     def phi(self, margins: Array) -> Array:
         """Return log(1 + exp(-m))."""
-        return np.maximum(-margins, 0) + np.log1p(np.exp(-np.abs(margins)))
+        return softplus_of_minus(margins)
 
     def slope(self, margins: Array) -> Array:
         """Return -1 / (1 + exp(m))."""
@@ -237,7 +236,7 @@ class LogisticLoss(MarginLoss):
 
     def both(self, scores: Array) -> tuple[Array, Array]:
         """Return both losses, of one logarithm."""
-        of_minus = np.maximum(scores, 0) + np.log1p(np.exp(-np.abs(scores)))
+        of_minus = softplus_of_minus(-scores)
         with np.errstate(invalid="ignore"):
             of_plus = of_minus - scores
         return np.where(scores == np.inf, 0.0, of_plus) if np.isinf(scores).any() else of_plus, of_minus
@@ -576,14 +575,8 @@ class _Adapted(MarginLoss):
         self.own = own
 
     def phi(self, margins: Array) -> Array:
-        return self._checked("phi", self.own.phi, margins)
+        return checked(self.own, "phi", self.own.phi(margins), margins.shape)
 
     def slope(self, margins: Array) -> Array:
         method = getattr(self.own, "slope", None)
-        return super().slope(margins) if method is None else self._checked("slope", method, margins)
-
-    def _checked(self, name: str, method: Callable[[Array], Any], margins: Array) -> Array:
-        array = np.asarray(method(margins), dtype=float)
-        if array.shape != margins.shape:
-            raise StudyError(f"{type(self.own).__name__}.{name} returned shape {array.shape}, expected {margins.shape}")
-        return array
+        return super().slope(margins) if method is None else checked(self.own, "slope", method(margins), margins.shape)

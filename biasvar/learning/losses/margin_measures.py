@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from biasvar.learning.classes import TwoClassProblem
 from biasvar.learning.decomposition import Best
-from biasvar.learning.losses.simulated import LossAverages
+from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import Curve, Measure
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
@@ -103,13 +103,6 @@ class Centre:
     def scaled(self, deviations: Array, centre: Array) -> Array:
         """Scale deviations (rows, points) from a centre so that their squares add up to what they add to its risk."""
         return deviations * np.sqrt(np.maximum(self.weights * self.loss.bend(self.p, centre) / 2, 0))
-
-    def sampled_error(self, curve: Array) -> float:
-        """Return the standard error that sampled test points leave in an average over x; 0 for quadrature."""
-        count = self.problem.test.replicates
-        if count == 1:
-            return 0.0
-        return float(curve.reshape(count, -1).mean(axis=1).std(ddof=1) / np.sqrt(count))
 
     def undecided(self, centre: Array, error: Array) -> float:
         """Return the share of risk at places where it is not known which way the centre goes."""
@@ -586,13 +579,5 @@ CURVES: tuple[Curve, ...] = (
         error=lambda a: a.series.centre_error,
         unit="",
     ),
-    Curve(
-        "risk_x",
-        "expected risk at x",
-        "expected risk",
-        value=lambda a: a.series.loss_x,
-        error=lambda a: a.along_x_error(a.series.loss_spread),
-        unit="loss",
-        spoiled="with_the_loss",
-    ),
+    RISK_X,
 )

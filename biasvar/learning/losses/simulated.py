@@ -113,6 +113,16 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 
+RISK_X = Curve(
+    "risk_x",
+    "expected risk at x",
+    "expected risk",
+    value=lambda a: a.series.loss_x,
+    error=lambda a: a.along_x_error(a.series.loss_spread),
+    unit="loss",
+    spoiled="with_the_loss",
+)
+
 CURVES: tuple[Curve, ...] = (
     Curve(
         "mean_prediction",
@@ -122,13 +132,5 @@ CURVES: tuple[Curve, ...] = (
         error=lambda a: a.along_x_error(a.series.mean_spread),
         unit="y",
     ),
-    Curve(
-        "risk_x",
-        "expected risk at x",
-        "expected risk",
-        value=lambda a: a.series.loss_x,
-        error=lambda a: a.along_x_error(a.series.loss_spread),
-        unit="loss",
-        spoiled="with_the_loss",
-    ),
+    RISK_X,
 )
