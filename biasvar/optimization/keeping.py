@@ -22,7 +22,7 @@ def names(rule: UpdateRule, dim: int) -> list[str]:
 
     Examples
     --------
-    >>> from biasvar.optimization.rules import Momentum
+    >>> from biasvar import Momentum
     >>> names(Momentum(), 2)
     ['order', 'theta', 'theta', 'state', 'state']
     """

@@ -17,11 +17,13 @@ TREE_ENGINES = ("h5netcdf", "netcdf4")  # the third version of netCDF knows no g
 #: Every bundled study at a size that takes a blink, with all the variables that it has.
 SMALL = {
     "adaptive-methods": ["steps=5", "record_steps=[0, 1, 5]", "replicates=2"],
+    "breast-cancer": ["replicates=256", "block_size=16", "n_train=[20, 50]"],
     "double-descent": ["replicates=256", "block_size=16", "test_points=16", "hypotheses.p32=null"],
     "extremes": ["replicates=256", "block_size=16"],
     "hyperparameter-grid": ["steps=2", "record_steps=[1, 2]", "replicates=2"],
     "learning-curves": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 40]"],
     "ravine": ["steps=5", "replicates=2", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
+    "surrogates": ["replicates=256", "block_size=16", "test_points=8", "n_train=[10]"],
     "tradeoff": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 30]"],
     "two-point-sine": ["replicates=1024", "block_size=64", "test_points=8"],
 }
