@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -56,6 +57,13 @@ def words_of_manifests():
     settings = next(document for document in manifests() if document["kind"] == "ConfigMap")["data"]
     for container in containers():
         yield [re.sub(r"\$\((\w+)\)", lambda name: settings.get(name[1], name[1]), word) for word in container["args"]]
+
+
+def test_the_image_is_built_of_all_that_the_wheel_takes():
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for path in [*build["packages"], *build["force-include"]]:
+        assert kept & {path, *map(str, Path(path).parents)}, path
 
 
 def run_tool(tool, *arguments, **options):
