@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from biasvar import __version__
-from biasvar.errors import BiasvarError, BiasvarWarning, RunError, StudyError
+from biasvar.errors import BiasvarError, BiasvarWarning, RunError, StudyError, several
 
 WATCH_SECONDS = 2.0
 
@@ -301,7 +301,7 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(str(found))
     for part in found.groups:
-        click.echo(f"  {part.group.path}: {part.blocks} blocks, {part.chunk} per task, {part.seconds:.2g} s")
+        click.echo(f"  {part.group.path}: {several(part.blocks, 'block')}, {part.chunk} per task, {part.seconds:.2g} s")
 
 
 @main.command()

@@ -74,6 +74,17 @@ class MissingDependencyError(BiasvarError, ImportError):
 MACHINE_FAULTS = (MissingDependencyError, MemoryError, OSError)
 
 
+def several(number: int, noun: str) -> str:
+    """Say how many of something there are.
+
+    Examples
+    --------
+    >>> several(1, "chunk"), several(2, "chunk")
+    ('1 chunk', '2 chunks')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def sentence(error: Exception) -> str:
     """Say in a line what was raised: of ours the message alone, of others their kind too."""
     kind = "" if isinstance(error, BiasvarError) else f"{type(error).__name__}: "

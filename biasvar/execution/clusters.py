@@ -10,9 +10,10 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,11 @@ class Connection(ABC):
     def patience(self) -> float:
         """Seconds for which a run waits while there are no workers."""
         return seconds("no-workers-timeout")
+
+    @property
+    def refusal(self) -> str:
+        """Why the last worker that was asked for did not come, as far as that was said."""
+        return ""
 
     def check(self) -> None:
         """Refuse, before anything is written, what cannot be connected to; a StudyError says why."""
@@ -203,11 +209,17 @@ class Slurm(Connection):
     memory: str | None = None
     interface: str | None = None
     security: Any = None
+    _refused: deque[str] = field(default_factory=lambda: deque(maxlen=1), repr=False, compare=False)
 
     @property
     def patience(self) -> float:
         """Seconds that a run waits while there are no workers: its jobs may be queued for hours."""
         return seconds("queue-timeout")
+
+    @property
+    def refusal(self) -> str:
+        """What sbatch said of the last job that it did not take."""
+        return self._refused[-1] if self._refused else ""
 
     def check(self) -> None:
         """Refuse a machine that cannot submit jobs."""
@@ -241,6 +253,7 @@ class Slurm(Connection):
         ours = ["--preload", "biasvar.execution.worker", "--dashboard-address", "127.0.0.1:0"]
         try:
             return kind(
+                job_cls=_telling(kind.job_cls, self._refused),
                 nanny=False,
                 worker_extra_args=[*(configured.get("worker-extra-args") or []), *ours],
                 job_extra_directives=[*(configured.get("job-extra-directives") or []), "--no-requeue"],
@@ -252,6 +265,22 @@ class Slurm(Connection):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
+
+
+def _telling(job: Any, refused: deque[str]) -> Any:
+    """Return a kind of job that says why it was not taken: dask-jobqueue only logs that, and asks again for ever."""
+
+    class Telling(job):  # type: ignore[misc]
+        async def _submit_job(self, script: str) -> str:
+            try:
+                accepted = await super()._submit_job(script)
+            except (OSError, RuntimeError) as error:
+                refused.append(next(reversed([line for line in str(error).splitlines() if line.strip()]), repr(error)))
+                raise
+            refused.clear()
+            return accepted  # type: ignore[no-any-return]
+
+    return Telling
 
 
 class Borrowed(Connection):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import RunError, StoreError
+from biasvar.errors import RunError, StoreError, several
 from biasvar.execution.backends import Place
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.records import Records
@@ -198,6 +198,6 @@ def _refuse_gaps(study: Study[Any], store: Store, blocks: Mapping[str, int]) -> 
     cells = sum(len(group.cells) for group in study.groups(_cells(groups)))
     if gaps or cells:
         raise RunError(
-            f"store {store.location}: {gaps} chunks and {cells} cells are whole in none of the stores; the rest is "
-            f"merged, and these are simulated by: biasvar run --resume {store.location}"
+            f"store {store.location}: {several(gaps, 'chunk')} and {several(cells, 'cell')} are whole in none of "
+            f"the stores; the rest is merged, and these are simulated by: biasvar run --resume {store.location}"
         )

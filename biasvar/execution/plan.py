@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from biasvar.errors import StudyError
+from biasvar.errors import StudyError, several
 from biasvar.execution import settings
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Group
@@ -94,8 +94,9 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.cells} cells, {self.replicates} replicates in {self.tasks} tasks, "
-            f"about {self.seconds:.2g} CPU seconds, {self.bytes / 1e6:.3g} MB of records"
+            f"{self.name}: {several(self.cells, 'cell')}, {several(self.replicates, 'replicate')} "
+            f"in {several(self.tasks, 'task')}, about {self.seconds:.2g} CPU seconds, "
+            f"{self.bytes / 1e6:.3g} MB of records"
         )
 
 

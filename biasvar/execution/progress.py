@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import StudyError
+from biasvar.errors import StudyError, several
 from biasvar.studies.base import Group
 
 LINE_SECONDS = 5.0  # between lines where there is no terminal
@@ -112,7 +112,7 @@ class _Lines:
         _tell(state)
         if 0 < state.done < state.total and time.monotonic() - self._last > LINE_SECONDS:
             self._last = time.monotonic()
-            _say(f"{state.done} of {state.total} chunks, {state.precision}, {state.seconds_left:.0f} s left")
+            _say(f"{state.done} of {several(state.total, 'chunk')}, {state.precision}, {state.seconds_left:.0f} s left")
 
 
 @contextmanager

@@ -146,7 +146,7 @@ class Executor:
 
             # Annotations of a graph are lost when it is optimised; those around its submission are not.
             with span(self._about["study"]), annotate(biasvar=self._about):
-                return _Window(self._client, done, self._where.patience, self._say).compute(batches)
+                return _Window(self._client, done, self._where, self._say).compute(batches)
         except (SchedulerError, ClusterLost) as error:
             self._leave()
             raise ClusterLost(str(error)) from error
@@ -253,8 +253,8 @@ def _getter(name: str) -> Any:
 class _Window:
     """Tasks that a scheduler holds: at most WINDOW at a time, refilled as they finish."""
 
-    def __init__(self, client: Any, done: Done, patience: float, say: Callable[[str], None]) -> None:
-        self.client, self.done, self.patience, self.say = client, done, patience, say
+    def __init__(self, client: Any, done: Done, connection: Connection, say: Callable[[str], None]) -> None:
+        self.client, self.done, self.connection, self.say = client, done, connection, say
         self.waiting: dict[Any, tuple[Any, Group]] = {}
         self.finished: SimpleQueue[Any] = SimpleQueue()
         self.setbacks: list[Setback] = []
@@ -310,6 +310,7 @@ class _Window:
         ClusterLost
             If there have been no workers for too long.
         """
+        patience = self.connection.patience
         alone_since, told = None, False
         while True:
             with suppress(Empty):
@@ -323,11 +324,14 @@ class _Window:
                 alone_since = None
                 continue
             alone_since = monotonic() if alone_since is None else alone_since
-            if monotonic() - alone_since > self.patience:
-                raise ClusterLost(f"no workers for {self.patience:.0f} s")
-            if not told and monotonic() - alone_since > min(5.0, self.patience / 2):
+            if monotonic() - alone_since > patience:
+                raise ClusterLost(f"no workers for {patience:.0f} s{self._why()}")
+            if not told and monotonic() - alone_since > min(5.0, patience / 2):
                 told = True
-                self.say("no workers; waiting for them")
+                self.say(f"no workers; waiting for them{self._why()}")
+
+    def _why(self) -> str:
+        return f" ({self.connection.refusal})" if self.connection.refusal else ""
 
     def _gather(self, futures: Sequence[Any]) -> dict[Any, Any]:
         """Fetch results; None where one was lost with its worker meanwhile."""

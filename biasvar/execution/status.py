@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
+from biasvar.errors import several
 from biasvar.execution.backends import Place
 from biasvar.execution.lock import in_words
 from biasvar.execution.store import Store
@@ -47,7 +48,7 @@ class StoreStatus:
     def __str__(self) -> str:
         parts = [
             "complete" if self.complete else "not finished",
-            f"{self.done} of {self.chunks} chunks",
+            f"{self.done} of {several(self.chunks, 'chunk')}",
             f"failures in {self.failed}" if self.failed else "",
             "" if self.rate is None else f"{self.rate:.3g} chunks per second",
             "" if self.worst_error is None else f"worst standard error {self.worst_error:.2g}",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from biasvar.errors import DamagedChunkError
+from biasvar.errors import DamagedChunkError, several
 from biasvar.execution.backends import Place
 from biasvar.execution.records import Records
 from biasvar.execution.store import Store, summary_digest
@@ -34,10 +34,9 @@ class Verification:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.chunks} chunks: all sound"
-        return "\n".join(
-            [*self.problems, f"{self.chunks} chunks, {len(self.problems)} problems: run the study again to repair"]
-        )
+            return f"{several(self.chunks, 'chunk')}: all sound"
+        found = f"{several(self.chunks, 'chunk')}, {several(len(self.problems), 'problem')}"
+        return "\n".join([*self.problems, f"{found}: run the study again to repair"])
 
 
 def verify(store: Place) -> Verification:

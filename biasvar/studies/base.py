@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.errors import several
+
 #: Cell keys that may stand in a path as they are: nothing that joins names, and no ending that Zarr's files have.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=()-][A-Za-z0-9_@=(). -]*(?<!\.json)(?<!\.partial)(?<![. ])")
 
@@ -165,4 +167,4 @@ def failed_cells(summary: Summary) -> str:
             cell = node.isel(dict(zip(node.status.dims, wrong[0], strict=True)))
             labels = [path] * bool(path) + [f"{axis}={cell[axis].item()}" for axis in node.status.dims]
             first = f"{', '.join(labels)}: {cell.status_reason.item()}"
-    return f"{failed} of {cells} cells failed, the first at {first}" if failed else ""
+    return f"{failed} of {several(cells, 'cell')} failed, the first at {first}" if failed else ""

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.errors import several
 from biasvar.montecarlo.tails import Status
 from biasvar.optimization import tuning
 from biasvar.optimization.batches import FULL, Order, gradient_evaluations
@@ -342,9 +343,9 @@ def _status(outcomes: NDArray[np.int64], failures: NDArray[np.object_]) -> tuple
     """Return what can be said of one configuration's numbers, and why."""
     count = len(outcomes)
     if failed := [reason for reason in failures if reason]:
-        return Status.FAILED.value, f"{len(failed)} of {count} replicates failed: {failed[0]}"
+        return Status.FAILED.value, f"{len(failed)} of {several(count, 'replicate')} failed: {failed[0]}"
     if diverged := int((outcomes == Outcome.DIVERGED).sum()):
-        return Status.INFINITE.value, f"{diverged} of {count} replicates diverged"
+        return Status.INFINITE.value, f"{diverged} of {several(count, 'replicate')} diverged"
     if count == 1:
         return Status.SE_UNRELIABLE.value, "one replicate has no spread; use two or more"
     return Status.OK.value, ""

@@ -1,6 +1,7 @@
 """Runs on a real SLURM: workers as jobs of their own, and a whole run in one allocation that is preempted."""
 
 import re
+import signal
 import sys
 from contextlib import suppress
 
@@ -67,6 +68,15 @@ def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
     assert driver.exit_code() == 0, driver.text
     check(store, reference)
     wait_for(lambda: not slurm.jobs(), "an empty queue")
+
+
+def test_why_no_job_is_taken_is_told(processes, slurm, store):
+    command = ["nowhere" if word == "normal" else word for word in jobqueue(*SMALL_STUDY, store=store)]
+    driver = processes.start("driver", command, **slurm.environment)
+    told = "no workers; waiting for them (sbatch: error: Batch job submission failed: Invalid partition name specified)"
+    wait_for(lambda: told in driver.text, "what sbatch says", driver)
+    driver.signal(signal.SIGINT)
+    assert driver.exit_code() == 3, driver.text
 
 
 def test_a_preempted_allocation_is_requeued_and_goes_on(processes, slurm, store, reference):

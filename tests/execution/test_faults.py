@@ -117,7 +117,7 @@ def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp
     user_study(tmp_path, target='"mine:sometimes"')
     done = command("run", "mine.yaml", "--scheduler", "synchronous", cwd=tmp_path)
     assert done.returncode == 4, done.stderr
-    assert "1 of 1 cells failed" in done.stderr
+    assert "1 of 1 cell failed" in done.stderr
     assert "I do not like this" in done.stderr
     assert "importing mine:sometimes from " + str(tmp_path / "mine.py") in done.stderr
     told = command("status", "--tracebacks", "mine.zarr", cwd=tmp_path)

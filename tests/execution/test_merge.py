@@ -103,7 +103,7 @@ def test_what_no_store_has_is_said_and_simulated_by_the_next_run(tmp_path, capsy
     data = bytearray(chunk.read_bytes())
     data[-20] ^= 255
     chunk.write_bytes(data)
-    with pytest.raises(RunError, match=r"1 chunks and 0 cells are whole in none .* biasvar run --resume"):
+    with pytest.raises(RunError, match=r"1 chunk and 0 cells are whole in none .* biasvar run --resume"):
         bv.merge(places, tmp_path / "all.zarr")
     assert "blocks 4 to 7 of n2/H0+H1 are damaged; left out" in capsys.readouterr().err
     whole = bv.load(tmp_path / "all.zarr")
