@@ -82,6 +82,7 @@ def test_scalars_sequences_and_numpy_are_taken_alike():
         ({"inputs": 3}, "inputs: expected a law"),
         ({"hypotheses": {"a/b": bv.Polynomial(0)}}, "a/b"),
         ({"hypotheses": {"H": object()}}, "no weights"),
+        ({"hypotheses": {"H": DecisionTreeRegressor()}}, r"write Estimator\(DecisionTreeRegressor\(\)\)"),
         ({"hypotheses": {"H": {"Polynomial": {}, "Ridge": {}}}}, "expected one name"),
         ({"inputs": bv.FixedDesign([0.0, 1.0])}, r"set n_train to \[2\]"),
         ({"n_train": [20_000]}, "sampler='random'"),

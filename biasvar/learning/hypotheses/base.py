@@ -139,9 +139,10 @@ def adapted(own: Any, where: str) -> HypothesisSet:
     if isinstance(own, type):
         raise StudyError(f"{where}: {own.__name__} is a class; make one: {own.__name__}(...)")
     if not any(callable(getattr(own, name, None)) for name in _WAYS):
-        raise StudyError(
-            f"{where}: {own!r} has no weights(x, at) and no fit_predict(x, y, at, rng); give it one of the two"
-        )
+        # scikit-learn's own, which Estimator takes as they are.
+        foreign = callable(getattr(own, "fit", None)) and callable(getattr(own, "get_params", None))
+        way_out = f"write Estimator({own!r})" if foreign else "give it one of the two"
+        raise StudyError(f"{where}: {own!r} has no weights(x, at) and no fit_predict(x, y, at, rng); {way_out}")
     return _Adapted(own)
 
 
