@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import small_study
+from sklearn.tree import DecisionTreeRegressor
 
 import biasvar as bv
 from biasvar.errors import MissingDependencyError, StudyError
