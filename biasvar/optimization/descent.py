@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from biasvar.optimization import keeping
 from biasvar.optimization.objectives import Objective
-from biasvar.optimization.quantities import OBJECTIVE, QUANTITIES
+from biasvar.optimization.quantities import GAP, OBJECTIVE, QUANTITIES, Quantity
 from biasvar.optimization.rules import UpdateRule
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ class Outcome(IntEnum):
     """
 
     RUNNING = 0  # when the last step was done
-    CONVERGED = 1  # the gradient norm fell below the tolerance
+    CONVERGED = 1  # the gradient norm, or that of the step to the nearest point, fell below the tolerance
     REACHED = 2  # all target values were reached
     DIVERGED = 3
     FAILED = 4
@@ -70,10 +70,15 @@ class Descent:
     parameters: bool = False
     keep_state: bool = False
 
+    @cached_property
+    def recorded(self) -> tuple[Quantity, ...]:
+        """What is recorded of a trajectory each time, but for its parameters."""
+        return (*QUANTITIES, GAP) if GAP.recorded_of(self.objective) else QUANTITIES
+
     @property
     def quantities(self) -> int:
         """Numbers recorded of a trajectory each time."""
-        return len(QUANTITIES) + self.parameters * self.dim
+        return len(self.recorded) + self.parameters * self.dim
 
     @property
     def measured(self) -> int:

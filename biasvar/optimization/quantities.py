@@ -87,8 +87,20 @@ def _value(look: Look) -> Array:
 
 
 def _gradient_norm(look: Look) -> Array:
-    norm: Array = np.sqrt((look.gradient**2).sum(axis=-1))
+    within, step = look.objective.within, look.gradient
+    if within is not None:
+        step = look.theta - within.project(look.theta - step)
+    norm: Array = np.sqrt((step**2).sum(axis=-1))
     return norm
+
+
+def _gap(look: Look) -> Array:
+    within, gradient = look.objective.within, look.gradient
+    if within is None:
+        return np.full(len(look.theta), np.nan)
+    gap: Array = (gradient * look.theta).sum(axis=-1) + within.support(-gradient)
+    # Within the set none is below zero, but for rounding.
+    return np.maximum(gap, 0.0)
 
 
 def _distance(look: Look) -> Array:
@@ -110,11 +122,15 @@ def _has_minimizer(objective: Objective) -> bool:
     return objective.minimizer is not None
 
 
+def _has_bounds(objective: Objective) -> bool:
+    return objective.within is not None
+
+
 def _has_held_out(objective: Objective) -> bool:
     return objective.has_held_out
 
 
-#: In the order of the record. The first two decide what becomes of a trajectory.
+#: Recorded of all descents, in this order. The first two decide what becomes of a trajectory.
 QUANTITIES = (
     Quantity("objective", "objective J", "J", "J", _value),
     Quantity("gradient_norm", "norm of the gradient of J over all examples", "|grad J|", "J/theta", _gradient_norm),
@@ -132,7 +148,19 @@ QUANTITIES = (
         recorded_as="risk",
     ),
 )
+#: Recorded of descents within sets. For convex J it bounds J - J*, by the first-order condition
+#: J(s) >= J(theta) + <grad J(theta), s - theta> for all s in the set.
+GAP = Quantity(
+    "gap",
+    "greatest <grad J, theta - s> over s in the set, above J - J* if J is convex",
+    "gap",
+    "J",
+    _gap,
+    recorded_of=_has_bounds,
+)
 NAMES = tuple(quantity.name for quantity in QUANTITIES)
+#: What a study may ask for.
+RECORDABLE = (*NAMES, GAP.name)
 OBJECTIVE, GRADIENT_NORM = NAMES.index("objective"), NAMES.index("gradient_norm")
 
 #: What may be recorded besides: all of theta.

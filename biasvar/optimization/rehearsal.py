@@ -11,6 +11,7 @@ from biasvar.optimization import columns, keeping
 from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule, advance
+from biasvar.optimization.sets import ConvexSet
 
 Array = NDArray[np.float64]
 POINTS = 3
@@ -52,6 +53,37 @@ def rehearse_objective(objective: Objective, where: str, points: Array, batch: N
         _called(objective.risk, f"{where}.risk", points, (count,))
 
 
+def rehearse_set(within: ConvexSet, where: str, points: Array) -> Array:
+    """Call a set with points, and return the nearest points within it.
+
+    Parameters
+    ----------
+    within : ConvexSet
+        What is called.
+    where : str
+        Its name, for messages.
+    points : ndarray of shape (P, D)
+        Where it is called.
+
+    Raises
+    ------
+    StudyError
+        On exceptions, wrong shapes, what is not real or not finite, functions that write into their argument or do not
+        return the same again, and nearest points that are not in the set or have others nearer to them.
+    """
+    nearest = _called(within.project, f"{where}.project", points, points.shape)
+    if not np.isfinite(nearest).all():
+        raise StudyError(f"{where}.project: returned {nearest[~np.isfinite(nearest).all(axis=1)][0]}, not finite")
+    inside = _called(within.contains, f"{where}.contains", nearest, (len(points),)).astype(bool)
+    if not inside.all():
+        raise StudyError(f"{where}: does not contain {nearest[~inside][0]}, which project returned as a nearest point")
+    again = _called(within.project, f"{where}.project", nearest, points.shape)
+    if not np.allclose(again, nearest, rtol=1e-9, atol=1e-9):
+        raise StudyError(f"{where}.project: moves points that it returned, {nearest[0]} to {again[0]}")
+    _called(within.support, f"{where}.support", points, (len(points),))
+    return nearest
+
+
 def points_near(initial: Array) -> Array:
     """Return a few points near one, itself the first: generic, and not random."""
     return initial + 0.1 * np.arange(POINTS)[:, None] * np.cos(np.arange(len(initial)))
@@ -60,7 +92,7 @@ def points_near(initial: Array) -> Array:
 def rehearse_rule(
     rule: UpdateRule,
     label: str,
-    gradient: Callable[[Array], Any],
+    objective: Objective,
     initial: Array,
     hyper: Mapping[str, float],
     steps: int,
@@ -74,8 +106,8 @@ def rehearse_rule(
         What is called.
     label : str
         Its name, for messages.
-    gradient : callable
-        The objective's, on points (..., D).
+    objective : Objective
+        What it minimises.
     initial : ndarray of shape (D,)
         Where it starts.
     hyper : mapping of str to float
@@ -98,7 +130,7 @@ def rehearse_rule(
         for width in (2, 3):
             _check_state(rule.init(np.repeat(initial[:, None], width, axis=1)), width, where)
         theta = np.repeat(initial[:, None], 2, axis=1)
-        paths = [_first_step(rule, where, gradient, theta, values, steps, keep_state) for _ in range(2)]
+        paths = [_first_step(rule, where, objective, theta, values, steps, keep_state) for _ in range(2)]
     except BiasvarError:
         raise
     except Exception as error:  # a user's rule may raise anything
@@ -138,7 +170,7 @@ def rehearse_schedule(schedule: Callable[[int, int], float], label: str, steps: 
 def _first_step(
     rule: UpdateRule,
     where: str,
-    gradient: Callable[[Array], Any],
+    objective: Objective,
     theta: Array,
     hyper: Mapping[str, Array],
     steps: int,
@@ -150,12 +182,12 @@ def _first_step(
     before = [array.copy() for array in arguments]
 
     def slope(place: Array) -> Array:
-        found = np.asarray(gradient(place.T), dtype=float).T
+        found = np.asarray(objective.gradient(place.T), dtype=float).T
         arguments.append(found)
         before.append(found.copy())
         return found
 
-    found, after = advance(rule, slope, theta, state, 1, steps, hyper)
+    found, after = advance(rule, slope, theta, state, 1, steps, hyper, objective.within)
     if np.shape(found) != theta.shape or np.asarray(found).dtype.kind != "f":
         raise StudyError(
             f"{where}.update: expected theta as real numbers of shape {theta.shape}, got "

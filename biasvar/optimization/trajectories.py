@@ -22,7 +22,7 @@ from biasvar.optimization import columns, keeping
 from biasvar.optimization.columns import Array, Places
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives import Objective
-from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, QUANTITIES, Look
+from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, Look
 from biasvar.optimization.rules import advance
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
@@ -228,8 +228,9 @@ class _Tile:
     def _stride(self, steps: range, batches: list[Batch]) -> Array:
         """Take some steps without a look to the side; return the last gradient."""
         rule, total, theta, state = self.descent.rule, self.descent.steps, self.theta, self.state
+        within = self.descent.objective.within
         for step, self.gradient.batch in zip(steps, batches, strict=True):
-            theta, state = advance(rule, self.gradient, theta, state, step, total, self.hyper)
+            theta, state = advance(rule, self.gradient, theta, state, step, total, self.hyper, within)
         self.theta, self.state = theta, state
         return self.gradient.slope
 
@@ -251,7 +252,8 @@ class _Tile:
 
     def _step(self, step: int, batch: Batch, hyper: Mapping[str, Array], theta: Array, state: Any) -> _Step:
         self.gradient.batch = batch
-        theta, state = advance(self.descent.rule, self.gradient, theta, state, step, self.descent.steps, hyper)
+        rule, total, within = self.descent.rule, self.descent.steps, self.descent.objective.within
+        theta, state = advance(rule, self.gradient, theta, state, step, total, hyper, within)
         return _Step(self.gradient.place, self.gradient.slope, theta, state)
 
     def _step_apart(self, step: int, batch: Batch) -> _Step:
@@ -342,11 +344,11 @@ class _Tile:
         """Return all quantities, NaN for what the objective lacks."""
         look = Look(self.descent.objective, theta.T)
         found = np.full((len(look.theta), self.descent.quantities), np.nan)
-        for column, quantity in enumerate(QUANTITIES):
+        for column, quantity in enumerate(self.descent.recorded):
             if quantity.recorded_of(look.objective):
                 found[:, column] = quantity.measure(look)
         if self.descent.parameters:
-            found[:, len(QUANTITIES) :] = look.theta
+            found[:, len(self.descent.recorded) :] = look.theta
         return found, look.gradient
 
     # Whether what is not finite has grown

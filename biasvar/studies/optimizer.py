@@ -1,90 +1,39 @@
 """Optimizer studies: update rules over grids of hyperparameters, descending objectives."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
-from biasvar.errors import MACHINE_FAULTS, StudyError
-from biasvar.fields import (
-    NonNegativeInt,
-    NonNegativeReal,
-    PositiveInt,
-    Real,
-    one_or_more,
-)
-from biasvar.learning.inputs import FixedDesign, Normal, is_law
+from biasvar.errors import StudyError
+from biasvar.fields import NonNegativeInt, NonNegativeReal, PositiveInt, one_or_more
+from biasvar.learning.inputs import Normal
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
-from biasvar.optimization import keeping, objectives, rehearsal, rules, trajectories
+from biasvar.optimization import objectives, rehearsal, rules, sets, trajectories
 from biasvar.optimization.batches import FULL, Batches, Order
-from biasvar.optimization.descent import Descent, Outcome, log_spaced, round_steps
+from biasvar.optimization.descent import Descent
 from biasvar.optimization.objectives import Objective
-from biasvar.optimization.quantities import NAMES, PARAMETERS, QUANTITIES
+from biasvar.optimization.objectives.constrained import constrained
+from biasvar.optimization.quantities import NAMES, PARAMETERS
 from biasvar.optimization.rules import UpdateRule
-from biasvar.optimization.rules.base import Schedule
-from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
+from biasvar.optimization.sets import ConvexSet
 from biasvar.studies import components
+from biasvar.studies import optimizer_fields as fields
+from biasvar.studies import optimizer_replicates as replicates
 from biasvar.studies.base import Begun, BlockRecords, BlockSource, Group, edition_of
 from biasvar.studies.derivatives import check_derivatives, wrong
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
-from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name, reserved
+from biasvar.studies.optimizer_summary import OptimizerGrid, problem_name
 from biasvar.studies.study import Study
 
 MAX_CELLS = 4096  # configurations in a group, so that large grids are shared out among workers
-RECORDS = 40  # log-spaced steps, unless they are given
-
-
-def _recordable(name: str) -> str:
-    if name not in (*NAMES, PARAMETERS):
-        raise ValueError(f"expected some of {', '.join((*NAMES, PARAMETERS))}, got {name!r}")
-    return name
-
-
-Recordable = Annotated[str, AfterValidator(_recordable)]
-Goals = Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]
-
-
-def _sizes(value: Any) -> Any:
-    values = one_or_more(value)
-    return tuple(FULL if size is None else size for size in (values if isinstance(values, tuple) else (values,)))
-
-
-class _Start(Fixed):
-    """Where the descents of an objective start: a point, or the law of each coordinate."""
-
-    def build(self, spec: Any, where: str) -> Any:
-        """Make the point or the law."""
-        if isinstance(spec, str | Mapping):
-            spec = components.build(spec, components.INPUTS, where)
-        if isinstance(spec, FixedDesign) or (is_law(spec) and spec.dim != 1):
-            raise StudyError(f"{where}: expected the law of one coordinate, such as Normal(0, 1), got {spec!r}")
-        if is_law(spec):
-            return spec
-        try:
-            point = np.asarray(spec, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise StudyError(f"{where}: expected a point or a law such as Normal(0, 1), got {spec!r}") from error
-        if point.ndim != 1 or not np.isfinite(point).all():
-            raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
-        return tuple(point.tolist())
-
-    def write(self, value: Any) -> Any:
-        """Return the point as a list, the law by its name and fields."""
-        return list(value) if isinstance(value, tuple) else components.describe(value, components.INPUTS)
-
-    def components(self, value: Any) -> Iterator[Any]:
-        """Yield the law."""
-        if not isinstance(value, tuple):
-            yield value
 
 
 class OptimizerStudy(Study[xr.DataTree]):
@@ -112,13 +61,18 @@ class OptimizerStudy(Study[xr.DataTree]):
         Random starting points and orders.
     initial : dict of str to point or law, optional
         Starting point of each objective, or the law of its coordinates; ``Normal(0, 1)`` unless given.
+    constraints : dict of str to set, optional
+        What the parameters of objectives are kept in: after each step the nearest point of the set is taken, in the
+        norm of the update rule; see :mod:`biasvar.optimization.sets`. Starts outside begin at their nearest point.
     tolerance : float
-        Gradient norm at which a trajectory has converged, and stops.
+        Gradient norm at which a trajectory has converged, and stops; within a set, length of the step along the
+        gradient to the nearest point.
     targets : dict of str to sequence of float, optional
         Values of each objective whose cost is asked for, as many for each; a trajectory stops at the lowest.
     record : sequence of str
         What is summarised: objective, gradient_norm, distance (to the minimiser), excess_risk (on held-out data, over
-        that of the minimiser), parameters.
+        that of the minimiser); gap (within a set: at least J - J* if J is convex); parameters. Unless given, all but
+        the last.
     record_steps : sequence of int, optional
         After which steps trajectories are looked at, and may stop; 0 is the start. Log-spaced unless given; with
         ``keep_state`` the round numbers 1, 2, ..., 10, 15, 20, 25, 30, 40, ..., 100, 150, ..., and the last.
@@ -159,14 +113,20 @@ class OptimizerStudy(Study[xr.DataTree]):
     objectives: Annotated[dict[str, Any], Labelled(Component(components.OBJECTIVES))]
     optimizers: Annotated[dict[str, Any], Labelled(Component(components.OPTIMIZERS, grid=True))]
     steps: Annotated[PositiveInt, AtLeast()]
-    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_sizes), Field(min_length=1), Axis()] = (FULL,)
+    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(fields.sizes), Field(min_length=1), Axis()] = (
+        FULL,
+    )
     order: Annotated[Order, Fixed()] = "shuffled"
     replicates: Annotated[PositiveInt, AtLeast()] = 16
-    initial: Annotated[Mapping[str, Any], Labelled(_Start(), written_as="starts")] = MappingProxyType({})
+    initial: Annotated[Mapping[str, Any], Labelled(fields.Start(), written_as="starts")] = MappingProxyType({})
+    constraints: Annotated[Mapping[str, Any], Labelled(Component(components.SETS), silent=True)] = MappingProxyType({})
     tolerance: Annotated[NonNegativeReal, Fixed()] = 0.0
-    targets: Annotated[Mapping[str, Goals], Labelled(Fixed(), all_or_none=True)] = MappingProxyType({})
+    targets: Annotated[Mapping[str, fields.Goals], Labelled(Fixed(), all_or_none=True)] = MappingProxyType({})
     record: Annotated[
-        tuple[Recordable, ...], BeforeValidator(one_or_more), Field(min_length=1), Selection(decisive=(PARAMETERS,))
+        tuple[fields.Recordable, ...],
+        BeforeValidator(one_or_more),
+        Field(min_length=1),
+        Selection(decisive=(PARAMETERS,)),
     ] = NAMES
     record_steps: Annotated[
         Annotated[tuple[NonNegativeInt, ...], BeforeValidator(one_or_more)] | None, Fixed(written_as="all_record_steps")
@@ -177,7 +137,7 @@ class OptimizerStudy(Study[xr.DataTree]):
     @classmethod
     def without_defaults(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Leave out record_steps that are those of so many steps anyhow."""
-        default = _default_steps(fields["steps"], fields.get("keep_state", False))
+        default = replicates.default_steps(fields["steps"], fields.get("keep_state", False))
         return {
             name: value
             for name, value in fields.items()
@@ -186,52 +146,26 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def _fit_together(self) -> None:
         for name in ("objectives", "optimizers"):
-            _check_labels(name, getattr(self, name))
-        self._check_goals()
+            fields.check_labels(name, getattr(self, name))
+        for name in ("initial", "targets", "constraints"):
+            fields.check_known(name, getattr(self, name), self.objectives)
+        fields.check_targets(self.targets, self.objectives)
         if len(set(self.batch_size)) < len(self.batch_size):
             raise ValueError(f"batch_size: {list(self.batch_size)} has a value twice; list each once")
         late = [step for step in self.record_steps or () if step > self.steps]
         if late:
             raise ValueError(f"record_steps: {late[0]} comes after the last step, {self.steps}")
+        self._check_components(lambda component: component)
+        fields.check_some_data(self.objectives.values(), self.batch_size)
+
+    def _check_components(self, known: Callable[[Any], Any]) -> None:
+        """Refuse objectives, constraints and update rules that cannot be; ``known`` may import them first."""
         for label, objective in self.objectives.items():
-            self._check_objective(label, objective)
-        self._check_some_data()
+            fields.check_objective(label, known(objective), self.starts[label], self.batch_size)
+        for label, within in self.constraints.items():
+            fields.check_constraint(label, known(within), known(self.objectives[label]), self.starts[label])
         for label, rule in self.optimizers.items():
-            _check_rule(label, rule)
-
-    def _check_some_data(self) -> None:
-        known = [one for one in self.objectives.values() if not isinstance(one, components.Imported)]
-        data = len(known) < len(self.objectives) or any(objectives.adapted(one).examples is not None for one in known)
-        if not data and max(self.batch_size) != FULL:
-            raise ValueError(f"batch_size: {max(self.batch_size)} needs data, and no objective has any; use None")
-
-    def _check_goals(self) -> None:
-        for name in ("initial", "targets"):
-            for label in getattr(self, name):
-                if label not in self.objectives:
-                    raise ValueError(f"{name}: {label!r} is no objective; choose from {', '.join(self.objectives)}")
-        if self.targets and {len(goals) for goals in self.targets.values()} != {len(next(iter(self.targets.values())))}:
-            raise ValueError("targets: give as many for each objective")
-        if self.targets and self.targets.keys() != self.objectives.keys():
-            raise ValueError(f"targets: give some for each objective: {', '.join(self.objectives)}")
-
-    def _check_objective(self, label: str, objective: Any) -> None:
-        if isinstance(objective, components.Imported):
-            return  # imported when the study runs
-        try:
-            known = objectives.adapted(objective)
-            if is_law(self.initial.get(label, Normal())):
-                _ = known.dim
-        except StudyError as error:
-            raise ValueError(f"objectives.{label}: {error}") from error
-        self._check_batches(label, known.examples)
-
-    def _check_batches(self, label: str, examples: int | None) -> None:
-        for size in self.batch_size:
-            if examples is not None and size > examples:
-                raise ValueError(
-                    f"batch_size: {size} is more than the {examples} examples of {label!r}; use None for all of them"
-                )
+            fields.check_rule(label, known(rule))
 
     # What it is
 
@@ -243,7 +177,9 @@ class OptimizerStudy(Study[xr.DataTree]):
     @cached_property
     def all_record_steps(self) -> tuple[int, ...]:
         """Steps after which trajectories are looked at, the last one included."""
-        given = _default_steps(self.steps, self.keep_state) if self.record_steps is None else self.record_steps
+        given = (
+            replicates.default_steps(self.steps, self.keep_state) if self.record_steps is None else self.record_steps
+        )
         return tuple(sorted({*given, self.steps}))
 
     @cached_property
@@ -260,19 +196,31 @@ class OptimizerStudy(Study[xr.DataTree]):
         return (FULL,) if self.objective(objective).examples is None else self.batch_size
 
     def objective(self, label: str) -> Objective:
-        """Return an objective, imported if need be, with every member that an objective has."""
-        with _named(f"objectives.{label}"):
+        """Return an objective, within its set if it has one, with every member that an objective has."""
+        within = self.within(label)
+        return self._free(label) if within is None else constrained(self._free(label), within)
+
+    def _free(self, label: str) -> Objective:
+        """Return an objective, imported if need be, without constraint."""
+        with fields.named(f"objectives.{label}"):
             return objectives.adapted(components.resolved(self.objectives[label]))
+
+    def within(self, label: str) -> ConvexSet | None:
+        """Return the set that an objective's parameters are kept in, imported if need be; None if in none."""
+        if label not in self.constraints:
+            return None
+        with fields.named(f"constraints.{label}"):
+            return sets.adapted(components.resolved(self.constraints[label]))
 
     def rule(self, label: str) -> UpdateRule:
         """Return an update rule, imported if need be, with every member that a rule has."""
-        with _named(f"optimizers.{label}"):
+        with fields.named(f"optimizers.{label}"):
             return rules.adapted(components.resolved(self.optimizers[label]))
 
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has."""
         start = self.initial.get(label)
-        return len(start) if isinstance(start, tuple) else self.objective(label).dim
+        return len(start) if isinstance(start, tuple) else self._free(label).dim
 
     def descent(self, objective: str, optimizer: str) -> Descent:
         """Return how an optimizer descends an objective."""
@@ -289,7 +237,11 @@ class OptimizerStudy(Study[xr.DataTree]):
         )
 
     def initial_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
-        """Return where a replicate starts: the same for all optimizers."""
+        """Return where a replicate starts, the same for all optimizers: within its set."""
+        point, within = self._drawn_point(objective, replicate), self.within(objective)
+        return point if within is None else within.project(point)
+
+    def _drawn_point(self, objective: str, replicate: int) -> NDArray[np.float64]:
         start: Any = self.starts[objective]
         if isinstance(start, tuple):
             return np.array(start)
@@ -316,28 +268,27 @@ class OptimizerStudy(Study[xr.DataTree]):
     def call_user_code(self) -> None:
         """Call every objective and update rule once, as a descent will."""
         try:  # what was not imported yet is checked now
-            for label, objective in self.objectives.items():
-                self._check_objective(label, components.resolved(objective))
-            for label, rule in self.optimizers.items():
-                _check_rule(label, components.resolved(rule))
+            self._check_components(components.resolved)
         except ValueError as error:
             raise StudyError(str(error)) from error
         for label in self.optimizers:
             if (schedule := self.rule(label).schedule) is not None:
                 rehearsal.rehearse_schedule(schedule, label, self.steps)
         for label in self.objectives:
-            objective, start = self.objective(label), self.initial_point(label, 0)
-            largest = max(self.batch_sizes(label))
-            batch = np.arange(largest) if largest != FULL else None
-            rehearsal.rehearse_objective(objective, f"objectives.{label}", rehearsal.points_near(start), batch)
-            for name in self.optimizers:
-                first = next(iter(self.grids[label, name].configurations.values()))
-                rehearsal.rehearse_rule(
-                    self.rule(name), name, objective.gradient, start, first.hyper, self.steps, self.keep_state
-                )
-
+            self._rehearse(label)
         if self.check:
             self._refuse_wrong_derivatives()
+
+    def _rehearse(self, label: str) -> None:
+        objective, within, start = self.objective(label), self.within(label), self.initial_point(label, 0)
+        largest, points = max(self.batch_sizes(label)), rehearsal.points_near(start)
+        if within is not None:
+            points = rehearsal.rehearse_set(within, f"constraints.{label}", points)
+        batch = np.arange(largest) if largest != FULL else None
+        rehearsal.rehearse_objective(objective, f"objectives.{label}", points, batch)
+        for name in self.optimizers:
+            first = next(iter(self.grids[label, name].configurations.values()))
+            rehearsal.rehearse_rule(self.rule(name), name, objective, start, first.hyper, self.steps, self.keep_state)
 
     def check_derivatives(self) -> dict[str, xr.Dataset]:
         """Compare each objective's derivatives with its values, where its descents start."""
@@ -345,8 +296,8 @@ class OptimizerStudy(Study[xr.DataTree]):
         for label in self.objectives:
             start = self.starts[label]
             at = np.array(start) if isinstance(start, tuple) else start
-            with _named(f"objectives.{label}"):
-                found[label] = check_derivatives(self.objective(label), at=at, seed=self.seed)
+            with fields.named(f"objectives.{label}"):
+                found[label] = check_derivatives(self._free(label), at=at, seed=self.seed)
         return found
 
     def _refuse_wrong_derivatives(self) -> None:
@@ -358,7 +309,7 @@ class OptimizerStudy(Study[xr.DataTree]):
         """Return each objective's value and the size of its gradient where a few replicates start."""
         found: dict[str, list[float]] = {}
         for label in self.objectives:
-            objective = self.objective(label)
+            objective = self._free(label)
             points = np.stack([self.initial_point(label, replicate) for replicate in range(2)])
             sizes = np.abs(np.asarray(objective.gradient(points))).sum(axis=1)
             found[label] = [*np.asarray(objective.value(points)).tolist(), *sizes.tolist()]
@@ -390,7 +341,7 @@ class OptimizerStudy(Study[xr.DataTree]):
         return {problem.name: self._edition(self.descent(*problem.labels)) for problem in self._problems()}
 
     def _edition(self, descent: Descent) -> str:
-        return edition_of(_coordinates(descent))
+        return edition_of(replicates.coordinates(descent))
 
     def _problems(self) -> Iterator["_Problem"]:
         for labels, grid in self.grids.items():
@@ -409,57 +360,25 @@ class OptimizerStudy(Study[xr.DataTree]):
         """Return after how many steps descents go on that an earlier edition has kept; 0 if they begin anew."""
         names = np.asarray(statistic["moment"]).tolist()
         steps = int(statistic["place"][names.index("outcome")]) if "outcome" in names else 0
-        before = self._before(labels_of(group), steps) if 0 < steps < self.steps else None
+        if not 0 < steps < self.steps:
+            return 0
+        before = replicates.shorter(self.descent(*labels_of(group)), steps)
         return steps if before is not None and self._edition(before) == edition_of(statistic) else 0
-
-    def _before(self, labels: tuple[str, str], steps: int) -> Descent | None:
-        """Return the descent of fewer steps, with all that it keeps, that one begins with; None if it is another."""
-        descent = self.descent(*labels)
-        if steps not in descent.record_steps or not _agrees(descent.rule.schedule, steps, self.steps):
-            return None
-        return replace(descent.cut(steps), steps=steps, keep_state=True)
 
     def go_on(self, group: Group, block: int, begun: Sequence[Begun]) -> BlockRecords:
         """Run one replicate of a group's configurations, each from where the longest of those before left off."""
-        known: dict[str, trajectories.Begun] = {}
-        for part in begun:
-            if descent := self._before(labels_of(group), part.work):
-                outcomes = descent.unpack(part.records)[1]
-                serves = (outcomes != Outcome.RUNNING) | keeping.are_kept(descent.kept_rows(part.records))
-                for i, key in enumerate(part.cells):
-                    # What failed is tried again, from the start.
-                    if serves[i] and outcomes[i] != Outcome.FAILED and not part.failures[i]:
-                        known.setdefault(key, trajectories.Begun(descent, part.records[i]))
-        return self._descend(self.descent(*labels_of(group)), group, block, known)
+        descent = self.descent(*labels_of(group))
+        return self._descend(descent, group, block, replicates.taken_up(descent, begun))
 
     def _descend(
         self, descent: Descent, group: Group, block: int, begun: Mapping[str, trajectories.Begun]
     ) -> BlockRecords:
         objective, optimizer = labels_of(group)
-        chosen = [self.grids[objective, optimizer].configurations[key] for key in group.cells]
-        initial = self.initial_point(objective, block)
-        records, failures, trace = np.full((len(chosen), descent.statistics), np.nan), [""] * len(chosen), ""
-
-        def alike(i: int) -> tuple[int, int]:
-            known = begun.get(group.cells[i])
-            return chosen[i].batch_size, 0 if known is None else known.descent.steps
-
-        for (size, done), indices in groupby(sorted(range(len(chosen)), key=alike), key=alike):
-            some = list(indices)
-            hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
-            parts = [begun[group.cells[i]] for i in some] if done else []
-            known = trajectories.Begun(parts[0].descent, np.stack([part.records for part in parts])) if parts else None
-            try:
-                found = trajectories.run(descent, initial, hyper, self._batches(objective, block, size), known)
-            except MACHINE_FAULTS:
-                raise
-            except Exception as error:  # where all of them start, or in a schedule: all of them fail
-                missing = np.full((len(some), descent.statistics), np.nan)
-                found = Trajectories(missing, (reason_of(error),) * len(some), trace_of(error))
-            records[some], trace = found.records, trace or found.traceback
-            for i, reason in zip(some, found.failures, strict=True):
-                failures[i] = reason
-        return BlockRecords(records, tuple(failures), trace)
+        grid = self.grids[objective, optimizer].configurations
+        replicate = replicates.Replicate(
+            descent, self.initial_point(objective, block), lambda size: self._batches(objective, block, size)
+        )
+        return replicate.run({key: grid[key] for key in group.cells}, begun)
 
     def _batches(self, objective: str, replicate: int, size: int) -> Iterable[NDArray[np.intp]] | None:
         if size == FULL:
@@ -474,13 +393,16 @@ class OptimizerStudy(Study[xr.DataTree]):
 
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the name of every number of a record, and the step at which it was recorded."""
-        return _coordinates(self.descent(*labels_of(group)))
+        return replicates.coordinates(self.descent(*labels_of(group)))
 
     def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
         """Say where this study differs from a stored one, in JSON, beyond extending it."""
         if self.steps > stored.get("steps", self.steps):  # then looks may be others too, and nothing need be kept
             stored = {**stored, "record_steps": self.to_json()["record_steps"], "keep_state": self.keep_state}
-        return super().extension_errors(stored)
+        known = stored.get("constraints", {})
+        newly = [label for label in stored["objectives"] if label in self.constraints and label not in known]
+        errors = [f"constraints.{label}: the store has none, the study {self.constraints[label]!r}" for label in newly]
+        return errors + super().extension_errors(stored)
 
     def superseded(self, stored: Mapping[str, Any]) -> str:
         """Say what becomes of descents where there are more steps: they go on, or are simulated again."""
@@ -495,7 +417,9 @@ class OptimizerStudy(Study[xr.DataTree]):
                 f"{why}: descents are simulated again, from the start, since record_steps up to {before} are not those "
                 f"of the store, {', '.join(map(str, stored['record_steps']))}"
             )
-        again = [label for label in self.optimizers if not _agrees(self.rule(label).schedule, before, self.steps)]
+        again = [
+            label for label in self.optimizers if not replicates.agrees(self.rule(label).schedule, before, self.steps)
+        ]
         but = f", but those of {', '.join(again)} from the start: schedules there depend on the number of steps"
         return f"{why}: descents go on from where they ended{but if again else ''}"
 
@@ -535,65 +459,3 @@ def labels_of(group: Group) -> tuple[str, str]:
     """Return a group's objective and optimizer."""
     objective, _, optimizer = group.problem.partition("~")
     return objective, optimizer
-
-
-def _default_steps(steps: int, keep_state: bool) -> Sequence[int]:
-    """Return after which steps trajectories are looked at unless that is given."""
-    return round_steps(steps) if keep_state else log_spaced(steps, RECORDS)
-
-
-def _coordinates(descent: Descent) -> dict[str, NDArray[Any]]:
-    """Return what the numbers of a descent's records are."""
-    parameters = (f"parameter {i}" for i in range(descent.quantities - len(QUANTITIES)))
-    names = [*(quantity.stored_name for quantity in QUANTITIES), *parameters]
-    last = ["outcome", "stop_step", *descent.kept]
-    return {
-        "moment": np.array([*(names * len(descent.record_steps)), *last], dtype=object),
-        "place": np.array([*np.repeat(descent.record_steps, len(names)), *[descent.steps] * len(last)]),
-    }
-
-
-def _agrees(schedule: Schedule | None, steps: int, more: int) -> bool:
-    """Tell whether a schedule is the same, up to ``steps``, when there are more steps."""
-    return schedule is None or all(schedule(t, steps) == schedule(t, more) for t in range(1, steps + 1))
-
-
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Say in errors which field they are of."""
-    try:
-        yield
-    except StudyError as error:
-        raise StudyError(f"{where}: {error}") from error
-
-
-def _check_labels(field: str, named: Mapping[str, Any]) -> None:
-    if not named:
-        raise ValueError(f"{field}: is empty; name at least one")
-    for label in named:
-        if not components.LABEL.fullmatch(label) or label == "blocks":
-            raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
-        if len(label) > components.LONGEST_LABEL:
-            raise ValueError(
-                f"{field}: {label[:20]!r}... is too long for a label; use {components.LONGEST_LABEL} letters"
-            )
-
-
-def _check_rule(label: str, rule: Any) -> None:
-    if isinstance(rule, components.Imported):
-        return
-    try:
-        axes = rules.adapted(rule).hyperparameters
-    except StudyError as error:
-        raise ValueError(f"optimizers.{label}: {error}") from error
-    for name, values in axes.items():
-        if not values:
-            raise ValueError(f"optimizers.{label}.{name}: the grid is empty; give at least one value")
-        if len(set(values)) < len(values):
-            raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
-        if not np.isfinite(values).all():
-            raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value that is not finite")
-        if name in reserved() or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
-            raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
-    if not axes:
-        raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")

@@ -18,7 +18,7 @@ from biasvar.optimization import tuning
 from biasvar.optimization.batches import FULL, Order, gradient_evaluations
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives.functions import Quadratic
-from biasvar.optimization.quantities import NAMES, OBJECTIVE, PARAMETERS, QUANTITIES
+from biasvar.optimization.quantities import NAMES, OBJECTIVE, PARAMETERS
 from biasvar.optimization.rules.momentum import SGD
 from biasvar.studies.base import BlockSource
 from biasvar.studies.grids import Grid
@@ -169,7 +169,7 @@ class _Node:
         """Return means, errors and quantiles of what is recorded, looks (C, R, looks, quantities)."""
         out: dict[str, Any] = {}
         objective = self.descent.objective
-        for column, quantity in enumerate(QUANTITIES):
+        for column, quantity in enumerate(self.descent.recorded):
             if quantity.name not in self.record or not quantity.is_shown(objective):
                 continue
             values = looks[..., column] - quantity.less(objective)
@@ -180,7 +180,7 @@ class _Node:
                     _quantiles(values), ("quantile", "step"), "quantiles over replicates", "J quantile", quantity.unit
                 )
         if self.descent.parameters:
-            paths = looks[..., len(QUANTITIES) :]
+            paths = looks[..., len(self.descent.recorded) :]
             out[PARAMETERS] = self._along(
                 paths, ("replicate", "step", "parameter"), "parameters theta", "theta", "theta"
             )

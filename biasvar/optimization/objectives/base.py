@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
+from biasvar.optimization.sets import ConvexSet
 
 Array = NDArray[np.float64]
 Batch = NDArray[np.intp]
@@ -70,6 +71,19 @@ class Objective(ABC):
     def minimum(self) -> float | None:
         """The least value; None where it is unknown, or not attained."""
         return None if self.minimizer is None else float(self.value(self.minimizer))
+
+    @property
+    def within(self) -> ConvexSet | None:
+        """The set that parameters are kept in; None for all of space."""
+        return None
+
+    def minimizer_within(self, within: ConvexSet) -> Array | None:
+        """Return where the least value in a set is attained; None where that is unknown.
+
+        Unless an objective knows better, that is where it is the least of all, if that is in the set.
+        """
+        known = self.minimizer
+        return known if known is not None and within.contains(known) else None
 
     @property
     def examples(self) -> int | None:

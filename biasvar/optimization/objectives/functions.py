@@ -12,6 +12,7 @@ from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Reals, component, one_or_more
 from biasvar.optimization.newton import newton_minimizer, whitened
 from biasvar.optimization.objectives.base import Described, Objective, as_columns, check_dim, from_columns, refuse_batch
+from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.stable import log_sum_exp, softmax
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
@@ -86,6 +87,11 @@ class Quadratic(Described, Objective):
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return A v, whatever theta."""
         return self.gradient(v)
+
+    def minimizer_within(self, within: ConvexSet) -> NDArray[np.float64] | None:
+        """Return the point of the set that is the nearest to the origin, in the norm that J is, if A is diagonal."""
+        normed = self.matrix is None and self._a.all() and (within.takes_weights or within.separable)
+        return within.project(self.minimizer, self._a) if normed else super().minimizer_within(within)
 
     @cached_property
     def _a(self) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Adam and its kin: running means of gradient and square, both corrected for their start at zero."""
 
+from typing import Any
+
 import numpy as np
 
 from biasvar.compiling import njit
@@ -57,6 +59,10 @@ class Adam(UpdateRule):
         theta, *after = _adam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return sqrt(r / (1 - b2^t)) + d."""
+        return _roots(state[1], state[-1], epsilon)
+
 
 @component
 class AdamW(UpdateRule):
@@ -109,6 +115,10 @@ class AdamW(UpdateRule):
         )
         return theta, tuple(after)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return sqrt(r / (1 - b2^t)) + d."""
+        return _roots(state[1], state[-1], epsilon)
+
 
 @component
 class AMSGrad(UpdateRule):
@@ -158,6 +168,10 @@ class AMSGrad(UpdateRule):
         theta, *after = _amsgrad(theta, gradient, mean, square, most, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return sqrt(q / (1 - b2^t)) + d."""
+        return _roots(state[2], state[-1], epsilon)
+
 
 @component
 class NAdam(UpdateRule):
@@ -206,10 +220,20 @@ class NAdam(UpdateRule):
         theta, *after = _nadam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return sqrt(r / (1 - b2^t)) + d."""
+        return _roots(state[1], state[-1], epsilon)
+
 
 def _start(theta: Array, moments: int, corrections: int) -> State:
     shapes = [theta.shape] * moments + [theta.shape[1:]] * corrections
     return tuple(np.zeros(shape) for shape in shapes)
+
+
+def _roots(square: Array, correction: Array, epsilon: Array) -> Array:
+    """Return what the mean gradient is divided by."""
+    roots: Array = np.sqrt(square / correction) + epsilon
+    return roots
 
 
 # 1 - b^t is b c + (1 - b) of the c before, as if the gradient were 1 all the time: K powers a step would cost more than

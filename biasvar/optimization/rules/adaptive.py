@@ -46,6 +46,10 @@ class AdaGrad(UpdateRule):
         theta, square = _adagrad(theta, gradient, square, learning_rate, epsilon)
         return theta, (square,)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return d + sqrt(r)."""
+        return _roots(state[0], epsilon, False)
+
 
 @component
 class RMSProp(UpdateRule):
@@ -93,6 +97,10 @@ class RMSProp(UpdateRule):
         (square,) = state
         theta, square = _rmsprop(theta, gradient, square, learning_rate, rho, epsilon, self.epsilon_inside)
         return theta, (square,)
+
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return d + sqrt(r), or sqrt(d + r)."""
+        return _roots(state[0], epsilon, self.epsilon_inside)
 
 
 @component
@@ -152,6 +160,14 @@ class RMSPropNesterov(UpdateRule):
         )
         return theta, (velocity, square)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return d + sqrt(r), or sqrt(d + r)."""
+        return _roots(state[1], epsilon, self.epsilon_inside)
+
+    def moved(self, state: State, before: Array, after: Array) -> State:
+        """Return the velocity that the step had within a set."""
+        return (after - before, state[1])
+
 
 @component
 class AdaDelta(UpdateRule):
@@ -200,6 +216,10 @@ class AdaDelta(UpdateRule):
         theta, square, moves = _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon)
         return theta, (square, moves)
 
+    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+        """Return sqrt(r + d) / sqrt(s + d)."""
+        return np.sqrt((state[0] + epsilon) / (state[1] + epsilon))
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[no-untyped-def]
@@ -211,6 +231,12 @@ def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[n
             squared[d, k] = r
             after[d, k] = theta[d, k] - learning_rate[k] * g / (epsilon[k] + np.sqrt(r))
     return after, squared
+
+
+def _roots(square: Array, epsilon: Array, inside: bool) -> Array:
+    """Return what gradients are divided by: as :func:`_root`, of all."""
+    roots: Array = np.sqrt(square + epsilon) if inside else np.sqrt(square) + epsilon
+    return roots
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

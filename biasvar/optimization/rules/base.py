@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from biasvar.errors import StudyError
 from biasvar.fields import one_or_more
+from biasvar.optimization.sets import ConvexSet
 
 Array = NDArray[np.float64]
 State = tuple[Array, ...]
@@ -65,9 +66,13 @@ class UpdateRule(ABC):
     #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
     looks_ahead = False
 
+    #: Whether steps are the shortest in another norm than the Euclidean, and the rule says in which.
+    has_metric = False
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.looks_ahead = cls.lookahead is not UpdateRule.lookahead
+        cls.has_metric = cls.metric is not UpdateRule.metric
 
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:
@@ -97,6 +102,18 @@ class UpdateRule(ABC):
         Nothing is written into the arguments.
         """
 
+    def metric(self, state: State, *_: Any, **hyper: Any) -> Array | None:
+        """Return the weights (D, K) of the norm that a step was made in, from the state after it.
+
+        A rule that steps by -e g / w is in the norm sum_i w_i x_i^2: there the nearest point of a set is taken, so that
+        it stands still where no step within the set leads down. None, the Euclidean norm, unless a rule says otherwise.
+        """
+        return None
+
+    def moved(self, state: State, before: Array, after: Array) -> State:
+        """Return the state when theta went from ``before`` to ``after``, which a set has changed."""
+        return state
+
 
 class _Adapted(UpdateRule):
     """A user's own rule: what it has of a rule's members, and the defaults of the rest."""
@@ -104,6 +121,7 @@ class _Adapted(UpdateRule):
     def __init__(self, own: Any) -> None:
         self.own = own
         self.looks_ahead = hasattr(own, "lookahead")
+        self.has_metric = hasattr(own, "metric")
         self.linear = bool(getattr(own, "linear", False))
 
     @property
@@ -129,6 +147,14 @@ class _Adapted(UpdateRule):
     ) -> tuple[Array, State]:
         after: tuple[Array, State] = self.own.update(theta, gradient, state, step, **hyper)
         return after
+
+    def metric(self, state: State, *_: Any, **hyper: Any) -> Array | None:
+        weights: Array | None = self.own.metric(state, **hyper) if self.has_metric else None
+        return weights
+
+    def moved(self, state: State, before: Array, after: Array) -> State:
+        known: State = self.own.moved(state, before, after) if hasattr(self.own, "moved") else state
+        return known
 
 
 def adapted(given: Any) -> UpdateRule:
@@ -157,7 +183,7 @@ def adapted(given: Any) -> UpdateRule:
         return given
     if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("init", "update")):
         raise StudyError(f"{given!r} has no init(theta) and update(theta, gradient, state, step, ...)")
-    for name in ("lookahead", "schedule"):
+    for name in ("lookahead", "schedule", "metric", "moved"):
         if (own := getattr(given, name, None)) is not None and not callable(own):
             raise StudyError(f"{given!r}: {name} cannot be called; expected a function, or leave it out")
     return _Adapted(given)
@@ -182,10 +208,12 @@ def advance(
     step: int,
     steps: int,
     hyper: Mapping[str, Array],
+    within: ConvexSet | None = None,
 ) -> tuple[Array, State]:
-    """Take one step: the one place that says what lookahead and schedules mean.
+    """Take one step: the one place that says what lookahead, schedules, metrics and sets mean.
 
-    The schedule multiplies the learning rate, the gradient is taken where the rule looks, then the rule updates.
+    The schedule multiplies the learning rate, the gradient is taken where the rule looks, then the rule updates. Where
+    there is a set, theta is then its nearest point, in the norm of the rule, which is told of the step that was made.
 
     Parameters
     ----------
@@ -199,19 +227,38 @@ def advance(
         Which step this is, from 1, and how many there will be.
     hyper : mapping of str to ndarray of shape (K,)
         Hyperparameters of each trajectory.
+    within : ConvexSet, optional
+        What parameters are kept in.
 
     Returns
     -------
     theta, state
         After the step.
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer, Adaptive subgradient methods for online learning and stochastic optimization, 2011,
+    for the norm of the nearest point.
     """
     if (schedule := rule.schedule) is not None and "learning_rate" in hyper:
         hyper = {**hyper, "learning_rate": hyper["learning_rate"] * schedule(step, steps)}
     place = rule.lookahead(theta, state, **hyper) if rule.looks_ahead else theta
-    return rule.update(theta, gradient(place), state, step, **hyper)
+    after, known = rule.update(theta, gradient(place), state, step, **hyper)
+    if within is None:
+        return after, known
+    normed = rule.has_metric and within.takes_weights and not within.separable
+    weights = rule.metric(known, **hyper) if normed else None
+    nearest = within.project(after.T, None if weights is None else weights.T).T
+    return nearest, rule.moved(known, theta, nearest)
 
 
-def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike, steps: int) -> Array:
+def descend(
+    rule: Any,
+    gradient: Callable[[Array], ArrayLike],
+    start: ArrayLike,
+    steps: int,
+    within: ConvexSet | None = None,
+) -> Array:
     """Follow an update rule from start to end: the plain loop that a study's descents are checked against.
 
     Parameters
@@ -224,6 +271,8 @@ def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike,
         Where to start.
     steps : int
         Number of steps.
+    within : ConvexSet, optional
+        What parameters are kept in, from the start on.
 
     Returns
     -------
@@ -238,11 +287,16 @@ def descend(rule: Any, gradient: Callable[[Array], ArrayLike], start: ArrayLike,
     """
     rule, theta = adapted(rule), np.array(start, dtype=float)
     theta = theta[:, None] if theta.ndim == 1 else theta
+    theta = theta if within is None else within.project(theta.T).T
     hyper = {name: np.broadcast_to(values, theta.shape[1:]).copy() for name, values in rule.hyperparameters.items()}
     state = rule.init(theta)
+
+    def slope(place: Array) -> Array:
+        return np.asarray(gradient(place), dtype=float)
+
     path = [theta]
     for step in range(1, steps + 1):
-        theta, state = advance(rule, lambda at: np.asarray(gradient(at), dtype=float), theta, state, step, steps, hyper)
+        theta, state = advance(rule, slope, theta, state, step, steps, hyper, within)
         path.append(theta)
     return np.stack(path)
 

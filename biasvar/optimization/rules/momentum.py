@@ -83,6 +83,10 @@ class Momentum(UpdateRule):
         theta, velocity = _momentum(theta, gradient, velocity, learning_rate, momentum)
         return theta, (velocity,)
 
+    def moved(self, state: State, before: Array, after: Array) -> State:
+        """Return the velocity that the step had within a set."""
+        return (after - before,)
+
 
 @component
 class Nesterov(UpdateRule):
@@ -126,6 +130,10 @@ class Nesterov(UpdateRule):
         (velocity,) = state
         theta, velocity = _momentum(theta, gradient, velocity, learning_rate, momentum)
         return theta, (velocity,)
+
+    def moved(self, state: State, before: Array, after: Array) -> State:
+        """Return the velocity that the step had within a set."""
+        return (after - before,)
 
 
 @component

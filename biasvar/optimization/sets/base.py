@@ -2,6 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,24 @@ class ConvexSet(ABC):
         raise StudyError(f"{type(self).__name__} has no project(theta), the nearest point of the set; give it one")
 
     @property
+    def has_project(self) -> bool:
+        """Whether it knows nearest points."""
+        return type(self).project is not ConvexSet.project
+
+    @property
     def takes_weights(self) -> bool:
         """Whether ``project`` knows weights."""
         return True
+
+    @property
+    def separable(self) -> bool:
+        """Whether each parameter is kept by itself: then the nearest point is the same whatever the weights."""
+        return False
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken over points; see :attr:`biasvar.Objective.elementwise`."""
+        return False
 
     def support(self, direction: Array) -> Array:
         """Return how far the set reaches in each direction, max over s in it of <s, direction>, shape (...).
@@ -88,14 +104,26 @@ class _Adapted(ConvexSet):
         return inside
 
     def project(self, theta: Array, weights: Array | None = None) -> Array:
-        if not hasattr(self.own, "project"):
+        if not self.has_project:
             return super().project(theta, weights)
         nearest: Array = self.own.project(theta, weights) if self.takes_weights else self.own.project(theta)
         return nearest
 
     @property
+    def has_project(self) -> bool:
+        return callable(getattr(self.own, "project", None))
+
+    @cached_property
     def takes_weights(self) -> bool:
         return "weights" in inspect.signature(self.own.project).parameters
+
+    @property
+    def separable(self) -> bool:
+        return bool(getattr(self.own, "separable", False))
+
+    @property
+    def elementwise(self) -> bool:
+        return bool(getattr(self.own, "elementwise", False))
 
     def support(self, direction: Array) -> Array:
         if not hasattr(self.own, "support"):

@@ -74,6 +74,11 @@ class Ball(ConvexSet):
         inside = (shorter == columns.T).all(axis=1).reshape(*theta.shape[:-1], 1)
         return np.where(inside, theta, nearest)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken."""
+        return True
+
     def support(self, direction: Array) -> Array:
         """Return <center, direction> + radius |direction|."""
         check_dim(direction, self.dim)

@@ -73,6 +73,16 @@ class Box(ConvexSet):
         check_dim(theta, self.dim)
         return np.clip(theta, self._low, self._high)
 
+    @property
+    def separable(self) -> bool:
+        """Whether each parameter is kept by itself."""
+        return True
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken."""
+        return True
+
     def support(self, direction: Array) -> Array:
         """Return the sum over parameters of the farther bound times the direction."""
         check_dim(direction, self.dim)
@@ -147,6 +157,11 @@ class Simplex(ConvexSet):
         check_dim(theta, self.dim)
         nearest: Array = _on_simplex(*columns_of(theta, weights), self.total).T
         return nearest.reshape(theta.shape)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken."""
+        return True
 
     def support(self, direction: Array) -> Array:
         """Return the greatest component times the sum: all of it there."""
