@@ -174,7 +174,11 @@ class StudyModel(_Checked):
         That is the order of labels, and where a user's functions, objects and class of study can be imported from.
         """
         parts = (part for name, value in self._fields() for part in self._marks[name].components(value))
-        labels = {name: list(value) for name, value in self._fields() if isinstance(self._marks[name], Labelled)}
+        labels = {
+            name: list(value)
+            for name, value in self._fields()
+            if isinstance(self._marks[name], Labelled) and name in self.to_json()
+        }
         own = type(self).__module__.split(".")[0] != "biasvar"
         kind = {"kind": origins.importable(type(self))} if own else {}
         return {"imports": origins.origins(parts), "labels": labels, **kind}
