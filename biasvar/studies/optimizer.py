@@ -20,7 +20,7 @@ from biasvar.optimization.batches import FULL, Batches, Order
 from biasvar.optimization.descent import Descent
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.objectives.constrained import constrained
-from biasvar.optimization.quantities import NAMES, PARAMETERS
+from biasvar.optimization.quantities import GAP, NAMES, PARAMETERS
 from biasvar.optimization.rules import UpdateRule
 from biasvar.optimization.sets import ConvexSet
 from biasvar.studies import components
@@ -432,7 +432,9 @@ class OptimizerStudy(Study[xr.DataTree]):
     def grid(self) -> OptimizerGrid:
         """What is made of the records."""
         descents = {problem.labels: self.descent(*problem.labels) for problem in self._problems()}
-        return OptimizerGrid(descents, self.grids, self.replicates, self.record, self.order)
+        # Of stores that are older than the gap, the default must stay what it was.
+        record = (*NAMES, GAP.name) if self.record == NAMES else self.record
+        return OptimizerGrid(descents, self.grids, self.replicates, record, self.order)
 
     def layout(self) -> xr.DataTree:
         """Return the empty labelled summary."""
