@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from biasvar.optimization import keeping
 from biasvar.optimization.objectives import Objective
-from biasvar.optimization.quantities import GAP, OBJECTIVE, QUANTITIES, Quantity
+from biasvar.optimization.quantities import GAP, OBJECTIVE, QUANTITIES, SHARPNESS, Quantity
 from biasvar.optimization.rules import UpdateRule
 
 Array = NDArray[np.float64]
@@ -58,6 +58,8 @@ class Descent:
         Whether the parameters are recorded too.
     keep_state : bool
         Whether the record says at the end where trajectories were, and in which state, so that others go on from there.
+    sharpness : bool
+        Whether the greatest eigenvalue of the Hessian is recorded too.
     """
 
     objective: Objective
@@ -69,11 +71,13 @@ class Descent:
     targets: tuple[float, ...] = ()
     parameters: bool = False
     keep_state: bool = False
+    sharpness: bool = False
 
     @cached_property
     def recorded(self) -> tuple[Quantity, ...]:
         """What is recorded of a trajectory each time, but for its parameters."""
-        return (*QUANTITIES, GAP) if GAP.recorded_of(self.objective) else QUANTITIES
+        more = {GAP: True, SHARPNESS: self.sharpness}
+        return (*QUANTITIES, *(each for each, asked in more.items() if asked and each.recorded_of(self.objective)))
 
     @property
     def quantities(self) -> int:

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from biasvar.optimization.columns import Array
+from biasvar.optimization.curvature import STEPS, sharpness
 from biasvar.optimization.objectives import Objective
 
 
@@ -158,9 +159,18 @@ GAP = Quantity(
     _gap,
     recorded_of=_has_bounds,
 )
+#: Recorded where it is asked for.
+SHARPNESS = Quantity(
+    "sharpness",
+    f"greatest eigenvalue of the Hessian of J, by at most {STEPS} steps of Lanczos' method",
+    "sharpness",
+    "J/theta^2",
+    lambda look: sharpness(look.objective, look.theta),
+    recorded_of=lambda objective: objective.has_hessian_product,
+)
 NAMES = tuple(quantity.name for quantity in QUANTITIES)
 #: What a study may ask for.
-RECORDABLE = (*NAMES, GAP.name)
+RECORDABLE = (*NAMES, GAP.name, SHARPNESS.name)
 OBJECTIVE, GRADIENT_NORM = NAMES.index("objective"), NAMES.index("gradient_norm")
 
 #: What may be recorded besides: all of theta.

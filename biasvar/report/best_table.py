@@ -33,6 +33,8 @@ def best_table(tree: xr.DataTree) -> str:
     rows = [[*path.split("/"), *_lowest(node)] for path, node in nodes.items()]
     header = ["objective", "optimizer", "configuration", "J", "agree", "diverged", "failed"]
     lines += [f"lowest objective J at the last step, {step}", *align([header, *rows], left=(0, 1, 2))]
+    for name, objective in tree.children.items():
+        lines += [f"{name}: {note}" for note in str(objective.attrs.get("notes", "")).splitlines()]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from biasvar.learning.inputs import FixedDesign, is_law
 from biasvar.optimization import objectives, rules, sets
 from biasvar.optimization.batches import FULL
 from biasvar.optimization.objectives import Objective
-from biasvar.optimization.quantities import PARAMETERS, RECORDABLE
+from biasvar.optimization.quantities import PARAMETERS, RECORDABLE, SHARPNESS
 from biasvar.studies import components
 from biasvar.studies.marks import Fixed
 from biasvar.studies.optimizer_summary import reserved
@@ -109,8 +109,10 @@ def check_some_data(given: Collection[Any], batch_size: tuple[int, ...]) -> None
         raise ValueError(f"batch_size: {max(batch_size)} needs data, and no objective has any; use None")
 
 
-def check_objective(label: str, objective: Any, start: Any, batch_size: tuple[int, ...]) -> None:
-    """Refuse what is no objective, has no dim though its starts are drawn, or less data than a batch."""
+def check_objective(
+    label: str, objective: Any, start: Any, batch_size: tuple[int, ...], record: tuple[str, ...]
+) -> None:
+    """Refuse what is no objective, has no dim though its starts are drawn, less data than a batch, or no sharpness."""
     if isinstance(objective, components.Imported):
         return  # imported when the study runs
     try:
@@ -119,11 +121,20 @@ def check_objective(label: str, objective: Any, start: Any, batch_size: tuple[in
             _ = known.dim
     except StudyError as error:
         raise ValueError(f"objectives.{label}: {error}") from error
+    _check_sharpness(label, known, record)
     for size in batch_size:
         if known.examples is not None and size > known.examples:
             raise ValueError(
                 f"batch_size: {size} is more than the {known.examples} examples of {label!r}; use None for all of them"
             )
+
+
+def _check_sharpness(label: str, known: Objective, record: tuple[str, ...]) -> None:
+    if SHARPNESS.name in record and not known.has_hessian_product:
+        raise ValueError(
+            f"record: sharpness needs Hessian products, and objectives.{label} has no hessian_product(theta, v); give "
+            "it one, or leave sharpness out"
+        )
 
 
 def check_constraint(label: str, given: Any, objective: Any, start: Any) -> None:

@@ -18,7 +18,7 @@ from biasvar.optimization import tuning
 from biasvar.optimization.batches import FULL, Order, gradient_evaluations
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives.functions import Quadratic
-from biasvar.optimization.quantities import NAMES, OBJECTIVE, PARAMETERS
+from biasvar.optimization.quantities import OBJECTIVE, PARAMETERS, RECORDABLE
 from biasvar.optimization.rules.momentum import SGD
 from biasvar.studies.base import BlockSource
 from biasvar.studies.grids import Grid
@@ -39,6 +39,8 @@ class OptimizerGrid:
         How each optimizer descends each objective, by their labels.
     grids : dict of (str, str) to Grid
         The configurations of each optimizer on each objective.
+    problems : dict of str to Dataset
+        What is known of each objective without any descent.
     replicates : int
         Replicates of each configuration.
     record : tuple of str
@@ -49,6 +51,7 @@ class OptimizerGrid:
 
     descents: Mapping[tuple[str, str], Descent]
     grids: Mapping[tuple[str, str], Grid]
+    problems: Mapping[str, xr.Dataset]
     replicates: int
     record: tuple[str, ...]
     order: Order
@@ -89,7 +92,7 @@ class OptimizerGrid:
             pair: _Node(self.descents[pair], self.grids[pair], self.record, self.order).dataset(found)
             for pair, found in records.items()
         }
-        parents = {objective: xr.Dataset() for objective, _ in nodes}
+        parents = {objective: self.problems.get(objective, xr.Dataset()) for objective, _ in nodes}
         paths = {"/".join(pair): node for pair, node in nodes.items()}
         return xr.DataTree.from_dict({"/": self._root(nodes), **parents, **paths})
 
@@ -379,9 +382,10 @@ def reserved() -> frozenset[str]:
     """Return the names that no hyperparameter may have: those of a summary's dims and variables, and of arguments."""
     descent = Descent(Quadratic((1.0,)), SGD((1.0,)), 1, 1, (1,), targets=(0.0,), parameters=True)
     pair = ("bowl", "sgd")
-    tree = OptimizerGrid({pair: descent}, {pair: Grid({}, (FULL,))}, 2, (*NAMES, PARAMETERS), "shuffled").layout()
+    grid = OptimizerGrid({pair: descent}, {pair: Grid({}, (FULL,))}, {}, 2, (*RECORDABLE, PARAMETERS), "shuffled")
+    tree = grid.layout()
     names = {str(name) for node in tree.subtree for name in (*node.variables, *node.dims)}
-    return frozenset({*names, *NAMES, "theta", "gradient", "state"})
+    return frozenset({*names, *RECORDABLE, "theta", "gradient", "state"})
 
 
 def _text(values: Any) -> NDArray[np.object_]:

@@ -88,6 +88,9 @@ class _Adapted(ConvexSet):
     def __init__(self, own: Any) -> None:
         self.own = own
 
+    def __repr__(self) -> str:
+        return type(self.own).__name__
+
     @property
     def dim(self) -> int:
         if not hasattr(self.own, "dim"):
