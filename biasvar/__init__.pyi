@@ -86,6 +86,7 @@ from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled
 from .studies.classification import ClassificationStudy as ClassificationStudy
 from .studies.confidence import confidence_interval as confidence_interval
+from .studies.convexity import ConvexityStudy as ConvexityStudy
 from .studies.data import DataStudy as DataStudy
 from .studies.derivatives import check_derivatives as check_derivatives
 from .studies.marks import AtLeast as AtLeast

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     INITIAL_POINT = 4
     BATCHES = 5
     DIRECTIONS = 6
+    SEGMENTS = 7
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError, StudyError, vectorise_hint
 from biasvar.optimization import columns, keeping
+from biasvar.optimization.conditions import Surface
 from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule, advance
@@ -82,6 +83,33 @@ def rehearse_set(within: ConvexSet, where: str, points: Array) -> Array:
         raise StudyError(f"{where}.project: moves points that it returned, {nearest[0]} to {again[0]}")
     _called(within.support, f"{where}.support", points, (len(points),))
     return nearest
+
+
+def rehearse_function(surface: Surface, where: str, points: Array) -> None:
+    """Call a function, and those of its derivatives that it has, at points of which some are in its domain.
+
+    Raises
+    ------
+    StudyError
+        On exceptions, wrong shapes, what is not real or not a number, and functions that write into their argument, do
+        not return the same again, or are infinite at all points.
+    """
+    with np.errstate(all="ignore"):
+        _called(surface.value, f"{where}.value", points, points.shape[:1])
+        try:
+            inside = points[np.isfinite(surface.values(points))]
+        except StudyError as error:
+            raise StudyError(f"{where}.{error}") from error
+        if not len(inside):
+            raise StudyError(
+                f"{where}.value: is infinite at {len(points)} random points, so none is in its domain; choose another "
+                "set or law in within"
+            )
+        if surface.gradient is not None:
+            _called(surface.gradient, f"{where}.gradient", inside, inside.shape)
+        if surface.product is not None:
+            product = surface.product
+            _called(lambda v: product(inside, v), f"{where}.hessian_product", np.ones_like(inside), inside.shape)
 
 
 def points_near(initial: Array) -> Array:

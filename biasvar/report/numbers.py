@@ -46,8 +46,8 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
     return f"{value:.{-place}f}({digits})"
 
 
-def rounded(value: float) -> str:
-    """Write a standard error by itself, in two digits; a question mark where there is none.
+def rounded(value: float, digits: int = 2) -> str:
+    """Write a number by itself, a standard error in two digits; a question mark where there is none.
 
     Examples
     --------
@@ -58,7 +58,9 @@ def rounded(value: float) -> str:
         return "?"
     if value == 0:
         return "0"
-    place = math.floor(math.log10(abs(value))) - 1
+    if not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.{digits}g}"
+    place = math.floor(math.log10(abs(value))) + 1 - digits
     return f"{round(value / 10**place) * 10**place:.{max(-place, 0)}f}"
 
 

@@ -31,7 +31,9 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
     """Lay out the cells of a summary: a row for each, a column for each number that says it belongs into tables.
 
     Digits in parentheses are standard errors in the last place, ``?`` stands for a number that has none. Flagged cells
-    are explained below the table, as are numbers that are NaN where their attribute ``reason`` names what says why.
+    are explained below the table, as are numbers that are NaN where their attribute ``reason`` names what says why, and
+    so are sentences, variables with the attribute ``sentences``. Another variable is shown for the status where that
+    names it by its attribute ``shown_as``.
 
     Parameters
     ----------
@@ -43,24 +45,34 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
     summary = summary.load()
     axes = str(summary.status.attrs.get("rows", "")).split() or [str(axis) for axis in summary.status.dims]
     columns = columns or columns_of(summary)
-    header = [*axes, *(heading(summary, name) for name in columns), "status"]
+    said = str(summary.status.attrs.get("shown_as", "status"))
+    header = [*axes, *(heading(summary, name) for name in columns), said]
     words = [i for i, axis in enumerate(axes) if not _is_number(summary, axis)]
     rows, notes = [], []
     for labels in product(*(summary[axis].values for axis in axes)):
         at = dict(zip(axes, labels, strict=True))
         cell = summary.sel(at)
         numbers = [_number(cell, name) for name in columns]
-        rows.append([*map(_label, labels), *numbers, str(cell.status.item())])
+        rows.append([*map(_label, labels), *numbers, str(cell[said].item() or cell.status.item() or "-")])
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
     lines = align([header, *rows], left=(*words, len(header) - 1))
-    return "\n".join([*lines, *notes, *_unknown(summary, axes, columns), *_limits(summary, axes)])
+    sentences = [str(sentence) for name in _marked(summary, "sentences") for sentence in summary[name].values.ravel()]
+    found = filter(None, sentences)
+    return "\n".join([*lines, *notes, *found, *_unknown(summary, axes, columns), *_limits(summary, axes)])
+
+
+def _marked(summary: xr.Dataset, mark: str) -> list[str]:
+    """Return the variables that have an attribute."""
+    return [str(name) for name, variable in summary.data_vars.items() if mark in variable.attrs]
 
 
 def _number(cell: xr.Dataset, name: str) -> str:
-    """Write a number with its standard error; of what is an error itself, two digits."""
+    """Write a number with its standard error; without one as many digits as it asks for, two of what is an error."""
+    if not cell.status.item():  # there is no such cell
+        return "-"
     value, error = float(cell[name]), f"{name}_se"
-    return with_error(value, float(cell[error])) if error in cell else rounded(value)
+    return with_error(value, float(cell[error])) if error in cell else rounded(value, cell[name].attrs.get("digits", 2))
 
 
 def _unknown(summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ TREE_ENGINES = ("h5netcdf", "netcdf4")  # the third version of netCDF knows no g
 SMALL = {
     "adaptive-methods": ["steps=5", "record_steps=[0, 1, 5]", "replicates=2"],
     "breast-cancer": ["replicates=256", "block_size=16", "n_train=[20, 50]"],
+    "convexity": ["segments=128", "block_size=64", "search=2"],
     "double-descent": ["replicates=256", "block_size=16", "test_points=16", "hypotheses.p32=null"],
     "extremes": ["replicates=256", "block_size=16"],
     "hyperparameter-grid": ["steps=2", "record_steps=[1, 2]", "replicates=2"],
