@@ -26,8 +26,8 @@ from biasvar.studies import components
 from biasvar.studies.attempts import attempted
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.convexity_summary import ConvexityGrid, packed, record_of
-from biasvar.studies.labels import check_labels
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled
+from biasvar.studies.optimizer_fields import check_known, check_labels, named
 from biasvar.studies.study import Study
 
 Array = NDArray[np.float64]
@@ -162,9 +162,7 @@ class ConvexityStudy(Study[xr.DataTree]):
         unknown = [name for name in self.conditions if name not in CONDITIONS]
         if unknown or len(set(self.conditions)) < len(self.conditions):
             raise ValueError(f"conditions: expected some of {', '.join(CONDITIONS)}, got {', '.join(self.conditions)}")
-        for label in self.within:
-            if label not in self.objectives:
-                raise ValueError(f"within: {label!r} is no objective; choose from {', '.join(self.objectives)}")
+        check_known("within", self.within, self.objectives)
         if self.segments is not None and self.resolution is not None:
             raise ValueError("resolution: cannot be combined with segments; give one of the two")
         if self.segments is not None and self.segments < MIN_BLOCKS * self.block_size:
@@ -200,7 +198,7 @@ class ConvexityStudy(Study[xr.DataTree]):
             return Surface(given.value)
         if callable(given) and not hasattr(given, "value"):
             return Surface(given)
-        with _named(f"objectives.{label}"):
+        with named(f"objectives.{label}"):
             known = objectives.adapted(given)
         return Surface(known.value, known.gradient, known.hessian_product, not known.has_hessian_product)
 
@@ -214,7 +212,7 @@ class ConvexityStudy(Study[xr.DataTree]):
                     f"objectives.{label}: has no dim; give it one, or a set of so many parameters in within"
                 )
             return int(own)
-        with _named(f"within.{label}"):
+        with named(f"within.{label}"):
             there = sets.adapted(within).dim
         if own is not None and int(own) != there:
             raise StudyError(f"within.{label}: is a set of {there} parameters, and the objective has {own}")
@@ -226,7 +224,7 @@ class ConvexityStudy(Study[xr.DataTree]):
         if is_law(within):
             return Domain(dim, within.uniforms_per_set(dim), lambda uniforms: within.inputs_from(uniforms.T, dim).T)
         known = sets.adapted(within)
-        with _named(f"within.{label}"):
+        with named(f"within.{label}"):
             return Domain(dim, known.uniforms_per_point, known.place, known.contains)
 
     @cached_property
@@ -238,7 +236,7 @@ class ConvexityStudy(Study[xr.DataTree]):
     def _sample(self, label: str, block: int, size: int) -> tuple[Sample, Callable[[Array], NDArray[np.bool_]]]:
         """Return an objective on one block of segments, and what tells which points are in its domain."""
         stream, domain = Stream(self.seed, self._streams[label], block), self.domain(label)
-        with _named(f"within.{label}"):
+        with named(f"within.{label}"):
             segments = Segments.draw(domain, stream.generator(Purpose.SEGMENTS), size)
         start = stream.generator(Purpose.DIRECTIONS).standard_normal((domain.dim, size)).T
         return Sample.of(self.surface(label), segments, start), segments.reach(domain)
@@ -258,7 +256,7 @@ class ConvexityStudy(Study[xr.DataTree]):
             except ValueError as error:
                 raise StudyError(str(error)) from error
             domain, where = self.domain(label), f"objectives.{label}"
-            with _named(f"within.{label}"), _told(f"within.{label}"):
+            with named(f"within.{label}"), _told():
                 points = domain.draw(self._stream_of_points(label), REHEARSED)
                 inside = None if domain.contains is None else domain.contains(points)
             if inside is not None and not inside.any():
@@ -368,16 +366,7 @@ class ConvexityStudy(Study[xr.DataTree]):
 
 
 @contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Say in errors which field they are of."""
-    try:
-        yield
-    except StudyError as error:
-        raise StudyError(f"{where}: {error}") from error
-
-
-@contextmanager
-def _told(where: str) -> Iterator[None]:
+def _told() -> Iterator[None]:
     """Say in a line what a user's set or law raises."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Labels, and hypothesis sets by label: what both must be."""
+"""Hypothesis sets by label: what both must be."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,25 +40,6 @@ def adapted_sets(hypotheses: Mapping[str, Any]) -> dict[str, HypothesisSet]:
         label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")
         for label, hypothesis in hypotheses.items()
     }
-
-
-def check_labels(field: str, named: Mapping[str, Any]) -> None:
-    """Refuse labels that cannot name nodes of a tree.
-
-    Raises
-    ------
-    ValueError
-        Naming the label.
-    """
-    if not named:
-        raise ValueError(f"{field}: is empty; name at least one")
-    for label in named:
-        if not components.LABEL.fullmatch(label) or label == "blocks":
-            raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
-        if len(label) > components.LONGEST_LABEL:
-            raise ValueError(
-                f"{field}: {label[:20]!r}... is too long for a label; use {components.LONGEST_LABEL} letters"
-            )
 
 
 @contextmanager
