@@ -310,7 +310,7 @@ def test_a_terminal_gets_a_progress_bar_with_the_worst_standard_error(tmp_path):
     assert process.stdout is not None
     process.stdout.close()
     assert b"simulating" in seen
-    assert b"worst standard error" in seen
+    assert b"least known: " in seen
 
 
 def test_python_and_yaml_state_the_same_study():

@@ -36,6 +36,6 @@ def test_a_notebook_shows_progress_here_and_with_a_client(tmp_path):
     for cell in (here, there):
         assert "simulating: 100%" in text_of(cell)
         assert "8/8" in text_of(cell)
-        assert "worst standard error" in text_of(cell)
+        assert "least known: " in text_of(cell)
     assert "simulating" not in text_of(silent)
     assert text_of(same).strip() == "True True"

@@ -23,6 +23,7 @@ ROOMS = [
     "studies",
     "execution",
     "report",
+    "accessor",
     "cli",
 ]  # each may import those before it
 NOT_BEFORE = {"dask": "execution", "distributed": "execution", "zarr": "execution", "xarray": "studies"}

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     study = bv.load("extremes", [f"replicates={args.replicates}"])
     summary = bv.run(study, args.store)
-    print(tables.cell_table(summary), tables.counts(summary), LESSON, sep="\n")
+    print(tables.cell_table(summary), LESSON, sep="\n")
 
     print("figure:", figures.save(figures.along_x(summary, n_train=10, noise=0.5), args.figure))
 

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     study = bv.load("tradeoff", [f"replicates={args.replicates}"])
     degrees = bv.run(study, args.store).sel(n_train=[20, 100], noise=[NOISE])
-    print(tables.cell_table(degrees), tables.counts(degrees), sep="\n")
+    print(tables.cell_table(degrees))
     curves = bv.run(learning_study(args.replicates), args.store.with_name("learning-curves.zarr"))
     print("\nexpected risk", learning_table(curves), tables.counts(curves), LESSON, sep="\n")
 

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     study = bv.load("two-point-sine", [f"replicates={args.replicates}"])
     summary = bv.run(study, args.store)
-    print(tables.cell_table(summary), tables.counts(summary), sep="\n")
+    print(tables.cell_table(summary))
 
     line = summary.sel(hypothesis="H1", n_train=2, noise=0.0)
     print(LESSON.format(variance=with_error(float(line.variance), float(line.variance_se))))

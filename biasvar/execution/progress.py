@@ -17,16 +17,22 @@ from numpy.typing import NDArray
 from biasvar.errors import StudyError, several
 from biasvar.studies.base import Group
 
+MOST_LETTERS = 40  # of a cell's key, in a line
 LINE_SECONDS = 5.0  # between lines where there is no terminal
 
 
 @dataclass
 class Progress:
-    """How far a run is: chunks, seconds, and the largest standard error so far of any cell's headline number."""
+    """How far a run is: its stage, chunks, seconds, and which cell's headline number is least known so far.
+
+    ``name`` says which number of a cell that is.
+    """
 
     done: int = 0
     total: int = 0
     seconds: float = 0.0
+    stage: str = "planning"
+    name: str = "mean"
     messages: list[str] = field(default_factory=list)
     _cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -44,16 +50,31 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """Return what those who watch the store are told."""
+        told = {"done": self.done, "total": self.total, "seconds": self.seconds, "least_known": self.least_known}
         numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
-        known = {name: None if np.isnan(value) else value for name, value in numbers.items()}
-        return {"done": self.done, "total": self.total, "seconds": self.seconds} | known
+        return told | {name: None if np.isnan(value) else value for name, value in numbers.items()}
 
     @property
     def worst_error(self) -> float:
         """Largest standard error among the cells seen in this run; NaN while there is none."""
-        errors = [np.sqrt(s / (n * (n - 1))) for n, _, s in self._cells.values() if n[0] > 1]
-        known = [float(np.nanmax(error)) for error in errors if not np.isnan(error).all()]
-        return max(known, default=np.nan)
+        return self._worst[0]
+
+    @property
+    def least_known(self) -> str:
+        """The number that it is of; nothing while there is none."""
+        return self._worst[1]
+
+    @property
+    def _worst(self) -> tuple[float, str]:
+        worst = np.nan, ""
+        for group, (n, _, s) in self._cells.items():
+            errors = np.sqrt(s / (n * (n - 1))) if n[0] > 1 else np.full(1, np.nan)
+            if np.isnan(errors).all() or np.nanmax(errors) <= worst[0]:
+                continue
+            cell = group.cells[int(np.nanargmax(errors))]
+            short = cell if len(cell) <= MOST_LETTERS else f"{cell[:MOST_LETTERS]}..."
+            worst = float(np.nanmax(errors)), f"{self.name} of {short}, {group.problem}"
+        return worst
 
     @property
     def seconds_left(self) -> float:
@@ -63,7 +84,8 @@ class Progress:
     @property
     def precision(self) -> str:
         """How precise the run is so far, in words."""
-        return "no standard error yet" if np.isnan(self.worst_error) else f"worst standard error {self.worst_error:.2g}"
+        error, name = self._worst
+        return "no standard error yet" if np.isnan(error) else f"least known: {name}, +-{error:.2g}"
 
 
 Report = Callable[[Progress], None]
@@ -124,9 +146,10 @@ def _bar() -> Iterator[Report]:
         while state.messages:
             _tqdm().write(state.messages.pop(0), file=sys.stderr)
         if bar is None and state.total:
-            bar = _tqdm()(desc="simulating", unit=" chunks", total=state.total, **_size())
+            bar = _tqdm()(desc=state.stage, unit=" chunks", total=state.total, **_size())
         if bar is not None:
             bar.total = state.total
+            bar.set_description(state.stage, refresh=False)
             bar.set_postfix_str(state.precision, refresh=False)
             bar.update(state.done - bar.n)
             if state.done == state.total:

@@ -143,6 +143,7 @@ def _run(
                 voice.say(why)
             target.claim(study)
             target.remove_partial_files()
+            voice.progress.name = study.headline_name
             driver = _Driver(study, target, executor, hold, blocks_per_chunk, voice)
             if retry_failed:
                 driver.discard_failures()
@@ -193,6 +194,11 @@ class _Voice:
 
     report: Report
     progress: Progress = field(default_factory=Progress)
+
+    def enter(self, stage: str) -> None:
+        """Say what is done now."""
+        self.progress.stage = stage
+        self.report(self.progress)
 
     def say(self, message: str) -> None:
         """Hand over a line."""
@@ -245,10 +251,12 @@ class _Driver:
             pending[records] = list(range(records.chunks))
         if pending:
             self.voice.progress.total += sum(map(len, pending.values()))
+            self.voice.enter("simulating")
             self._simulate(pending, work)
 
     def summarise(self, blocks: Mapping[str, int]) -> Summary:
         """Summarise what is stored, with damaged chunks simulated again first."""
+        self.voice.enter("summarising")
         for _ in range(MAX_REPAIRS):
             stored = StoredBlocks(self.store, blocks)
             if lost := self._without(stored.groups()):

@@ -26,6 +26,8 @@ class StoreStatus:
         Who runs it; empty if no one does.
     rate, seconds_left, worst_error : float or None
         Chunks per second, seconds to go and the worst standard error of a cell's headline number, as last told.
+    least_known : str
+        Which number of which cell that is.
     """
 
     name: str
@@ -37,6 +39,7 @@ class StoreStatus:
     rate: float | None = None
     seconds_left: float | None = None
     worst_error: float | None = None
+    least_known: str = ""
 
     def to_json(self) -> dict[str, str | int | float | bool | None]:
         """Return the status as JSON."""
@@ -51,7 +54,7 @@ class StoreStatus:
             f"{self.done} of {several(self.chunks, 'chunk')}",
             f"failures in {self.failed}" if self.failed else "",
             "" if self.rate is None else f"{self.rate:.3g} chunks per second",
-            "" if self.worst_error is None else f"worst standard error {self.worst_error:.2g}",
+            "" if self.worst_error is None else f"least known: {self.least_known}, +-{self.worst_error:.2g}",
             "" if self.seconds_left is None else f"{self.seconds_left:.0f} s left",
         ]
         held = f"; {self.running} is running on it" if self.running else ""
@@ -88,6 +91,7 @@ def store_status(store: Place) -> StoreStatus:
         rate=told["done"] / told["seconds"] if told.get("seconds") else None,
         seconds_left=told.get("seconds_left"),
         worst_error=told.get("worst_error"),
+        least_known=told.get("least_known", ""),
     )
 
 

@@ -116,6 +116,8 @@ class Measure:
         Its place in result tables, from 1; 0 for none.
     paired : bool
         Whether differences between hypothesis sets are of interest; ``influence`` then averages to the value.
+    compared_by : str
+        Variable of differences by which tables tell the least of it from the rest; nothing: they do not.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Measure:
     known: Callable[[float], float] | None = field(default=None, kw_only=True)
     column: int = field(default=0, kw_only=True)
     paired: bool = field(default=False, kw_only=True)
+    compared_by: str = field(default="", kw_only=True)
 
     def standard_error(self, averages: Averages) -> float:
         """Return the standard error of :attr:`value`, from the spread between blocks and what test points leave."""

@@ -1,4 +1,4 @@
-"""Tables of the best configuration of each objective and optimizer, as text."""
+"""Tables of the best configuration of each objective and optimizer."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,14 @@ import xarray as xr
 
 from biasvar.report.best import labels_of_best
 from biasvar.report.numbers import with_error
-from biasvar.report.rows import align
+from biasvar.report.rows import Table
+
+COST = "cost: gradient evaluations, the median over replicates; reached: share of replicates"
+AGREE = "agree: share of the replicates that, left out of the choice, leave it as it is"
+SHARES = "diverged, failed: shares of the whole grid"
 
 
-def best_table(tree: xr.DataTree) -> str:
+def best_tables(tree: xr.DataTree) -> list[Table]:
     """Lay out an optimizer study's summary: tables of the best configuration of each objective and optimizer.
 
     What is best is said above each table: the cheapest to a target, one table a target, then the one with the lowest
@@ -25,17 +29,31 @@ def best_table(tree: xr.DataTree) -> str:
     nodes = {node.path.strip("/"): node.to_dataset().load() for node in tree.leaves}
     targets = max(node.sizes.get("target", 0) for node in nodes.values())
     step = int(next(iter(nodes.values())).step[-1])
-    lines: list[str] = []
-    for target in range(targets):
-        rows = [[*path.split("/"), *_cheapest(node, target)] for path, node in nodes.items()]
-        header = ["objective", "optimizer", "configuration", "target J", "cost", "reached", f"J at step {step}"]
-        lines += [f"cheapest to target {target + 1}", *align([header, *rows], left=(0, 1, 2)), ""]
+    return [*(_cheapest_table(nodes, target, step) for target in range(targets)), _lowest_table(tree, nodes, step)]
+
+
+def _cheapest_table(nodes: Mapping[str, xr.Dataset], target: int, step: int) -> Table:
+    head = ["objective", "optimizer", "configuration", "target J", "cost", "reached", f"J at step {step}"]
+    rows = [[*path.split("/"), *_cheapest(node, target)] for path, node in nodes.items()]
+    return Table(head, rows, left=(0, 1, 2), title=f"cheapest to {_goal(nodes, target)}", notes=[COST])
+
+
+def _goal(nodes: Mapping[str, xr.Dataset], target: int) -> str:
+    """Name a target by its value, where it is the same for all."""
+    values = {float(node.target_value[target]) for node in nodes.values()}
+    return f"J = {values.pop():g}" if len(values) == 1 else f"target {target + 1}"
+
+
+def _lowest_table(tree: xr.DataTree, nodes: Mapping[str, xr.Dataset], step: int) -> Table:
+    head = ["objective", "optimizer", "configuration", "J", "agree", "diverged", "failed"]
     rows = [[*path.split("/"), *_lowest(node)] for path, node in nodes.items()]
-    header = ["objective", "optimizer", "configuration", "J", "agree", "diverged", "failed"]
-    lines += [f"lowest objective J at the last step, {step}", *align([header, *rows], left=(0, 1, 2))]
-    for name, objective in tree.children.items():
-        lines += [f"{name}: {note}" for note in str(objective.attrs.get("notes", "")).splitlines()]
-    return "\n".join(lines)
+    bends = [
+        f"{name}: {note}"
+        for name, objective in tree.children.items()
+        for note in str(objective.attrs.get("notes", "")).splitlines()
+    ]
+    title = f"lowest objective J at the last step, {step}"
+    return Table(head, rows, left=(0, 1, 2), title=title, notes=[f"{AGREE}; {SHARES}", *bends])
 
 
 def _cheapest(node: xr.Dataset, target: int) -> list[str]:

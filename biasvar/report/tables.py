@@ -1,4 +1,4 @@
-"""Result tables as text."""
+"""Result tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -7,27 +7,45 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from biasvar.report.best_table import best_table
+from biasvar.report.best_table import best_tables
 from biasvar.report.numbers import rounded, with_error
-from biasvar.report.rows import align
+from biasvar.report.rows import FORMS, Table, as_text
 from biasvar.studies.base import Summary, nodes_of
 
+SURE = 1.96  # standard errors of a difference by which two cells are told apart, at 95 %
 
-def results(summary: Summary) -> str:
-    """Lay out what a study found, in the form of table that its summary asks for by its attribute ``table``.
+
+def results(summary: Summary, form: str = "text") -> str:
+    """Write what a study found, in the kind of tables that its summary asks for by its attribute ``table``.
 
     Without one, cells: a table for each node that has a status.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset or xarray.DataTree
+        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+    form : str
+        ``"text"``, ``"md"``, ``"latex"`` or ``"html"``.
     """
-    return _FORMS[summary.attrs.get("table", "cells")](summary)
+    return "\n\n".join(FORMS[form](table) for table in tables(summary))
 
 
-def _all_cells(summary: Summary) -> str:
+def tables(summary: Summary) -> list[Table]:
+    """Lay out what a study found; the tables that :func:`results` writes."""
+    return _KINDS[summary.attrs.get("table", "cells")](summary)
+
+
+def _tables_of_cells(summary: Summary) -> list[Table]:
     nodes = {path: node for path, node in nodes_of(summary).items() if "status" in node}
-    parts = ([path, cell_table(node), counts(node)] for path, node in nodes.items())
-    return "\n\n".join("\n".join(filter(None, lines)) for lines in parts)
+    return [cells(node, title=path) for path, node in nodes.items()]
 
 
 def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
+    """Write the table that :func:`cells` lays out, for a terminal."""
+    return as_text(cells(summary, columns))
+
+
+def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> Table:
     """Lay out the cells of a summary: a row for each, a column for each number that says it belongs into tables.
 
     Digits in parentheses are standard errors in the last place, ``?`` stands for a number that has none. Flagged cells
@@ -41,6 +59,8 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
         What :func:`biasvar.run` or :func:`biasvar.open` returned.
     columns : sequence of str
         Variables shown; those with an attribute ``column``, in that order, unless given.
+    title : str
+        What stands above.
     """
     summary = summary.load()
     axes = str(summary.status.attrs.get("rows", "")).split() or [str(axis) for axis in summary.status.dims]
@@ -56,15 +76,39 @@ def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
         rows.append([*map(_label, labels), *numbers, str(cell[said].item() or cell.status.item() or "-")])
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
-    lines = align([header, *rows], left=(*words, len(header) - 1))
     sentences = [str(sentence) for name in _marked(summary, "sentences") for sentence in summary[name].values.ravel()]
-    found = filter(None, sentences)
-    return "\n".join([*lines, *notes, *found, *_unknown(summary, axes, columns), *_limits(summary, axes)])
+    notes += [*filter(None, sentences), *_unknown(summary, axes, columns), *_limits(summary, axes), *counts(summary).splitlines()]
+    leading, marks = _leading(summary, axes, columns)
+    return Table(header, rows, (*words, len(header) - 1), title, [*marks, *notes], leading)
 
 
 def _marked(summary: xr.Dataset, mark: str) -> list[str]:
     """Return the variables that have an attribute."""
     return [str(name) for name, variable in summary.data_vars.items() if mark in variable.attrs]
+
+
+def _leading(
+    summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]
+) -> tuple[set[tuple[int, int]], list[str]]:
+    """Find the least of each group, and what cannot be told from it: a variable of paired differences says how."""
+    found = [name for name in columns if "compared_by" in summary[name].attrs]
+    if not found:
+        return set(), []
+    name = found[0]
+    difference = summary[summary[name].attrs["compared_by"]]
+    compared = str(difference.dims[difference.dims.index("versus") - 1])
+    others = [axis for axis in axes if axis != compared]
+    risk = summary[name].transpose(*others, compared)
+    least = np.where(np.isfinite(risk), risk, np.inf).argmin(axis=-1)[..., np.newaxis, np.newaxis]
+    more, error = (
+        np.take_along_axis(found.transpose(*others, compared, "versus").values, least, axis=-1)[..., 0]
+        for found in (difference, summary[difference.attrs.get("error", f"{difference.name}_se")])
+    )
+    leads = np.isfinite(risk) & ((more <= SURE * error) | (least[..., 0] == np.arange(risk.sizes[compared])))
+    rows = np.flatnonzero(leads.transpose(*axes))
+    each = f" of each {' and '.join(others)}" if others else ""
+    said = f"* least {heading(summary, name)}{each}, or not told from it (paired difference, 95 %)"
+    return {(int(row), len(axes) + columns.index(name)) for row in rows}, [said]
 
 
 def _number(cell: xr.Dataset, name: str) -> str:
@@ -151,5 +195,5 @@ def _counted(variable: xr.DataArray) -> str:
     return f"{spread} {variable.attrs['counted']} a cell"
 
 
-#: Forms of tables by the name that a summary asks for.
-_FORMS: dict[str, Callable[[Any], str]] = {"cells": _all_cells, "best": best_table}
+#: Kinds of tables by the name that a summary asks for.
+_KINDS: dict[str, Callable[[Any], list[Table]]] = {"cells": _tables_of_cells, "best": best_tables}

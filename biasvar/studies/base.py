@@ -70,8 +70,8 @@ class Group:
 
     @property
     def task_name(self) -> str:
-        """What its tasks are called on the dashboard, which cuts names at the first hyphen before a digit."""
-        return f"simulate:{self.title}:{self.problem}".replace("-", "_")
+        """What its tasks are called on the dashboard, which cuts names short, and at a hyphen before a digit."""
+        return f"{self.problem}:{self.title}".replace("-", "_")
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON."""

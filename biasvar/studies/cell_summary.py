@@ -151,6 +151,7 @@ class CellGrid:
                 short_name=measure.short_name,
                 column=measure.column,
                 shift=shift,
+                compared_by=measure.compared_by,
                 **behind,
             )
             add(f"{name}_se", axes, f"standard error of {name}", unit)

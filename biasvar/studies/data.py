@@ -203,6 +203,11 @@ class DataStudy(Study[xr.Dataset]):
     def _record(self, group: Group) -> Record:
         return record_of(self.cuts[group.problem], self.block_size)
 
+    @property
+    def headline_name(self) -> str:
+        """Which number of a cell is shown while the study runs."""
+        return "expected risk"
+
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean expected risk."""
         parts = self._record(group).unpack(records)

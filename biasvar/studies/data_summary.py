@@ -87,7 +87,8 @@ class DataGrid:
         over_data = "of the cuts and of the data: as another data set would show"
         told = {"units": unit, "blocks": "examples", "reason": "se_data_reason"}
         for name, (label, short, column) in NAMES.items():
-            add(name, axes, label, short_name=short, column=column, error=f"{name}_se_data", **behind)
+            compared = {"compared_by": "expected_risk_difference"} if name == "expected_risk" else {}
+            add(name, axes, label, short_name=short, column=column, error=f"{name}_se_data", **compared, **behind)
             add(f"{name}_se", axes, f"standard error of {name}, of the cuts", units=unit)
             said = {"short_name": "+- data", "column": column + 1}
             add(f"{name}_se_data", axes, f"standard error of {name}, {over_data}", **said, **told)

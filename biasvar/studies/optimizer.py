@@ -171,6 +171,11 @@ class OptimizerStudy(DescentStudy):
         examples = self.objective(objective).examples
         return None if examples is None else Batches(self.stream(objective, replicate), examples, size, self.order)
 
+    @property
+    def headline_name(self) -> str:
+        """Which number of a cell is shown while the study runs."""
+        return "objective J"
+
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the last recorded objective, where it is finite."""
         last = self.descent(*labels_of(group)).last_objective(records)

@@ -269,6 +269,11 @@ class ReplicatedStudy(Study[xr.Dataset]):
         """Training-set sizes by problem."""
         return {problem_name(n): n for n in self.n_train}
 
+    @property
+    def headline_name(self) -> str:
+        """Which number of a cell is shown while the study runs."""
+        return "excess risk"
+
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean loss, at the highest noise where its standard error exists."""
         n_train = self._sizes[group.problem]

@@ -79,6 +79,11 @@ class Study(StudyModel, Generic[S]):
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return what the numbers of a group's records are: ``moment``, a name, and ``place`` within that name."""
 
+    @property
+    def headline_name(self) -> str:
+        """What :meth:`headline` returns, in a word or two."""
+        return "mean"
+
     def headline(self, group: Group, records: NDArray[Any]) -> NDArray[Any]:
         """Return one number per cell and block, (cells, blocks), of records (cells, blocks, numbers).
 

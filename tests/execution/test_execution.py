@@ -79,7 +79,7 @@ def test_tasks_have_readable_names(study, store):
     (group, *_) = study.groups()
     blocks = Store(store).create(group, 16, 4, study.record_coordinates(group))
     tasks = graph.Tasks.of(graph.PackedStudy(study), store, blocks, [1, 3])
-    assert [key_split(key) for key in tasks.__dask_keys__()] == ["simulate:H0+H1:n2"] * 2
+    assert [key_split(key) for key in tasks.__dask_keys__()] == ["n2:H0+H1"] * 2
     optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
     assert len(dict(optimised)) == 2  # one task per chunk, and none for chunks that are there
 

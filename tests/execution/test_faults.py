@@ -344,6 +344,6 @@ def test_a_run_is_watched_from_its_store_alone(tmp_path):
     run.communicate(timeout=120)
     watcher.join(timeout=60)
     assert f"process {run.pid} of" in seen[0]
-    for words in ("chunks per second", "worst standard error", "s left"):
+    for words in ("chunks per second", "least known: ", "s left"):
         assert words in seen[0]
     assert seen[0].strip().splitlines()[-1].startswith("mine: complete")

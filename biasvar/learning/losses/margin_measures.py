@@ -436,6 +436,7 @@ MEASURES: tuple[Measure, ...] = (
         spoiled="with_the_loss",
         column=4,
         paired=True,
+        compared_by="expected_risk_difference",
     ),
     Measure(
         "empirical_risk",

@@ -277,6 +277,7 @@ MEASURES: tuple[Measure, ...] = (
         along_x=_of_excess_x,
         spoiled="with_the_loss",
         column=4,
+        compared_by="excess_risk_difference",
         of_target="value",
     ),
     Measure(

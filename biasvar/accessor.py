@@ -1,0 +1,68 @@
+"""What summaries can do where they stand: ``summary.biasvar``, on xarray's Datasets and DataTrees.
+
+:func:`biasvar.run` and :func:`biasvar.open` bring it along; beside plain ``xarray.open_zarr``, import this module.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from biasvar.report import records, rows, tables
+from biasvar.studies.base import Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@xr.register_dataset_accessor("biasvar")  # type: ignore[no-untyped-call]  # of xarray
+@xr.register_datatree_accessor("biasvar")  # type: ignore[no-untyped-call]
+class Results:
+    """Tables of a summary; in a notebook it shows itself as one.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset or xarray.DataTree
+        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="line", hypotheses={"H0": bv.Polynomial(0)}, n_train=[4], replicates=256, block_size=16
+    ... )
+    >>> summary = bv.lazy(study).compute()
+    >>> summary.biasvar.table(["noise", "status"]).loc[0, "status"]
+    'ok'
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def table(self, columns: Sequence[str] = ()) -> "pd.DataFrame":
+        """Return the results as text: numbers with the standard error of their last digits in parentheses.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Headings of the columns to keep; all unless given. Of several tables those that have them are kept, one
+            below the other.
+        """
+        import pandas as pd
+
+        frames = [pd.DataFrame(found.rows, columns=list(found.head)) for found in tables.tables(self._summary)]
+        whole = pd.concat(frames, ignore_index=True)
+        return whole[list(columns)] if columns else whole
+
+    def records(self) -> "pd.DataFrame":
+        """Return one row per cell with all its numbers in full, standard errors and status included."""
+        import pandas as pd
+
+        return pd.DataFrame(records.records(self._summary))
+
+    def to_text(self, form: str = "text") -> str:
+        """Write the tables as ``"text"``, ``"md"``, ``"latex"``, ``"html"``, or all numbers in full as ``"csv"``."""
+        return records.as_csv(self._summary) if form == "csv" else tables.results(self._summary, form)
+
+    def _repr_html_(self) -> str:
+        return "".join(rows.as_html(table) for table in tables.tables(self._summary))
