@@ -71,6 +71,22 @@ def test_json_is_strict_and_equals_the_store(tmp_path):
     assert cell["variance"] == stored
 
 
+def test_show_writes_tables_in_the_form_that_is_asked_for(tmp_path):
+    command("run", "two-point-sine", *SMALL, cwd=tmp_path)
+    for form, first in (("md", "| n_train |"), ("latex", r"\begin{tabular}"), ("html", "<table>")):
+        assert command("show", "two-point-sine.zarr", "--format", form, cwd=tmp_path).stdout.startswith(first)
+    csv = command("show", "two-point-sine.zarr", "--format", "csv", cwd=tmp_path).stdout
+    assert len(csv.splitlines()) == 1 + 8
+    assert csv.startswith("hypothesis,n_train,noise,")
+
+
+def test_the_help_of_run_groups_its_options_and_no_command_is_cut_short(tmp_path):
+    text = command("run", "--help", cwd=tmp_path).stdout
+    places = [text.index(heading) for heading in ("Options:", "Where it runs:", "On jobs of a queue:", "By TLS:")]
+    assert places == sorted(places)
+    assert "..." not in command("--help", cwd=tmp_path).stdout.split("Commands:")[1]
+
+
 def test_damage_makes_verify_fail(tmp_path):
     command("run", "two-point-sine", *SMALL, cwd=tmp_path)
     chunk = next((tmp_path / "two-point-sine.zarr").glob("blocks/n2/*/records/c/0/0/0"))
@@ -86,6 +102,7 @@ def test_plan_and_studies(tmp_path):
     assert "4 cells, 262144 replicates" in command("plan", "two-point-sine", cwd=tmp_path).stdout
     listed = command("studies", cwd=tmp_path).stdout
     assert all(name in listed for name in bv.bundled())
+    assert any(line.split()[:2] == ["ravine", "optimizer"] for line in listed.splitlines())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,8 @@
 """Tables: what is printed where a number, or its standard error, does not exist."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,9 +10,10 @@ from helpers import two_point_study
 from scipy import stats
 
 import biasvar as bv
+from biasvar.accessor import Results
 from biasvar.errors import StudyError
 from biasvar.report.numbers import with_error
-from biasvar.report.tables import cell_table, results
+from biasvar.report.tables import cell_table, results, tables
 from biasvar.studies.blocks import run_in_memory
 
 
@@ -90,6 +94,72 @@ def test_a_table_says_why_an_error_is_unknown_once_for_all_cells_of_that_reason(
     summary["why"] = "size", np.array(["few", "few"], object)
     assert "few" not in cell_table(summary)
     summary.value_se_wide[:] = np.nan
-    assert cell_table(summary).splitlines()[-1] == "size=3, and 1 other: few"
+    assert cell_table(summary).splitlines()[-2] == "size=3, and 1 other: few"
     summary["why"][:] = np.array(["few", "none"], object)
-    assert cell_table(summary).splitlines()[-2:] == ["size=3: few", "size=4: none"]
+    assert cell_table(summary).splitlines()[-3:-1] == ["size=3: few", "size=4: none"]
+
+
+def compared(risk, differences, errors):
+    """A summary of sets a, b, c at two sizes, with paired differences (set, versus) that are the same at both."""
+    at_both = ("set", "versus", "size")
+    sets = list("abc")[: len(risk)]
+    return xr.Dataset(
+        {
+            "risk": (("set", "size"), risk, {"column": 1, "short_name": "risk", "compared_by": "more"}),
+            "risk_se": (("set", "size"), np.full((3, 2), 0.1)),
+            "more": (at_both, np.repeat(np.array(differences)[..., None], 2, axis=2)),
+            "more_se": (at_both, np.repeat(np.array(errors)[..., None], 2, axis=2)),
+            "status": (("set", "size"), np.full((3, 2), "ok", object), {"rows": "size set"}),
+            "status_reason": (("set", "size"), np.full((3, 2), "", object)),
+        },
+        {"set": sets, "versus": sets, "size": [3, 4]},
+    )
+
+
+def test_the_least_of_each_group_is_marked_and_what_paired_errors_cannot_tell_from_it():
+    more = np.array([[0.0, -0.1, -0.3], [0.1, 0.0, -0.2], [0.3, 0.2, 0.0]])
+    risk = np.array([[1.0, 2.0], [1.1, 2.1], [1.3, np.inf]])
+    table = tables(compared(risk, more, np.full((3, 3), 0.01)))[0]
+    assert table.leading == {(0, 2), (3, 2)}  # a alone: 0.1 is ten standard errors
+    table = tables(compared(risk, more, np.full((3, 3), 0.06)))[0]
+    assert table.leading == {(0, 2), (1, 2), (3, 2), (4, 2)}  # b too, at 1.7; c, at 5 or infinite, never
+    assert table.notes[0] == "* least risk of each size, or not told from it (paired difference, 95 %)"
+    unknown = tables(compared(np.full((3, 2), np.nan), more, np.full((3, 3), 0.06)))[0]
+    assert unknown.leading == set()
+
+
+def test_marks_survive_every_order_of_dimensions():
+    more = np.array([[0.0, 0.1, 0.3], [-0.1, 0.0, 0.2], [-0.3, -0.2, 0.0]])
+    summary = compared(np.array([[1.3, 1.0], [1.2, 1.1], [1.0, 1.3]]), more, np.full((3, 3), 0.01))
+    for dims in (("set", "size"), ("size", "set")):
+        table = tables(summary.assign(risk=summary.risk.transpose(*dims)))[0]
+        assert {table.rows[row][1] + table.rows[row][0] for row, _ in table.leading} >= {"c3"}
+
+
+@pytest.mark.parametrize("form", ["text", "md", "latex", "html"])
+def test_no_form_lets_a_label_be_anything_but_text(form):
+    label = "<script>|\\&_% k"
+    summary = described().assign_coords(size=[label, "b"])
+    written = results(summary, form)
+    assert {"md": "<script>\\|", "latex": "<script>|\\textbackslash{}\\&\\_\\% k"}.get(form, "") in written
+    assert ("<script>" in written) == (form != "html")
+    assert ("&lt;script&gt;" in written) == (form == "html")
+
+
+def test_records_and_csv_have_all_numbers_in_full():
+    summary = run_in_memory(two_point_study(noise=[0.0, 0.5], replicates=256, block_size=16))
+    frame = summary.biasvar.records().set_index(list(summary.status.dims))
+    for name in ("bias2", "bias2_se", "expected_risk"):
+        there = frame[name].to_xarray().sel(summary[name].coords)
+        np.testing.assert_array_equal(there.transpose(*summary[name].dims), summary[name])
+    rows = list(csv.DictReader(io.StringIO(Results(summary).to_text("csv"))))
+    assert [row["variance_se"] for row in rows] == [str(value) for value in frame.variance_se]
+    assert "infinite" in {row["status"] for row in rows}
+
+
+def test_a_summary_gives_its_table_as_a_frame_and_shows_itself():
+    summary = run_in_memory(two_point_study(noise=[0.0], replicates=256, block_size=16))
+    table = summary.biasvar.table(["hypothesis", "expected risk"])
+    assert list(table["hypothesis"]) == ["H0", "H1"]
+    assert table["expected risk"][0] in cell_table(summary)
+    assert summary.biasvar._repr_html_().count("<tr>") == 3
