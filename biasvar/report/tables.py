@@ -77,7 +77,12 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
     sentences = [str(sentence) for name in _marked(summary, "sentences") for sentence in summary[name].values.ravel()]
-    notes += [*filter(None, sentences), *_unknown(summary, axes, columns), *_limits(summary, axes), *counts(summary).splitlines()]
+    notes += [
+        *filter(None, sentences),
+        *_unknown(summary, axes, columns),
+        *_limits(summary, axes),
+        *counts(summary).splitlines(),
+    ]
     leading, marks = _leading(summary, axes, columns)
     return Table(header, rows, (*words, len(header) - 1), title, [*marks, *notes], leading)
 
