@@ -3,11 +3,15 @@
 No test here is statistical: all descents are on exact gradients.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import optimize
 
 import biasvar as bv
+from biasvar.optimization.objectives.constrained import constrained
+from biasvar.optimization.rules import descend
 
 RULES = {
     "sgd": bv.SGD(0.015),
@@ -81,3 +85,68 @@ def test_the_gap_bounds_how_far_the_value_is_above_the_least_at_every_look(tree,
     above = node.objective - float(tree[f"{label}/sgd"].objective.squeeze()[-1])
     assert (node.gap >= above - 1e-12 * (1 + abs(node.objective))).all()
     assert (node.gap >= 0).all()
+
+
+def without_norm(rule):
+    """Return a rule that is projected by Euclidean distance: it does not say in which norm its steps are."""
+    return SimpleNamespace(init=rule.init, update=rule.update, hyperparameters=rule.hyperparameters)
+
+
+RATES = (0.001, 0.01, 0.1, 1.0)
+TRAPPED = {
+    "adagrad": bv.AdaGrad(RATES),
+    "rmsprop": bv.RMSProp(RATES),
+    "adam": bv.Adam(RATES),
+    "amsgrad": bv.AMSGrad(RATES),
+    "nadam": bv.NAdam(RATES),
+}
+RAVINE = bv.Quadratic(eigenvalues=[1, 100])
+LEAST = 50 / 101  # at (100, 1) / 101
+
+
+@pytest.mark.parametrize("name", TRAPPED)
+def test_adaptive_rules_never_move_if_their_norm_is_taken_away(name):
+    """Their first step is as long in both coordinates, which is what the Euclidean projection onto the sum undoes."""
+    start, rule = np.full((2, len(RATES)), 0.5), TRAPPED[name]
+
+    def gradient(theta):
+        return RAVINE.gradient(theta.T).T
+
+    stuck = descend(without_norm(rule), gradient, start, 2000, bv.Simplex(dim=2))
+    np.testing.assert_allclose(stuck[-1], start, atol=2e-5)
+    assert RAVINE.value(stuck[-1].T) - LEAST == pytest.approx(12.13, abs=0.01)
+    free = descend(rule, gradient, start, 2000, bv.Simplex(dim=2))
+    assert RAVINE.value(free[-1].T).min() == pytest.approx(LEAST, abs=1e-9)
+
+
+def test_a_velocity_that_is_not_the_step_that_was_made_settles_elsewhere():
+    rule, start = bv.Nesterov(0.005), np.full((2, 1), 0.5)
+    own = SimpleNamespace(
+        init=rule.init, update=rule.update, lookahead=rule.lookahead, hyperparameters=rule.hyperparameters
+    )
+
+    def gradient(theta):
+        return RAVINE.gradient(theta.T).T
+
+    for each, least in ((rule, 0.0), (own, 0.01)):
+        last = descend(each, gradient, start, 2000, bv.Simplex(dim=2))[-1]
+        assert RAVINE.value(last.T)[0] - LEAST >= least - 1e-12
+    assert RAVINE.value(descend(rule, gradient, start, 2000, bv.Simplex(dim=2))[-1].T)[0] == pytest.approx(LEAST)
+
+
+@pytest.mark.parametrize("one", [bv.Simplex(dim=3), bv.Ball(0.4, center=[1, 0, 0.5]), bv.Box([0.1, -1, 0.2], 2)])
+def test_the_least_value_of_a_diagonal_quadratic_within_a_set_is_a_nearest_point(one):
+    bowl = bv.Quadratic(eigenvalues=[1, 5, 20])
+    inside = one.place(np.random.default_rng(1).random((20_000, one.uniforms_per_point)))
+    problem = constrained(bowl, one)
+    assert one.contains(problem.minimizer)
+    assert (bowl.value(inside) >= problem.minimum - 1e-12).all()
+    # First-order: no step within the set leads down.
+    slope = bowl.gradient(problem.minimizer)
+    assert ((inside - problem.minimizer) @ slope >= -1e-9).all()
+
+
+def test_what_is_least_of_all_is_least_in_a_set_that_has_it():
+    rosenbrock = bv.Rosenbrock()
+    assert constrained(rosenbrock, bv.Box(0, 2, dim=2)).minimizer.tolist() == [1, 1]
+    assert constrained(rosenbrock, bv.Box(2, 3, dim=2)).minimizer is None

@@ -169,7 +169,7 @@ def adapted(given: Any) -> ConvexSet:
     if isinstance(given, list | tuple):
         raise StudyError(
             f"got {len(given)} sets, expected one: the nearest point of an intersection, such as a polyhedron, takes a "
-            "solver of quadratic programs"
+            "solver of quadratic programs; give one"
         )
     if isinstance(given, type) or not callable(getattr(given, "contains", None)):
         raise StudyError(f"{given!r} has no contains(theta)")
