@@ -61,7 +61,8 @@ class Adam(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
-        return _roots(state[1], state[-1], epsilon)
+        roots: Array = _roots(state[1], state[-1], epsilon)
+        return roots
 
 
 @component
@@ -117,7 +118,8 @@ class AdamW(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
-        return _roots(state[1], state[-1], epsilon)
+        roots: Array = _roots(state[1], state[-1], epsilon)
+        return roots
 
 
 @component
@@ -170,7 +172,8 @@ class AMSGrad(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return sqrt(q / (1 - b2^t)) + d."""
-        return _roots(state[2], state[-1], epsilon)
+        roots: Array = _roots(state[2], state[-1], epsilon)
+        return roots
 
 
 @component
@@ -222,18 +225,13 @@ class NAdam(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
-        return _roots(state[1], state[-1], epsilon)
+        roots: Array = _roots(state[1], state[-1], epsilon)
+        return roots
 
 
 def _start(theta: Array, moments: int, corrections: int) -> State:
     shapes = [theta.shape] * moments + [theta.shape[1:]] * corrections
     return tuple(np.zeros(shape) for shape in shapes)
-
-
-def _roots(square: Array, correction: Array, epsilon: Array) -> Array:
-    """Return what the mean gradient is divided by."""
-    roots: Array = np.sqrt(square / correction) + epsilon
-    return roots
 
 
 # 1 - b^t is b c + (1 - b) of the c before, as if the gradient were 1 all the time: K powers a step would cost more than
@@ -244,6 +242,15 @@ def _roots(square: Array, correction: Array, epsilon: Array) -> Array:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _move(mean, square, c1, c2, learning_rate, epsilon):  # type: ignore[no-untyped-def]
     return learning_rate * c2 * mean / (c1 * (np.sqrt(square * c2) + epsilon * c2))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roots(square, correction, epsilon):  # type: ignore[no-untyped-def]
+    roots, inverse = np.empty_like(square), 1 / correction
+    for d in range(square.shape[0]):
+        for k in range(square.shape[1]):
+            roots[d, k] = np.sqrt(square[d, k] * inverse[k]) + epsilon[k]
+    return roots
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -48,7 +48,8 @@ class AdaGrad(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return d + sqrt(r)."""
-        return _roots(state[0], epsilon, False)
+        roots: Array = _roots(state[0], epsilon, False)
+        return roots
 
 
 @component
@@ -100,7 +101,8 @@ class RMSProp(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
-        return _roots(state[0], epsilon, self.epsilon_inside)
+        roots: Array = _roots(state[0], epsilon, self.epsilon_inside)
+        return roots
 
 
 @component
@@ -162,7 +164,8 @@ class RMSPropNesterov(UpdateRule):
 
     def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
-        return _roots(state[1], epsilon, self.epsilon_inside)
+        roots: Array = _roots(state[1], epsilon, self.epsilon_inside)
+        return roots
 
     def moved(self, state: State, before: Array, after: Array) -> State:
         """Return the velocity that the step had within a set."""
@@ -233,15 +236,18 @@ def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[n
     return after, squared
 
 
-def _roots(square: Array, epsilon: Array, inside: bool) -> Array:
-    """Return what gradients are divided by: as :func:`_root`, of all."""
-    roots: Array = np.sqrt(square + epsilon) if inside else np.sqrt(square) + epsilon
-    return roots
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def _root(square, epsilon, inside):  # type: ignore[no-untyped-def]
     return np.sqrt(square + epsilon) if inside else epsilon + np.sqrt(square)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roots(square, epsilon, inside):  # type: ignore[no-untyped-def]
+    roots = np.empty_like(square)
+    for d in range(square.shape[0]):
+        for k in range(square.shape[1]):
+            roots[d, k] = _root(square[d, k], epsilon[k], inside)
+    return roots
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

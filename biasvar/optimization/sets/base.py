@@ -176,6 +176,12 @@ def adapted(given: Any) -> ConvexSet:
     return _Adapted(given)
 
 
+def from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
+    """Return columns (D, K) as points of a shape (..., D), a view wherever there is one."""
+    points = columns.T
+    return points if points.shape == shape else points.reshape(shape)
+
+
 def check_dim(theta: Array, dim: int) -> None:
     """Refuse theta that has not ``dim`` parameters on its last axis.
 
@@ -184,13 +190,13 @@ def check_dim(theta: Array, dim: int) -> None:
     StudyError
         With both numbers.
     """
-    if np.shape(theta)[-1:] != (dim,):
-        raise StudyError(f"theta: expected shape (..., {dim}), got {np.shape(theta)}; parameters are the last axis")
+    if theta.shape[-1:] != (dim,):
+        raise StudyError(f"theta: expected shape (..., {dim}), got {theta.shape}; parameters are the last axis")
 
 
-def columns_of(theta: Array, weights: Array | None) -> tuple[Array, Array]:
+def columns_of(theta: Array, weights: Array | None) -> tuple[Array, Array | None]:
     """Return points and weights (..., D) as columns (D, K), views wherever there are any."""
-    columns = theta.reshape(-1, theta.shape[-1]).T
+    columns = theta.T if theta.ndim == 2 else theta.reshape(-1, theta.shape[-1]).T
     if weights is None:
-        return columns, np.ones_like(columns)
+        return columns, None
     return columns, np.broadcast_to(weights, theta.shape).reshape(columns.T.shape).T

@@ -9,9 +9,10 @@ from scipy.special import ndtri
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, PositiveInt, Reals, component
-from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of
+from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
-NEWTON = 50  # steps at the most; they come from one side, and seven or so do
+STEPS = 50  # at the most; three or so do
+CLOSE = 3e-5  # relative size of a step after which the next, a part of its cube, is lost in rounding
 
 
 @component
@@ -63,16 +64,10 @@ class Ball(ConvexSet):
     def project(self, theta: Array, weights: Array | None = None) -> Array:
         """Return the nearest point."""
         check_dim(theta, self.dim)
-        distance = theta - self._center
-        if weights is None:
-            length = np.sqrt(np.square(distance).sum(axis=-1, keepdims=True))
-            outside = length > self.radius
-            return np.where(outside, self._center + distance * (self.radius / np.where(outside, length, 1.0)), theta)
-        columns, scaled = columns_of(distance, weights)
-        shorter: Array = _in_ball(columns, scaled, self.radius).T
-        nearest = self._center + shorter.reshape(theta.shape)
-        inside = (shorter == columns.T).all(axis=1).reshape(*theta.shape[:-1], 1)
-        return np.where(inside, theta, nearest)
+        columns, scaled = columns_of(theta, weights)
+        if scaled is None:
+            return from_columns(_near(columns, self._center, self.radius), theta.shape)
+        return from_columns(_near_weighted(columns, self._center, self.radius, scaled), theta.shape)
 
     @property
     def elementwise(self) -> bool:
@@ -102,39 +97,70 @@ class Ball(ConvexSet):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _in_ball(distance, weights, radius):  # type: ignore[no-untyped-def]
-    dim, count = distance.shape
-    out = np.empty((dim, count))
-    for k in range(count):
-        m = _multiplier(distance[:, k], weights[:, k], radius)
-        for d in range(dim):
-            if m == 0:
-                out[d, k] = distance[d, k]
-            else:
-                out[d, k] = weights[d, k] * distance[d, k] / (weights[d, k] + m)
+def _near(theta, center, radius):  # type: ignore[no-untyped-def]
+    out, factors = np.empty_like(theta), np.zeros(theta.shape[1])
+    for d in range(theta.shape[0]):
+        c = center[d]
+        for k in range(theta.shape[1]):
+            away = theta[d, k] - c
+            factors[k] += away * away
+    most = radius * radius
+    for k in range(theta.shape[1]):
+        factors[k] = radius / np.sqrt(factors[k]) if factors[k] > most else 1.0
+    for d in range(theta.shape[0]):
+        c = center[d]
+        for k in range(theta.shape[1]):
+            x = theta[d, k]
+            near = c + (x - c) * factors[k]
+            out[d, k] = x if factors[k] == 1.0 else near
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _multiplier(distance, weights, radius):  # type: ignore[no-untyped-def]
-    """Solve 1 / |w d / (w + m)| = 1 / radius for m, by Newton's steps from below."""
-    length = 0.0
-    for one in distance:
-        length += one * one
-    if not length > radius * radius:
-        return 0.0 if length == length else np.nan
+def _near_weighted(theta, center, radius, weights):  # type: ignore[no-untyped-def]
+    out, m = np.empty_like(theta), _multipliers(theta, center, radius, weights)
+    for d in range(theta.shape[0]):
+        c = center[d]
+        for k in range(theta.shape[1]):
+            x, w = theta[d, k], weights[d, k]
+            near = c + w * (x - c) / (w + m[k])
+            out[d, k] = x if m[k] == 0.0 else near
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multipliers(theta, center, radius, weights):  # type: ignore[no-untyped-def]
+    """Solve 1 / |w d / (w + m)| = 1 / radius for m, which is nearly a straight line in m, by Halley's steps from 0."""
+    count = theta.shape[1]
     if radius == 0:
-        return np.inf
-    # The largest m at which even the lightest weight leaves the point outside: no step goes beyond the solution.
-    m = max(0.0, weights.min() * (np.sqrt(length) / radius - 1))
-    for _ in range(NEWTON):
-        length, slope = 0.0, 0.0
-        for d in range(len(distance)):
-            part = weights[d] * distance[d] / (weights[d] + m)
-            length += part * part
-            slope += part * part / (weights[d] + m)
-        step = (np.sqrt(length) / radius - 1) * length / slope
-        if not step > 1e-16 * m:
+        return np.full(count, np.inf)
+    m, goes = np.zeros(count), np.ones(count, np.bool_)
+    square, first, second = np.empty_like(m), np.empty_like(m), np.empty_like(m)
+    for round_ in range(STEPS):
+        square[:], first[:], second[:] = 0.0, 0.0, 0.0
+        for d in range(theta.shape[0]):
+            c = center[d]
+            for k in range(count):
+                w = weights[d, k]
+                inverse = 1 / (w + m[k])
+                part = w * (theta[d, k] - c) * inverse
+                part *= part
+                square[k] += part
+                first[k] += part * inverse
+                second[k] += part * inverse * inverse
+        left = 0
+        for k in range(count):
+            outside = square[k] > radius * radius or round_ > 0
+            step = (np.sqrt(square[k]) / radius - 1) * square[k] / first[k]
+            bend = 1 - 1.5 * step * (second[k] / first[k] - first[k] / square[k])
+            # Far from the solution, twice Newton's step at the most, and none to where the other side is.
+            after = m[k] + step / (bend if bend > 0.5 else 0.5)
+            after = 0.5 * m[k] if after < 0.0 else after
+            far = abs(after - m[k]) > CLOSE * m[k]
+            goes[k] = goes[k] and outside
+            m[k] = after if goes[k] else m[k]
+            goes[k] = goes[k] and far
+            left += goes[k]
+        if left == 0:
             break
-        m += step
     return m

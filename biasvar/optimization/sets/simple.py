@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, PositiveReal, component
-from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of
+from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 
 def _bounds(value: Any) -> Any:
@@ -71,7 +71,7 @@ class Box(ConvexSet):
     def project(self, theta: Array, weights: Array | None = None) -> Array:
         """Put each parameter between its bounds."""
         check_dim(theta, self.dim)
-        return np.clip(theta, self._low, self._high)
+        return from_columns(_between(columns_of(theta, None)[0], self._low, self._high), theta.shape)
 
     @property
     def separable(self) -> bool:
@@ -109,6 +109,18 @@ class Box(ConvexSet):
     @cached_property
     def _high(self) -> Array:
         return _filled(self.high, np.inf, self.dim)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _between(theta, low, high):  # type: ignore[no-untyped-def]
+    out = np.empty_like(theta)
+    for d in range(theta.shape[0]):
+        least, most = low[d], high[d]
+        for k in range(theta.shape[1]):
+            x = theta[d, k]
+            x = least if x < least else x
+            out[d, k] = most if x > most else x
+    return out
 
 
 def _filled(bound: Any, missing: float, dim: int) -> Array:
@@ -155,8 +167,9 @@ class Simplex(ConvexSet):
     def project(self, theta: Array, weights: Array | None = None) -> Array:
         """Return the nearest point: max(0, theta_i - m / w_i)."""
         check_dim(theta, self.dim)
-        nearest: Array = _on_simplex(*columns_of(theta, weights), self.total).T
-        return nearest.reshape(theta.shape)
+        columns, scaled = columns_of(theta, weights)
+        nearest = _on_simplex(columns, np.ones_like(columns) if scaled is None else scaled, self.total)
+        return from_columns(nearest, theta.shape)
 
     @property
     def elementwise(self) -> bool:
