@@ -7,10 +7,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
+
 Array = NDArray[np.float64]
 
 STEPS = 16
 EPS = float(np.finfo(float).eps)
+TILE = 256  # columns at a time, so that they stay in a cache
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,33 @@ def lanczos(product: Callable[[Array], Array], start: Array, steps: int = STEPS)
         diagonal[j] = np.where(going, _dot(image, basis[j]), diagonal[0])
         if j + 1 == steps:
             break
+        columns = np.array(image.T, order="C")  # its own: products may be views
         for _ in range(2):  # twice is enough
-            for vector in basis[: j + 1]:
-                image = image - _dot(image, vector)[:, None] * vector
+            _orthogonalise(columns, basis.swapaxes(1, 2), j + 1)
+        image = columns.T
         length = np.sqrt(_dot(image, image))
         scale = np.maximum(scale, np.abs(diagonal[j]) + length)
         going &= length > dim * EPS * scale
         beside[j] = np.where(going, length, 0.0)
         basis[j + 1] = np.where(going[:, None], image / np.where(going, length, 1.0)[:, None], 0.0)
     return Lanczos(diagonal, beside, basis)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _orthogonalise(columns, basis, count):  # type: ignore[no-untyped-def]
+    for first in range(0, columns.shape[1], TILE):
+        last = min(first + TILE, columns.shape[1])
+        products = np.empty(last - first)
+        for j in range(count):
+            products[:] = 0.0
+            for d in range(len(columns)):
+                image, vector = columns[d, first:last], basis[j, d, first:last]
+                for k in range(len(products)):
+                    products[k] += image[k] * vector[k]
+            for d in range(len(columns)):
+                image, vector = columns[d, first:last], basis[j, d, first:last]
+                for k in range(len(products)):
+                    image[k] -= products[k] * vector[k]
 
 
 def _dot(one: Array, other: Array) -> Array:
