@@ -37,10 +37,12 @@ class Evidence:
         Whether a violation goes back to derivatives that are not those of the values.
     chord : Chord, optional
         The worst violation.
+    theta : float
+        Where the point between lies: on the chord, else on the longest segment.
     profile : ndarray of shape (PLACES,)
-        The function along the chord.
+        The function along that.
     slope : float
-        Of its tangent at the point between, per length of the chord.
+        Of its tangent at the point between, per length of the segment.
     quantiles : ndarray of shape (9,)
         Quantiles of the curvature.
     points : ndarray of shape (POINTS, D + 1)
@@ -57,6 +59,7 @@ class Evidence:
     noise: float = np.nan
     contradicted: bool = False
     chord: Chord | None = None
+    theta: float = np.nan
     profile: Array = field(default_factory=lambda: np.full(PLACES, np.nan))
     slope: float = np.nan
     quantiles: Array = field(default_factory=lambda: np.full(len(QUANTILES), np.nan))
@@ -99,6 +102,7 @@ class Evidence:
             chord = prover.chord_along(points[dents], vectors[dents]) if dents.any() else None
         curvature = measured.curvature
         finite = curvature[np.isfinite(curvature)]
+        shown = chord or _longest(sample)
         return cls(
             tested=len(sample.segments),
             violations=int(measured.violated.sum()),
@@ -112,8 +116,9 @@ class Evidence:
             chord=chord,
             quantiles=np.quantile(finite, QUANTILES) if len(finite) else np.full(len(QUANTILES), np.nan),
             points=_points(measured),
-            profile=_profile(sample, chord),
-            slope=_slope(sample, chord),
+            theta=shown.theta,
+            profile=_profile(sample, shown),
+            slope=_slope(sample, shown),
         )
 
 
@@ -124,15 +129,21 @@ def _points(measured: Measured) -> Array:
     return found
 
 
-def _profile(sample: Sample, chord: Chord | None) -> Array:
-    """Return the function along a chord; NaN where there is none."""
-    if chord is None:
-        return np.full(PLACES, np.nan)
+def _longest(sample: Sample) -> Chord:
+    """Return the chord of the longest segment; whether it lies below the function is not asked."""
+    segments = sample.segments
+    i = int(np.argmax(segments.length2))
+    return Chord(segments.x[i], segments.y[i], 0.5, np.nan, np.nan)
+
+
+def _profile(sample: Sample, chord: Chord) -> Array:
+    """Return the function along a chord."""
     return sample.surface.values(chord.x + np.linspace(0, 1, PLACES)[:, None] * (chord.y - chord.x))
 
 
-def _slope(sample: Sample, chord: Chord | None) -> float:
-    """Return the slope of the tangent at the point between."""
-    if chord is None or sample.surface.gradient is None or chord.gap == -np.inf:
+def _slope(sample: Sample, chord: Chord) -> float:
+    """Return the slope of the tangent at the point between; NaN where that is outside the domain."""
+    surface = sample.surface
+    if surface.gradient is None or not np.isfinite(surface.values(chord.z[None])).all():
         return np.nan
-    return float(sample.surface.gradients(chord.z[None])[0] @ (chord.y - chord.x))
+    return float(surface.gradients(chord.z[None])[0] @ (chord.y - chord.x))

@@ -37,7 +37,7 @@ def packed(record: Record, found: Evidence) -> Array:
     """Lay evidence out in a row; NaN stands for a chord that there is none of."""
     chord, dim = found.chord, record.fields["x"]
     values = {name: getattr(found, name) for name in record.fields if hasattr(found, name)}
-    values |= {name: np.nan if chord is None else getattr(chord, name) for name in ("theta", "gap", "margin")}
+    values |= {name: np.nan if chord is None else getattr(chord, name) for name in ("gap", "margin")}
     values |= {name: np.full(dim, np.nan) if chord is None else getattr(chord, name) for name in ("x", "y")}
     if dim == 2:
         values["points"] = found.points.ravel() if found.points.size else np.full(3 * POINTS, np.nan)
@@ -167,10 +167,9 @@ class ConvexityGrid:
             found["sample"] = np.full((SHOWN_BLOCKS * POINTS, 2), np.nan)
             found["sample_curvature"] = np.full(SHOWN_BLOCKS * POINTS, np.nan)
             found["sample"][: len(points)], found["sample_curvature"][: len(points)] = points[:, :2], points[:, 2]
-        if row.worst is None:
-            return found
-        x, y, theta = (parts[name][row.worst] for name in ("x", "y", "theta"))
-        found |= {name: parts[name][row.worst] for name in ("theta", "gap", "margin", "slope", "profile")}
+        shown = 0 if row.worst is None else row.worst
+        found |= {name: parts[name][shown] for name in ("theta", "gap", "margin", "slope", "profile")}
+        x, y, theta = (parts[name][shown] for name in ("x", "y", "theta"))
         return found | {"witness": np.stack([x, y, x + theta * (y - x)])}
 
     # Labels
@@ -248,11 +247,12 @@ class ConvexityGrid:
             variables[name] = (dims, np.full(tuple(sizes[dim] for dim in dims), np.nan), {"long_name": label} | said)
 
         add("witness", ("condition", "point", "parameter"), "ends and a point between, where f is above the chord")
-        add("theta", _NODE, "share of the way from x to y at which z lies")
+        along = "the witness, else of the longest segment"
+        add("theta", _NODE, f"share of the way at which z lies, of {along}")
         add("gap", _NODE, "chord at z less f(z); minus infinity where z is outside the domain", units="f")
         add("margin", _NODE, "what rounding and noise may do to gap", units="f")
-        add("slope", _NODE, "slope of the tangent at z, per length of the chord", units="f")
-        add("profile", ("condition", "place"), "f along the chord", units="f")
+        add("slope", _NODE, f"slope of the tangent at z, per length of {along}", units="f")
+        add("profile", ("condition", "place"), f"f along {along}", units="f")
         if dim == 2:
             add("sample", ("condition", "shown", "axis"), "points at which curvature was measured")
             add("sample_curvature", ("condition", "shown"), "curvature there")
