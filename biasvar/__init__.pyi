@@ -80,6 +80,7 @@ from .optimization.sets.flat import Halfspace as Halfspace
 from .optimization.sets.round import Ball as Ball
 from .optimization.sets.simple import Box as Box
 from .optimization.sets.simple import Simplex as Simplex
+from .report import plot as plot
 from .report.best import best_configurations as best_configurations
 from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number
@@ -95,5 +96,6 @@ from .studies.marks import Axis as Axis
 from .studies.marks import Fixed as Fixed
 from .studies.marks import Free as Free
 from .studies.optimizer import OptimizerStudy as OptimizerStudy
+from .studies.replicates import replicates as replicates
 from .studies.risk import RiskStudy as RiskStudy
 from .studies.study import Study as Study

@@ -3,16 +3,33 @@
 :func:`biasvar.run` and :func:`biasvar.open` bring it along; beside plain ``xarray.open_zarr``, import this module.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from biasvar.report import records, rows, tables
+from biasvar.report import plot, records, rows, tables
 from biasvar.studies.base import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Plots:
+    """The figures of :mod:`biasvar.report.plot` that are made of a summary, as methods."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def __dir__(self) -> list[str]:
+        return [name for name in plot.__all__ if name != "fits"]
+
+    def __getattr__(self, name: str) -> Callable[..., "Figure"]:
+        if name not in dir(self):
+            raise AttributeError(f"no figure {name!r}; choose from {', '.join(dir(self))}")
+        return partial(getattr(plot, name), self._summary)
 
 
 @xr.register_dataset_accessor("biasvar")  # type: ignore[no-untyped-call]  # of xarray
@@ -29,7 +46,8 @@ class Results:
     --------
     >>> import biasvar as bv
     >>> study = bv.RiskStudy(
-    ...     name="line", hypotheses={"H0": bv.Polynomial(0)}, n_train=[4], replicates=256, block_size=16
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
     ... )
     >>> summary = bv.lazy(study).compute()
     >>> summary.biasvar.table(["noise", "status"]).loc[0, "status"]
@@ -53,6 +71,11 @@ class Results:
         frames = [pd.DataFrame(found.rows, columns=list(found.head)) for found in tables.tables(self._summary)]
         whole = pd.concat(frames, ignore_index=True)
         return whole[list(columns)] if columns else whole
+
+    @property
+    def plot(self) -> "Plots":
+        """Figures: ``summary.biasvar.plot.along_x(n_train=2)`` is ``bv.plot.along_x(summary, n_train=2)``."""
+        return Plots(self._summary)
 
     def records(self) -> "pd.DataFrame":
         """Return one row per cell with all its numbers in full, standard errors and status included."""

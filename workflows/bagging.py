@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ours = float(tree.expected_risk_se)
     print(LESSON.format(gain=gain, ours=ours, theirs=ours * (args.replicates / SETS) ** 0.5))
 
-    print("figure:", figures.save(figures.along_x(summary, n_train=50, noise=0.1), args.figure))
+    print("figure:", figures.save(bv.plot.along_x(summary, n_train=50, noise=0.1), args.figure))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     summary = bv.run(study, args.store)
     print(tables.cell_table(summary), LESSON, sep="\n")
 
-    print("figure:", figures.save(figures.along_x(summary, n_train=10, noise=0.5), args.figure))
+    print("figure:", figures.save(bv.plot.along_x(summary, n_train=10, noise=0.5), args.figure))
 
 
 if __name__ == "__main__":

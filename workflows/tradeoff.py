@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     curves = bv.run(learning_study(args.replicates), args.store.with_name("learning-curves.zarr"))
     print("\nexpected risk", learning_table(curves), tables.counts(curves), LESSON, sep="\n")
 
-    figure = figures.risk_by_hypothesis(degrees, noise=NOISE, top=1.0, axis="polynomials of degree 0 to 7")
+    figure = bv.plot.decomposition(degrees, noise=NOISE, top=1.0, axis="polynomials of degree 0 to 7")
     print("figure:", figures.save(figure, args.figure))
-    figure = figures.learning_curves(curves, noise=NOISE, top=1.0)
+    figure = bv.plot.learning_curves(curves, noise=NOISE)
     print("figure:", figures.save(figure, args.figure.with_name("learning-curves.png")))
 
 

@@ -5,6 +5,7 @@ Y. Abu-Mostafa, M. Magdon-Ismail, H.-T. Lin, Learning From Data, 2012, example 2
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import biasvar as bv
 from biasvar.report import figures, tables
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     line = summary.sel(hypothesis="H1", n_train=2, noise=0.0)
     print(LESSON.format(variance=with_error(float(line.variance), float(line.variance_se))))
 
-    print("figure:", figures.save(figures.along_x(summary, n_train=2, noise=0.0), args.figure))
+    print("figure:", figures.save(bv.plot.along_x(summary, n_train=2, noise=0.0), args.figure))
+    print("figure:", figures.save(bv.plot.fits(study, n_train=2, noise=0.0), Path(args.figure).with_name("fits.png")))
 
 
 if __name__ == "__main__":

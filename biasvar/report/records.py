@@ -23,7 +23,8 @@ def records(summary: Summary) -> list[dict[str, Any]]:
     --------
     >>> import biasvar as bv
     >>> study = bv.RiskStudy(
-    ...     name="line", hypotheses={"H0": bv.Polynomial(0)}, n_train=[4], replicates=256, block_size=16
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
     ... )
     >>> [cell] = records(bv.lazy(study).compute())
     >>> cell["hypothesis"], cell["n_train"], cell["status"], round(cell["bias2"], 2)

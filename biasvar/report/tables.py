@@ -8,11 +8,10 @@ import numpy as np
 import xarray as xr
 
 from biasvar.report.best_table import best_tables
+from biasvar.report.findings import compared_axis, leaders
 from biasvar.report.numbers import rounded, with_error
 from biasvar.report.rows import FORMS, Table, as_text
 from biasvar.studies.base import Summary, nodes_of
-
-SURE = 1.96  # standard errors of a difference by which two cells are told apart, at 95 %
 
 
 def results(summary: Summary, form: str = "text") -> str:
@@ -100,17 +99,8 @@ def _leading(
     if not found:
         return set(), []
     name = found[0]
-    difference = summary[summary[name].attrs["compared_by"]]
-    compared = str(difference.dims[difference.dims.index("versus") - 1])
-    others = [axis for axis in axes if axis != compared]
-    risk = summary[name].transpose(*others, compared)
-    least = np.where(np.isfinite(risk), risk, np.inf).argmin(axis=-1)[..., np.newaxis, np.newaxis]
-    more, error = (
-        np.take_along_axis(found.transpose(*others, compared, "versus").values, least, axis=-1)[..., 0]
-        for found in (difference, summary[difference.attrs.get("error", f"{difference.name}_se")])
-    )
-    leads = np.isfinite(risk) & ((more <= SURE * error) | (least[..., 0] == np.arange(risk.sizes[compared])))
-    rows = np.flatnonzero(leads.transpose(*axes))
+    others = [axis for axis in axes if axis != compared_axis(summary, name)]
+    rows = np.flatnonzero(leaders(summary, name).transpose(*axes))
     each = f" of each {' and '.join(others)}" if others else ""
     said = f"* least {heading(summary, name)}{each}, or not told from it (paired difference, 95 %)"
     return {(int(row), len(axes) + columns.index(name)) for row in rows}, [said]

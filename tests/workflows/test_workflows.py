@@ -11,8 +11,6 @@ import xarray as xr
 from helpers import WORKFLOWS
 
 import biasvar as bv
-from biasvar.errors import BiasvarError, MissingDependencyError
-from biasvar.report import figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -158,45 +156,3 @@ def test_a_target_of_a_script_reaches_worker_processes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "paired standard error" in done.stdout
     assert is_picture(tmp_path / "bagging.png")
-
-
-@pytest.fixture(scope="module")
-def summary():
-    study = bv.RiskStudy(
-        name="figures",
-        target=bv.Sine(),
-        inputs=bv.Uniform(-1, 1),
-        hypotheses={"H1": bv.Polynomial(1), "mean": bv.NearestNeighbors(2)},
-        n_train=[2, 4, 8],
-        noise=[0.0, 0.5],
-        replicates=2**10,
-        block_size=2**6,
-    )
-    return bv.lazy(study).compute()
-
-
-def titles(figure):
-    return [panel.get_title() for panel in figure.axes]
-
-
-def test_flagged_cells_are_drawn_as_such(summary, tmp_path):
-    figure = figures.along_x(summary, n_train=2, noise=0.5)
-    assert titles(figure)[:2] == ["H1\n(infinite risk)", "mean"]
-    assert "none exists where" in figure.get_supxlabel()
-    bars = figures.risk_by_hypothesis(summary, noise=0.5)
-    assert [text.get_text() for text in bars.axes[0].texts] == ["inf →"]
-    curves = figures.learning_curves(summary.isel(n_train=[2, 0, 1]), noise=0.5)
-    assert titles(curves) == ["H1", "mean"]
-    for drawn in (figure, bars, curves):
-        assert is_picture(figures.save(drawn, tmp_path / "new" / "folder" / "figure.png"))
-
-
-def test_figures_say_what_is_wrong(summary, monkeypatch):
-    with pytest.raises(BiasvarError, match=r"noise=0.3 is not in the summary; choose one of \[0.0, 0.5\]"):
-        figures.learning_curves(summary, noise=0.3)
-    plane = summary.rename(x="point").assign_coords(x=(("point", "coordinate"), np.zeros((summary.sizes["x"], 2))))
-    with pytest.raises(BiasvarError, match="needs inputs of one coordinate, got 2"):
-        figures.along_x(plane, n_train=2, noise=0.0)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'biasvar\[figures\]'"):
-        figures.learning_curves(summary, noise=0.0)

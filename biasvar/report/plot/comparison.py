@@ -1,0 +1,106 @@
+"""Figures that compare: paired differences between sets, and which numbers are sound."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from biasvar.report.figures import BLUE, GREY, ORANGE, SIGMA, SKY, finite, panels_or_given, set_title
+from biasvar.report.findings import SURE, who_leads
+from biasvar.report.plot.cells import about, selected
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+STATES = {"ok": "white", "se_unreliable": SKY, "infinite": ORANGE, "failed": GREY}
+
+
+def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+    """Draw how much more each hypothesis set errs than the best one, with 95 % intervals of the paired differences.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a study of hypothesis sets.
+    ax, title
+        See :mod:`biasvar.report.plot`.
+    **sel : labels
+        Which cells: one of each dimension but the hypothesis sets.
+
+    Raises
+    ------
+    BiasvarError
+        If the labels do not select one cell of each set.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    dims = [str(dim) for dim in summary.expected_risk.dims if dim != "hypothesis"]
+    cells = selected(summary, sel, one=dims).sortby("expected_risk")
+    name = cells.expected_risk.attrs["compared_by"]
+    best = cells.hypothesis.values[0]
+    others = cells.isel(hypothesis=slice(1, None)).sel(versus=best)
+    figure, axes = panels_or_given(ax, 1, 1)
+    panel, places = axes[0, 0], -np.arange(others.sizes["hypothesis"])
+    if ax is None:
+        figure.set_size_inches(7, 1.6 + 0.4 * max(len(places), 1))
+    error = SURE * finite(others[f"{name}_se"])
+    panel.errorbar(finite(others[name]), places, xerr=error, color=BLUE, marker="o", linestyle="none", capsize=3)
+    panel.axvline(0, color=GREY, linewidth=1)
+    panel.set_yticks(places, [str(label) for label in others.hypothesis.values])
+    panel.set_xlabel(f"expected risk above that of {best} ({cells.expected_risk.attrs.get('units', '')})")
+    set_title(figure, axes, ax, title or who_leads(cells), f"{about(cells)}; bars: 95 % intervals, paired")
+    return figure
+
+
+def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+    """Draw which numbers are sound: cells by training-set size and hypothesis set, with tail indices where they matter.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a study of hypothesis sets.
+    ax, title
+        See :mod:`biasvar.report.plot`.
+    **sel : labels
+        Which cells; a panel for each noise level that is left.
+
+    Raises
+    ------
+    BiasvarError
+        If the labels leave another dimension.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    cells = selected(summary, sel, many=("n_train", "noise"))
+    figure, axes = panels_or_given(ax, 1, cells.sizes["noise"], sharex=True, sharey=True)
+    for panel, noise in zip(axes[0], cells.noise.values, strict=True):
+        _draw_states(panel, cells.sel(noise=noise).transpose("hypothesis", "n_train", ...))
+        panel.set_title(f"noise {SIGMA} = {noise:g}")
+        panel.set_xlabel("training examples")
+    flagged = int((cells.status != "ok").sum())
+    words = f"{flagged} of {cells.status.size} cells are flagged" if flagged else "All cells are sound"
+    set_title(
+        figure, axes, ax, title or words, "numbers: tail indices of the loss; it has a mean above 1, an error above 2"
+    )
+    return figure
+
+
+def _draw_states(panel: "Axes", cells: xr.Dataset) -> None:
+    for (row, column), status in np.ndenumerate(cells.status.values):
+        panel.add_patch(_square(column, row, STATES[str(status)]))
+        index = float(cells.tail_index[row, column]) if "tail_index" in cells else np.nan
+        if status != "ok":
+            number = f"\n{index:.2g}" if np.isfinite(index) else ""
+            panel.text(column, row, f"{status}{number}", ha="center", va="center", fontsize="x-small")
+    rows, columns = cells.status.shape
+    panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    panel.set_xticks(range(columns), [str(n) for n in cells.n_train.values])
+    panel.set_yticks(range(rows), [str(label) for label in cells.hypothesis.values])
+
+
+def _square(x: float, y: float, color: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor=GREY)

@@ -1,0 +1,207 @@
+"""Figures of risks: what they are made of, how they fall with examples and rise with noise."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from biasvar.report.figures import BLACK, GREEN, GREY, INK, LINES, finite, name_lines, panels_or_given, set_title
+from biasvar.report.findings import who_leads
+from biasvar.report.numbers import with_error
+from biasvar.report.plot.cells import PARTS, about, selected
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def decomposition(
+    summary: xr.Dataset,
+    *,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+    top: float | None = None,
+    axis: str = "hypothesis set",
+    **sel: Any,
+) -> "Figure":
+    """Stack noise, squared bias and variance for every hypothesis set, a panel for each training-set size.
+
+    The stack ends at the expected risk, which has an error bar; the training error stands beside it.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a risk study.
+    ax, title
+        See :mod:`biasvar.report.plot`.
+    top : float, optional
+        Largest risk shown, in y²; what is above it ends in an arrow with its number.
+    axis : str
+        What the hypothesis sets are, for example ``"polynomials of degree"``.
+    **sel : labels
+        Which cells; one noise level.
+
+    Raises
+    ------
+    BiasvarError
+        If the labels do not select one noise level.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    cells = selected(summary, sel, one=("noise",), many=("n_train",))
+    top = top or _ceiling(cells)
+    figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
+    places = np.arange(cells.sizes["hypothesis"])
+    for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
+        cell = cells.sel(n_train=n_train)
+        _draw_stack(panel, cell, top)
+        draw_points(panel, places - 0.15, cell, "expected_risk", BLACK, "o", top)
+        draw_points(panel, places + 0.15, cell, "empirical_risk", GREEN, "s", top)
+        panel.set_title(f"{n_train} examples")
+        panel.set_xticks(places, [str(label) for label in cell.hypothesis.values])
+        panel.set_xlabel(axis)
+    axes[0, 0].set_ylim(0, top)
+    axes[0, 0].set_ylabel("risk (y²)")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+    set_title(figure, axes, ax, title or who_leads(cells) or "What expected risk is made of", about(cells))
+    return figure
+
+
+def _draw_stack(panel: "Axes", cells: xr.Dataset, top: float) -> None:
+    base = np.zeros(cells.sizes["hypothesis"])
+    for name, label, color in PARTS:
+        height = np.minimum(np.nan_to_num(cells[name].values, posinf=np.inf), 10 * top)  # what is infinite has no end
+        panel.bar(range(len(base)), height, bottom=base, width=0.75, color=color, label=label)
+        base = base + height
+
+
+def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+    """Draw the excess risk of each hypothesis set against the training-set size, on logarithmic axes.
+
+    Where no bias is left, estimation alone falls as 1/n: the thin line shows that slope. Hollow is what has no standard
+    error; no solid line leads there.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a risk study.
+    ax, title
+        See :mod:`biasvar.report.plot`.
+    **sel : labels
+        Which cells; one noise level.
+
+    Raises
+    ------
+    BiasvarError
+        If the labels do not select one noise level.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    cells = selected(summary, sel, one=("noise",), many=("n_train",)).sortby("n_train")
+    figure, axes = panels_or_given(ax, 1, 1)
+    panel, n_train = axes[0, 0], cells.n_train.values
+    if ax is None:
+        figure.set_size_inches(7.5, 5)
+    panel.set(xscale="log", yscale="log", xlabel="training examples", ylabel="excess risk (y²)")
+    ends = _draw_curves(panel, n_train, cells, "excess_risk")
+    _draw_slope(panel, n_train, cells.excess_risk)
+    panel.set_xticks(n_train, [str(n) for n in n_train])
+    panel.minorticks_off()
+    name_lines(panel, ends)
+    set_title(figure, axes, ax, title or who_leads(cells) or "Risk above that of the target", about(cells))
+    return figure
+
+
+def _draw_curves(panel: "Axes", x: Any, cells: xr.Dataset, name: str) -> list[tuple[str, float, float, str]]:
+    """Draw a variable of each hypothesis set along x; return where the lines end."""
+    ends = []
+    for i, label in enumerate(cells.hypothesis.values):
+        (color, marker), cell = LINES[i % len(LINES)], cells.sel(hypothesis=label)
+        value, error = finite(cell[name]), cell[f"{name}_se"].values
+        known = np.where(np.isnan(error), np.nan, value)
+        panel.plot(x, value, color=color, linestyle=":", linewidth=1)
+        panel.errorbar(x, known, error, color=color, marker=marker, markersize=5, capsize=3, label=str(label))
+        hollow = np.isnan(error) & np.isfinite(value)
+        panel.plot(x[hollow], value[hollow], color=color, marker=marker, markerfacecolor="white", linestyle="none")
+        if np.isfinite(value).any():
+            last = np.flatnonzero(np.isfinite(value))[-1]
+            ends.append((str(label), float(x[last]), float(value[last]), color))
+    return ends
+
+
+def _draw_slope(panel: "Axes", n_train: Any, excess: xr.DataArray) -> None:
+    """Draw the slope of 1/n below everything."""
+    values = finite(excess)
+    if len(n_train) < 2 or not (values > 0).any():
+        return
+    low = float(np.nanmin(np.where(values > 0, values, np.nan)))
+    panel.plot(n_train, 0.7 * low * n_train[-1] / n_train, color=GREY, linewidth=0.8)
+    panel.annotate("1/n", (n_train[-1], 0.7 * low), (4, 0), textcoords="offset points", color=INK, va="center")
+
+
+def noise_curves(
+    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: Any
+) -> "Figure":
+    """Draw the expected risk of each hypothesis set against the variance of the label noise.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a risk study.
+    ax, title
+        See :mod:`biasvar.report.plot`.
+    top : float, optional
+        Largest risk shown; four times the least at the highest noise unless given.
+    **sel : labels
+        Which cells; one training-set size.
+
+    Raises
+    ------
+    BiasvarError
+        If the labels do not select one training-set size.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    cells = selected(summary, sel, one=("n_train",), many=("noise",)).sortby("noise")
+    figure, axes = panels_or_given(ax, 1, 1)
+    panel, variance = axes[0, 0], cells.noise.values**2
+    if ax is None:
+        figure.set_size_inches(7.5, 5)
+    panel.set(xlabel="variance of the label noise σ² (y²)", ylabel="expected risk (y²)")
+    ends = _draw_curves(panel, variance, cells, "expected_risk")
+    # Of sets that err much more than the best, only where they leave the picture is of interest.
+    panel.set_ylim(0, top or 4 * float(finite(cells.expected_risk.min("hypothesis")).max()))
+    panel.plot(variance, variance, color=GREY, linewidth=2, linestyle="-.")
+    name_lines(panel, [*ends, ("noise alone", float(variance[-1]), float(variance[-1]), INK)])
+    set_title(figure, axes, ax, title or who_leads(cells) or "What label noise costs", about(cells))
+    return figure
+
+
+def draw_points(
+    panel: "Axes", x: Any, cells: xr.Dataset, name: str, color: str, marker: str, top: float, line: str = "none"
+) -> None:
+    """Draw a variable with its error bars; hollow where it has none, an arrow at the frame where it leaves."""
+    value, error = finite(cells[name]), cells[f"{name}_se"].values
+    style: dict[str, Any] = {"color": color, "markersize": 4, "markeredgewidth": 1}
+    words = {"expected_risk": "expected risk", "empirical_risk": "training error"}
+    inside = value <= top
+    panel.errorbar(
+        x, np.where(inside, value, np.nan), error, marker=marker, linestyle=line, capsize=3, label=words[name], **style
+    )
+    unknown = inside & np.isnan(error)
+    panel.plot(x[unknown], value[unknown], marker=marker, linestyle="none", markerfacecolor="white", zorder=3, **style)
+    for place, number, its_error in zip(x, cells[name].values, error, strict=True):
+        if number > top:
+            panel.annotate(
+                f"{with_error(float(number), float(its_error))} ↑",
+                (place, 0.99 * top),
+                ha="center",
+                va="top",
+                rotation=90,
+                fontsize="small",
+                color=color,
+            )
+
+
+def _ceiling(cells: xr.Dataset) -> float:
+    return 1.08 * float(np.nanmax(finite(cells.expected_risk)))
