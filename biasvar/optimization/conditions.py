@@ -31,8 +31,10 @@ ROUNDING = 4.0  # times the size of what is added up
 NOISE = 16.0  # times the deviation of the noise
 EIGENVALUES = 8.0  # times D and the size of the matrix
 BY_DIFFERENCES = 1e-8  # of the size of a Hessian: how far products by differences of gradients may be off
-NEARER = 1e-6  # a step of differences that is a sixth of the usual one
-DOUBTS = 16.0  # changes between such steps: the vectors looked along are not the worst
+STEP = float(np.cbrt(EPS))  # of differences, in spreads
+NEARER = STEP / 6
+COARSE = 2.5e-3  # of the size of points, which steps are not shorter shares of
+DOUBTS = 4.0  # changes between such steps
 LINES = 32  # along which noise is looked for
 LINES_OF_PRODUCTS = 16
 FLAT_LINES = 0.25  # share of lines without any change, from which on values are stairs
@@ -50,21 +52,22 @@ class Surface:
     gradient : callable, optional
         Of points, shape (K, D).
     product : callable, optional
-        The Hessian at points times vectors, both (K, D).
-    by_differences : bool
-        Whether that is no better than differences of gradients.
+        The Hessian at points times vectors, both (K, D); differences of gradients unless given.
     """
 
     value: Callable[[Array], Array]
     gradient: Callable[[Array], Array] | None = None
     product: Callable[[Array, Array], Array] | None = None
-    by_differences: bool = False
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """The conditions that can be measured."""
-        needs = (self.value, self.gradient, self.gradient, self.product)
-        return tuple(name for name, need in zip(CONDITIONS, needs, strict=True) if need is not None)
+        return CONDITIONS if self.gradient is not None else CONDITIONS[:1]
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether products with the Hessian are differences of gradients."""
+        return self.product is None
 
     def values(self, points: Array) -> Array:
         """Return values, shape (K,): numbers, or infinity outside the domain.
@@ -85,18 +88,38 @@ class Surface:
             found = np.asarray(self.gradient(points), dtype=float)
         return _refusing(found, points, ~np.isfinite(found).all(axis=1), "gradient")
 
-    def products(self, points: Array, vectors: Array) -> Array:
-        """Return Hessians times vectors, shape (K, D), at points inside the domain."""
-        assert self.product is not None
+    def products(self, points: Array, vectors: Array, spread: Array, share: float = STEP) -> Array:
+        """Return Hessians times vectors, shape (K, D), at points inside a domain that is spread so far.
+
+        NaN where differences reach out of the domain.
+        """
+        if self.product is None:
+            return self.differences(points, vectors, spread, share)
         with np.errstate(all="ignore"):
             found = np.asarray(self.product(points, vectors), dtype=float)
         return _refusing(found, points, ~np.isfinite(found).all(axis=1), "hessian_product")
 
-    def curvatures(self, points: Array, start: Array, tangent: Array | None = None) -> Lanczos:
+    def differences(self, points: Array, vectors: Array, spread: Array, share: float) -> Array:
+        """Return central differences of gradients, over steps that are a share of how far the domain is spread."""
+        assert self.gradient is not None
+        length = np.abs(vectors).max(axis=1, keepdims=True)
+        relative = np.abs(vectors / np.where(spread > 0, spread, np.inf)).max(axis=1, keepdims=True)
+        # Far from the origin rounding asks for longer ones.
+        coarse = COARSE * np.abs(points).max(axis=1, keepdims=True)
+        with np.errstate(all="ignore"):
+            step = share * np.where(length > 0, np.maximum(1 / relative, coarse / length), 1.0)
+            above, below = (np.asarray(self.gradient(points + t * step * vectors), dtype=float) for t in (1, -1))
+            found = (above - below) / (2 * step)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def curvatures(
+        self, points: Array, start: Array, spread: Array, tangent: Array | None = None, share: float = STEP
+    ) -> Lanczos:
         """Return what Lanczos' method tells of the Hessians at points, along directions that tangents span."""
         if tangent is None:
-            return lanczos(lambda v: self.products(points, v), start)
-        return lanczos(lambda v: self.products(points, v @ tangent.T) @ tangent, start[:, : tangent.shape[1]])
+            return lanczos(lambda v: self.products(points, v, spread, share), start)
+        rank = tangent.shape[1]
+        return lanczos(lambda v: self.products(points, v @ tangent.T, spread, share) @ tangent, start[:, :rank])
 
 
 def _refusing(found: Array, points: Array, wrong: Mask, name: str) -> Array:
@@ -157,7 +180,8 @@ class Measured:
     Parameters
     ----------
     gap : ndarray of shape (K,)
-        What is not negative of a convex function; minus infinity where a point between two of the domain is outside.
+        What is not negative of a convex function; minus infinity where a point between two of the domain is outside,
+        NaN where nothing could be measured.
     margin : ndarray of shape (K,)
         How far below zero rounding may put it.
     per_gap : ndarray of shape (K,)
@@ -272,8 +296,9 @@ class Sample:
         """Noise of curvatures along segments."""
 
         def curvature(points: Array, along: Array) -> Array:
-            assert self.surface.product is not None
             unit = along / np.sqrt(_dot(along, along))[:, None]
+            if self.surface.product is None:
+                return _dot(self.surface.differences(points, unit, self.segments.spread, STEP), unit)
             return _dot(np.asarray(self.surface.product(points, unit), dtype=float), unit)
 
         return Noise.along(curvature, self.segments, LINES_OF_PRODUCTS)
@@ -290,14 +315,19 @@ class Sample:
     @cached_property
     def eigenvalues(self) -> tuple[Array, Array]:
         """Least and greatest Ritz values of the Hessians at x."""
+        return self._ritz_values(STEP)
+
+    def _ritz_values(self, share: float) -> tuple[Array, Array]:
         count, dim = self.segments.x.shape
         size = max(1, TILE // dim)
-        found = [self.curvatures(slice(first, first + size)) for first in range(0, count, size)]
+        found = [self.curvatures(slice(first, first + size), share) for first in range(0, count, size)]
         return np.concatenate([one.least for one in found]), np.concatenate([one.greatest for one in found])
 
-    def curvatures(self, which: slice | NDArray[np.intp]) -> Lanczos:
+    def curvatures(self, which: slice | NDArray[np.intp], share: float = STEP) -> Lanczos:
         """Return what Lanczos' method tells of the Hessians at some of the points x."""
-        return self.surface.curvatures(self.segments.x[which], self.start[which], self.segments.tangent)
+        segments = self.segments
+        x, start = segments.x[which], self.start[which]
+        return self.surface.curvatures(x, start, segments.spread, segments.tangent, share)
 
     def chord_margin(self, fx: Array, fy: Array, fz: Array, theta: Array) -> Array:
         """Return how far above its chord rounding may put a convex function."""
@@ -327,24 +357,10 @@ class Sample:
 
     def _second_order(self) -> Measured:
         least, greatest = self.eigenvalues
-        margin = self.eigenvalue_margin(least, greatest) + self.doubt(self.segments.x, self.segments.along)
+        margin = self.eigenvalue_margin(least, greatest)
+        if self.surface.by_differences:
+            margin += doubt((least, greatest), self._ritz_values(NEARER))
         return Measured(least, margin, np.ones_like(least), self.segments.x, greatest)
-
-    def doubt(self, x: Array, along: Array) -> Array:
-        """Return how far off eigenvalues by differences may be, from what nearer points say along some vectors.
-
-        Differences reach across where a function bends sharply, as it does beside the border of its domain.
-        """
-        surface = self.surface
-        if not surface.by_differences or surface.gradient is None:
-            return np.zeros(len(x))
-        unit = along / np.sqrt(_dot(along, along))[:, None]
-        step = NEARER * (1 + np.abs(x).max(axis=1, keepdims=True))
-        with np.errstate(all="ignore"):
-            above, below = (np.asarray(surface.gradient(x + t * step * unit), dtype=float) for t in (1, -1))
-            nearer = _dot(above - below, unit) / (2 * step[:, 0])
-        change = np.abs(_dot(surface.products(x, unit), unit) - nearer)
-        return np.where(np.isfinite(change), DOUBTS * change, np.inf)
 
     def eigenvalue_margin(self, least: Array, greatest: Array) -> Array:
         """Return how far below zero rounding may put the least eigenvalue of a matrix that has none there."""
@@ -357,4 +373,13 @@ class Sample:
     @cached_property
     def _largest(self) -> float:
         """The largest eigenvalue in size."""
-        return float(max(np.abs(part).max() for part in self.eigenvalues))
+        return float(max(np.abs(_finite(part)).max(initial=0.0) for part in self.eigenvalues))
+
+
+def doubt(usual: tuple[Array, Array], nearer: tuple[Array, Array]) -> Array:
+    """Return how far off eigenvalues by differences may be, from what they are by differences of nearer points.
+
+    Differences reach across where a function bends sharply, as it does beside the border of its domain.
+    """
+    change = np.maximum(*(np.abs(one - other) for one, other in zip(usual, nearer, strict=True)))
+    return np.where(np.isfinite(change), DOUBTS * change, np.inf)

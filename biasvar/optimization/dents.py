@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.optimization.conditions import Sample
+from biasvar.optimization.conditions import NEARER, Sample, doubt
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -41,9 +41,9 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
         Where, and their eigenvectors.
     """
     segments = sample.segments
-    x, start, along, tangent = segments.x[starts], sample.start[starts], segments.along[starts], segments.tangent
+    x, start, tangent = segments.x[starts], sample.start[starts], segments.tangent
     scale = np.where(segments.spread > 0, segments.spread, 0.0)
-    least, margin, vectors = _curvature(sample, x, start, along)
+    least, margin, vectors = _curvature(sample, x, start)
     length = np.full(len(x), FIRST)
     for _ in range(STEPS):
         if (least < -margin).all():
@@ -61,7 +61,7 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
         allowed[allowed] = np.isfinite(sample.surface.values(trial[allowed]))
         better = np.zeros(len(x), bool)
         if allowed.any():
-            found = _curvature(sample, trial[allowed], start[allowed], along[allowed])
+            found = _curvature(sample, trial[allowed], start[allowed])
             better[allowed] = found[0] < least[allowed]
             lower = better[allowed]
             x[better] = trial[better]
@@ -70,11 +70,14 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
     return least, margin, x, vectors
 
 
-def _curvature(sample: Sample, x: Array, start: Array, along: Array) -> tuple[Array, Array, Array]:
-    tangent = sample.segments.tangent
-    found = sample.surface.curvatures(x, start, tangent)
+def _curvature(sample: Sample, x: Array, start: Array) -> tuple[Array, Array, Array]:
+    surface, spread, tangent = sample.surface, sample.segments.spread, sample.segments.tangent
+    found = surface.curvatures(x, start, spread, tangent)
     vectors = found.least_vector if tangent is None else found.least_vector @ tangent.T
-    margin = sample.eigenvalue_margin(found.least, found.greatest) + sample.doubt(x, along)
+    margin = sample.eigenvalue_margin(found.least, found.greatest)
+    if surface.by_differences:
+        nearer = surface.curvatures(x, start, spread, tangent, NEARER)
+        margin += doubt((found.least, found.greatest), (nearer.least, nearer.greatest))
     return found.least.copy(), margin, vectors
 
 

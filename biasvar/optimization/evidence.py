@@ -98,13 +98,13 @@ class Evidence:
         if condition == "second_order" and search and not len(worst) and sample.surface.gradient is not None:
             starts = np.argsort(measured.gap, kind="stable")[:search]
             least, margin, points, vectors = least_curvature(sample, inside, starts)
-            found, dents = float((least + margin).min()), least < -margin
+            found, dents = float(np.nanmin(least + margin)), least < -margin
             chord = prover.chord_along(points[dents], vectors[dents]) if dents.any() else None
         curvature = measured.curvature
         finite = curvature[np.isfinite(curvature)]
         shown = chord or _longest(sample)
         return cls(
-            tested=len(sample.segments),
+            tested=int((~np.isnan(measured.gap)).sum()),
             violations=int(measured.violated.sum()),
             ties=int(measured.tied.sum()),
             between=int((measured.gap == -np.inf).sum()),

@@ -106,7 +106,7 @@ class Prover:
 
         def wrong(x: Array, v: Array) -> bool:
             slope = lambda points: np.asarray(surface.gradient(points) @ v, dtype=float)  # type: ignore[misc]  # noqa: E731
-            product = lambda points: surface.products(points, np.broadcast_to(v, points.shape))  # noqa: E731
+            product = lambda points: surface.products(points, np.broadcast_to(v, points.shape), segments.spread)  # noqa: E731
             return any(one.is_wrong for one in compare(slope, product, x, [v]))
 
         return any(wrong(x, v) for x, v in pairs)

@@ -1,8 +1,8 @@
 """Convexity studies: whether functions are convex on a domain, how badly not, and what bounds their curvature."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property, partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeInt, PositiveInt, Real, as_tuple
-from biasvar.learning.inputs import FixedDesign, Normal, is_law
+from biasvar.learning.inputs import Normal, is_law
 from biasvar.montecarlo.proportions import trials_for
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.optimization import objectives, rehearsal, sets
@@ -25,7 +25,9 @@ from biasvar.optimization.segments import Domain, Segments
 from biasvar.studies import components
 from biasvar.studies.attempts import attempted
 from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.convexity_fields import Finer, Within, check_domain, told
 from biasvar.studies.convexity_summary import ConvexityGrid, packed, record_of
+from biasvar.studies.derivatives import check_derivatives
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled
 from biasvar.studies.optimizer_fields import check_known, check_labels, named
 from biasvar.studies.study import Study
@@ -35,47 +37,9 @@ Array = NDArray[np.float64]
 SEGMENTS = 100_000  # unless they are given
 MIN_BLOCKS = 2  # so that quantiles have a standard error
 REHEARSED = 64  # points that objectives are called at before anything runs
+CHECKED = 8  # at which derivatives are checked where that is asked for
 FINGERPRINT_POINTS = 2
 UNIT = 256  # segments: of fewer, noise and search would be most of the work
-
-
-class _Within(Fixed):
-    """A set of parameters, or the law of each."""
-
-    def build(self, spec: Any, where: str) -> Any:
-        """Make the set or the law."""
-        if isinstance(spec, str | Mapping):
-            spec = components.build(spec, components.SETS | components.INPUTS, where)
-        if isinstance(spec, FixedDesign) or (is_law(spec) and spec.dim != 1):
-            raise StudyError(
-                f"{where}: expected a set, or the law of one coordinate such as Normal(0, 1), got {spec!r}"
-            )
-        if not is_law(spec) and not isinstance(spec, components.Imported):
-            try:
-                sets.adapted(spec)
-            except StudyError as error:
-                raise StudyError(f"{where}: {error}; give a set, or a law such as Normal(0, 1)") from error
-        return spec
-
-    def write(self, value: Any) -> Any:
-        """Return its name and fields."""
-        return components.describe(value, components.SETS | components.INPUTS)
-
-    def components(self, value: Any) -> Iterator[Any]:
-        """Yield it."""
-        yield value
-
-
-class _Finer(Fixed):
-    """A number that may be lower in a study than in the store."""
-
-    def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
-        """Complain of a higher one, and of another way to say how many segments."""
-        return [] if None not in (stored, mine) and mine <= stored else super().errors(where, stored, mine)
-
-    def join(self, one: Any, other: Any) -> Any:
-        """Return the lower."""
-        return one if one is None or other is None else min(one, other)
 
 
 class ConvexityStudy(Study[xr.DataTree]):
@@ -146,10 +110,10 @@ class ConvexityStudy(Study[xr.DataTree]):
     instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {"segments": ("resolution",), "resolution": ("segments",)}
 
     objectives: Annotated[dict[str, Any], Labelled(Component(components.OBJECTIVES))]
-    within: Annotated[Mapping[str, Any], Labelled(_Within(), written_as="domains")] = MappingProxyType({})
+    within: Annotated[Mapping[str, Any], Labelled(Within(), written_as="domains")] = MappingProxyType({})
     conditions: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), Axis()] = CONDITIONS
     segments: Annotated[PositiveInt | None, AtLeast()] = None
-    resolution: Annotated[Annotated[Real, Field(gt=0, lt=1)] | None, _Finer()] = None
+    resolution: Annotated[Annotated[Real, Field(gt=0, lt=1)] | None, Finer()] = None
     search: Annotated[NonNegativeInt, Fixed()] = 8
     block_size: Annotated[PositiveInt, Fixed()] = 2**12
 
@@ -200,7 +164,7 @@ class ConvexityStudy(Study[xr.DataTree]):
             return Surface(given)
         with named(f"objectives.{label}"):
             known = objectives.adapted(given)
-        return Surface(known.value, known.gradient, known.hessian_product, not known.has_hessian_product)
+        return Surface(known.value, known.gradient, known.hessian_product if known.has_hessian_product else None)
 
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has: as many as it says, or the set that it is asked on."""
@@ -255,23 +219,35 @@ class ConvexityStudy(Study[xr.DataTree]):
                 self._check(label)
             except ValueError as error:
                 raise StudyError(str(error)) from error
-            domain, where = self.domain(label), f"objectives.{label}"
-            with named(f"within.{label}"), _told():
-                points = domain.draw(self._stream_of_points(label), REHEARSED)
-                inside = None if domain.contains is None else domain.contains(points)
-            if inside is not None and not inside.any():
-                raise StudyError(f"within.{label}: contains none of its own points; do place and contains agree?")
-            rehearsal.rehearse_function(self.surface(label), where, points)
+            with named(f"within.{label}"), told():
+                points = self._points(label, REHEARSED)
+                check_domain(self.domain(label), points)
+            rehearsal.rehearse_function(self.surface(label), f"objectives.{label}", points)
 
-    def _stream_of_points(self, label: str) -> np.random.Generator:
-        return Stream(self.seed, self._streams[label], 0).generator(Purpose.INITIAL_POINT)
+    def check_derivatives(self) -> dict[str, xr.Dataset]:
+        """Compare the derivatives of each objective that has some with its values, at points of its domain."""
+        found = {}
+        for label in self.objectives:
+            surface = self.surface(label)
+            if surface.gradient is not None:
+                points = self._points(label, REHEARSED)
+                inside = points[np.isfinite(surface.values(points))][:CHECKED]
+                with named(f"objectives.{label}"):
+                    given = components.resolved(self.objectives[label])
+                    found[label] = check_derivatives(given, at=inside, seed=self.seed)
+        return found
+
+    def _points(self, label: str, count: int) -> Array:
+        """Return a few points of an objective's domain."""
+        generator = Stream(self.seed, self._streams[label], 0).generator(Purpose.INITIAL_POINT)
+        return self.domain(label).draw(generator, count)
 
     def fingerprint_values(self) -> dict[str, list[float]]:
         """Return each objective's values at a few points of its domain."""
         found: dict[str, list[float]] = {}
         for label in self.objectives:
             with suppress(Exception):  # a user's code may raise anything: its cells will say so
-                points = self.domain(label).draw(self._stream_of_points(label), FINGERPRINT_POINTS)
+                points = self._points(label, FINGERPRINT_POINTS)
                 values = self.surface(label).values(points)
                 found[label] = np.where(np.isfinite(values), values, 1e300).tolist()
         return found
@@ -363,14 +339,3 @@ class ConvexityStudy(Study[xr.DataTree]):
             f"resolution not reached: {tested} segments of {label} have both ends in its domain, it takes {needed}"
             for label, tested in short.items()
         ]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say in a line what a user's set or law raises."""
-    try:
-        yield
-    except StudyError:
-        raise
-    except Exception as error:
-        raise StudyError(f"{type(error).__name__}: {error}") from error

@@ -392,6 +392,117 @@ def test_a_set_whose_points_are_not_its_own_is_refused(tmp_path):
         bv.run(study(objectives={"f": saddle}, within={"f": Apart()}), tmp_path / "s.zarr")
 
 
+def test_a_domain_that_is_not_convex_is_no_place_to_ask(tmp_path):
+    class Ring(NoPlace):
+        def contains(self, theta):
+            return np.abs((theta**2).sum(axis=-1) - 1) < 1e-9
+
+        def place(self, uniforms):
+            angle = 2 * np.pi * uniforms[..., 0]
+            return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+    with pytest.raises(
+        StudyError, match=r"within\.f: is not convex: it has \[.*\] and \[.*\], and not the point in the"
+    ):
+        bv.run(study(objectives={"f": saddle}, within={"f": Ring()}), tmp_path / "s.zarr")
+
+
+def test_its_derivatives_are_checked_on_request():
+    """What ``biasvar check`` asks: of objectives that have a gradient, at points of their domain."""
+
+    class Steep:
+        dim = 2
+
+        def value(self, theta):
+            return np.where((theta > 0).all(axis=-1), (theta**4).sum(axis=-1), np.inf)
+
+        def gradient(self, theta):
+            return 4 * theta**3 * (1 + 1e-6)
+
+    more = {"objectives": {**study().objectives, "steep": Steep()}, "within": {**study().within, "steep": SQUARE}}
+    found = study(**more).check_derivatives()
+    assert list(found) == ["valley", "bowl", "steep"]
+    assert set(found["valley"].verdict.values) == {"agrees"}
+    assert found["steep"].verdict.sel(what="gradient") == "wrong"
+
+
+def test_gradients_that_are_no_numbers_outside_the_domain():
+    """Differences of gradients beside the border reach across: those points are not counted, and nothing fails."""
+
+    class Barrier:
+        dim = 2
+
+        def value(self, theta):
+            return np.where((theta > 0).all(axis=-1), -np.log(np.abs(theta)).sum(axis=-1), np.inf)
+
+        def gradient(self, theta):
+            return np.where(theta > 0, -1 / theta, np.nan)
+
+    class Beside(NoPlace):
+        def contains(self, theta):
+            return ((theta >= 0) & (theta <= 1e-3)).all(axis=-1)
+
+        def place(self, uniforms):
+            return 1e-3 * uniforms**16
+
+    for within in (bv.Box(0, 1e-3, dim=2), Beside()):
+        root = run_in_memory(study(objectives={"f": Barrier()}, within={"f": within})).to_dataset().sel(objective="f")
+        assert set(root.status.values) == {"ok"}
+        assert set(root.verdict.values) <= {"no violation", "no violation: equal to rounding"}
+        assert (root.curvature_at_most >= 1e6 * (1 - 1e-9)).all()
+    tested = root.segments.sel(condition=["jensen", "second_order"]).values
+    assert 0 < tested[1] < 0.9 * tested[0]
+
+
+def test_very_small_blocks_and_one_parameter():
+    line = {"f": lambda theta: np.abs(theta[..., 0])}
+    for size, count in ((1, 2), (3, 7)):
+        root = run_in_memory(
+            study(objectives=line, within={"f": bv.Box(-1, 1, dim=1)}, segments=count, block_size=size)
+        )
+        assert root["segments"].max() == -(-count // size) * size
+        assert root["verdict"].sel(objective="f", condition="jensen").item().startswith("no violation")
+
+
+def test_a_users_set_is_found_again(tmp_path, monkeypatch):
+    (tmp_path / "rings.py").write_text(
+        "import numpy as np\n"
+        "class Annulus:\n"
+        "    dim = 2\n"
+        "    def contains(self, theta):\n"
+        "        return np.abs((theta**2).sum(axis=-1) - 1) < 0.5\n"
+    )
+    text = """
+kind: convexity
+name: rings
+objectives: {ring: {Indicator: {set: "rings:Annulus"}}, again: {Indicator: {set: {"rings:Annulus": {}}}}}
+within: {ring: {Box: {low: -2, high: 2, dim: 2}}, again: {Box: {low: -2, high: 2, dim: 2}}}
+segments: 4096
+block_size: 512
+"""
+    (tmp_path / "rings.yaml").write_text(text)
+    done = command("run", "rings.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ring is not convex: between x=(" in done.stdout
+    more = command("run", "--resume", "rings.zarr", "--set", "segments=8192", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert "again is not convex" in command("show", "rings.zarr", cwd=tmp_path).stdout
+
+
+def test_parts_are_merged(tmp_path):
+    whole = study()
+    for label in ("valley", "bowl"):
+        part = study(objectives={label: whole.objectives[label]}, within={label: SQUARE})
+        bv.run(part, tmp_path / f"{label}.zarr", scheduler="synchronous")
+    bv.merge([tmp_path / "valley.zarr", tmp_path / "bowl.zarr"], tmp_path / "all.zarr")
+    both = study(
+        objectives={k: whole.objectives[k] for k in ("valley", "bowl")},
+        within=dict.fromkeys(("valley", "bowl"), SQUARE),
+    )
+    bv.run(both, tmp_path / "once.zarr", scheduler="synchronous")
+    assert bv.digest(tmp_path / "all.zarr") == bv.digest(tmp_path / "once.zarr")
+
+
 def test_it_is_a_study_like_others():
     one = study()
     assert one == one.replace(description="the same") != one.replace(seed=1)
