@@ -22,6 +22,7 @@ LESSON = """
 What to see
 - Plain descent is quick along the ravine only if it crosses at every step: at its best rate, a share of {sgd[0]} of its
   steps change sides. Below a rate of 1/100 it stays on one side, and takes twice as long.
+  Above 2 / L = {limit:g}, which the curvature at the minimiser says, it leaves; it is quickest at {quickest:.4g}.
 - Momentum averages out what changes sign. In plain descent's time it gets by with a share of {momentum[1]}; the
   quickest pays with {momentum[0]}. Nesterov's, at a rate of 1/100, lands on the floor at once and stays: {nesterov[1]}.
 - Adaptive rules scale each coordinate by its own gradients: to them the ravine, lying along the axes, is round. Given a
@@ -86,8 +87,8 @@ def table(rows: dict[str, tuple[str, str, str, str]]) -> str:
     return "\n".join(f"{label:10}{what:36}{steps:>16}{jitter:>14}" for label, what, steps, jitter in lines)
 
 
-def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int]) -> Any:
-    """Draw the calmest paths from one start, the fastest descents, and what calm costs."""
+def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int], tree: xr.DataTree) -> Any:
+    """Draw the calmest paths from one start, the fastest descents, what calm costs, and which rates are too long."""
     start = np.abs(cells["sgd"].data.parameters.isel(step=0, configuration=0))
     shallow, steep = (start.isel(parameter=i).values for i in (0, 1))
     replicate = int(np.argmax(shallow - np.abs(5 * steep - shallow)))  # one that shows both
@@ -99,7 +100,16 @@ def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int
         curves[label] = xr.DataArray(objective.value(path.values), evaluations, ("replicate", "step"))
         known = each.choosers.sortby("steps")
         tradeoff[label] = known.steps.values, np.minimum.accumulate(known.jitter.values)
-    return descent_figures.ravine(objective, paths, curves, tradeoff, TARGET)
+    rates = {label: by_rate(tree[f"ravine/{label}"].to_dataset()) for label in cells}
+    limit = float(tree["ravine"].learning_rate_limit)
+    return descent_figures.ravine(objective, paths, curves, tradeoff, rates, limit, TARGET)
+
+
+def by_rate(node: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return learning rates, and the median steps to the target at the best of all other settings."""
+    steps = node.steps_to_target.isel(target=0).median("replicate")
+    steps = steps.min([name for name in steps.dims if name != "learning_rate"])
+    return steps.learning_rate.values, steps.values
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -121,9 +131,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     calmest = {label: each.row(label, chosen[label]) for label, each in cells.items()}
     print(f"fastest configurations to J = {TARGET:.0e}", table(fastest), "", sep="\n")
     print(f"calmest of those that are as quick as plain descent's, {limit:g} steps", table(calmest), sep="\n")
-    print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}))
+    known = tree["ravine"].to_dataset()
+    bounds = {"limit": float(known.learning_rate_limit), "quickest": float(known.quickest_learning_rate)}
+    print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}, **bounds))
 
-    print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen), args.figure))
+    print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen, tree), args.figure))
 
 
 if __name__ == "__main__":

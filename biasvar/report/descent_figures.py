@@ -100,9 +100,15 @@ def redundancy(curves: Curves, *, examples: int, title: str) -> "Figure":
 
 
 def ravine(
-    objective: Any, paths: Mapping[str, tuple[str, Any]], curves: Curves, tradeoff: Mapping[str, Any], target: float
+    objective: Any,
+    paths: Mapping[str, tuple[str, Any]],
+    curves: Curves,
+    tradeoff: Mapping[str, Any],
+    rates: Mapping[str, Any],
+    limit: float,
+    target: float,
 ) -> "Figure":
-    """Draw up to six paths in the plane over contours, the objective along descents, and what calm costs in steps.
+    """Draw up to six paths in the plane over contours, descents, what calm costs in steps, and the limit of rates.
 
     Parameters
     ----------
@@ -114,6 +120,10 @@ def ravine(
         Objectives, dimensions ``step`` and ``replicate``, with the coordinate ``gradient_evaluations``.
     tradeoff : mapping of str to (ndarray, ndarray)
         Numbers of steps, ascending, and the least jitter with which each rule reaches the target in so many.
+    rates : mapping of str to (ndarray, ndarray)
+        Learning rates of each rule, and steps to the target, infinite where it is not reached.
+    limit : float
+        Learning rate from which on plain descent leaves the minimiser.
     target : float
         Value of the objective.
 
@@ -132,18 +142,81 @@ def ravine(
         panel.set_title(f"{label}\n{settings}", fontsize="medium")
         panel.set_xlabel("shallow coordinate θ₁" if place >= 3 else "")
         panel.set_ylabel("steep coordinate θ₂" if place % 3 == 0 else "")
-    left, right = figure.add_subplot(grid[2, :3]), figure.add_subplot(grid[2, 3:])
+    left, right, last = (figure.add_subplot(grid[2, 2 * place : 2 * place + 2]) for place in range(3))
     draw_curves(left, curves, "gradient_evaluations")
     left.set(ylabel="objective J", title="the fastest configuration of each", ylim=(target, None))
     for label, (steps, jitter) in tradeoff.items():
         right.step(steps, jitter, where="post", color=COLORS[label], label=label)
     right.set(xscale="log", xlabel=f"steps to J = {target:.0e}", ylabel="least jitter of those so quick")
-    right.set(title="jitter: share of steps that change sides", ylim=(-0.03, 1.05))
-    for panel in (left, right):
+    right.set(title="jitter: share that change sides", ylim=(-0.03, 1.05))
+    _draw_limit(last, rates, limit)
+    for panel in (left, right, last):
         panel.spines[["top", "right"]].set_visible(False)
-    _set_legend(right)
+    _set_legend(last)
     figure.suptitle("ravine: the calmest path of each rule that is as quick as plain descent")
     figure.supxlabel(f"{BANDS}; paths: from o to +, one dot per step for forty steps", **SMALL)
+    return figure
+
+
+def stability(node: xr.Dataset) -> "Figure":
+    """Draw J and the sharpness along gradient descent, for each learning rate e; steps are just not too long at 2 / e.
+
+    Parameters
+    ----------
+    node : xarray.Dataset
+        ``objective`` and ``sharpness`` with their errors, dimensions ``learning_rate`` and ``step``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    figure, axes = new_panels(1, 2)
+    figure.set_size_inches(11, 4.4)
+    left, right = axes[0]
+    for place, rate in enumerate(node.learning_rate.values):
+        cell, color = node.sel(learning_rate=rate), OTHERS[place % len(OTHERS)]
+        for panel, name, scale in ((left, "objective", 1.0), (right, "sharpness", rate / 2)):
+            value, error = scale * cell[name].values, scale * np.nan_to_num(cell[f"{name}_se"].values)
+            panel.plot(cell.step, value, color=color, label=f"{rate:g}")
+            panel.fill_between(cell.step, value - error, value + error, color=color, alpha=0.25, linewidth=0)
+    right.axhline(1.0, color=BLACK, linestyle="--", linewidth=1)
+    right.text(1, 1.02, "2 / learning rate", va="bottom", **SMALL)
+    left.set(xscale="log", yscale="log", xlabel=AXES["step"], ylabel=AXES["objective"])
+    right.set(xscale="log", xlabel=AXES["step"], ylabel=r"sharpness $\times$ learning rate / 2", ylim=(0, None))
+    _set_legend(right)
+    right.get_legend().set_title("learning rate")
+    figure.suptitle("gradient descent makes the network sharper, up to the edge of stability")
+    figure.supxlabel("bands: one standard error over random starts", **SMALL)
+    return figure
+
+
+def gaps(cells: Mapping[str, Mapping[str, xr.Dataset]]) -> "Figure":
+    """Draw, for each objective, the gap along one descent of each rule; a rule without its own norm is dashed.
+
+    Parameters
+    ----------
+    cells : mapping of str to mapping of str to Dataset
+        By objective and rule, ``gap`` with dimension ``step``; rules without their norm are called ``rule-no-norm``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    figure, axes = new_panels(1, len(cells))
+    figure.set_size_inches(2.4 + 4.4 * len(cells), 4.4)
+    for panel, (name, found) in zip(axes[0], cells.items(), strict=True):
+        for label, cell in found.items():
+            rule, _, without = label.partition("-")
+            style: Any = {"linestyle": "--", "linewidth": 3, "alpha": 0.6} if without else {}
+            shown = f"{rule}, Euclidean" if without else rule
+            gap = np.maximum(cell.gap.values, np.finfo(float).eps)
+            panel.plot(cell.step, gap, color=COLORS[rule], label=shown, **style)
+        panel.set(xscale="log", yscale="log", xlabel=AXES["step"], title=name)
+    axes[0, 0].set_ylabel("gap, at least J - J*")
+    _set_legend(axes[0, -1])
+    figure.suptitle("within a simplex: rules that are projected in their own norm, and by Euclidean distance")
     return figure
 
 
@@ -214,6 +287,15 @@ def _draw_path(panel: "Axes", objective: Any, path: Any, color: str) -> None:
     panel.plot(*path.T, color=color, marker=".", markersize=4, linewidth=1)
     panel.plot(*path[0], color=BLACK, marker="o", markersize=6, markerfacecolor="white", linestyle="none")
     panel.plot(0, 0, color=BLACK, marker="+", markersize=10, linestyle="none", zorder=5)
+
+
+def _draw_limit(panel: "Axes", rates: Mapping[str, Any], limit: float) -> None:
+    """Draw steps to the target against learning rates, up to those that do not come there; and the limit of descent."""
+    for label, (rate, steps) in rates.items():
+        panel.plot(rate, _positive(steps), color=COLORS[label], label=label)
+    panel.axvline(limit, color=BLACK, linestyle="--", linewidth=1, label="sgd: 2 / L")
+    panel.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="steps")
+    panel.set_title("steps to the target")
 
 
 def _draw_heat(panel: "Axes", last: xr.Dataset, rows: str, columns: str) -> None:
