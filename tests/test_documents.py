@@ -39,7 +39,7 @@ def numbers(pattern, text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md", "docs/extending.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/extending.md", "docs/matrix-calculus.md"])
 def test_their_code_runs(name, tmp_path):
     """All blocks of a document, in order, as one script."""
     script = tmp_path / "script.py"

@@ -97,14 +97,18 @@ def test_ravine_plain_descent_jitters_and_the_others_need_not(tmp_path, capsys, 
     assert [row[0] for label in RULES for row in ran.rows(label)] == [label for label in RULES for _ in range(2)]
     assert all(float(row[-1].partition("(")[0]) == 1 for row in ran.rows("sgd"))
 
-    paths, (left, right) = ran.panels[:6], ran.panels[6:]
+    paths, (left, right, limited) = ran.panels[:6], ran.panels[6:]
     assert [panel.get_title().partition("\n")[0] for panel in paths] == RULES
     assert labels(paths[3]) == ("shallow coordinate θ₁", "steep coordinate θ₂")
     starts = {tuple(panel.lines[0].get_xydata()[0]) for panel in paths}
     assert len(starts) == 1  # all from one point
     assert labels(left) == ("gradient evaluations", "objective J")
     assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
-    assert legend(right) == RULES
+    assert legend(limited) == [*RULES, "sgd: 2 / L"]
+    assert set(limited.lines[-1].get_xdata()) == {0.02}
+    # Beyond the limit plain descent is nowhere at the target, below it somewhere.
+    rates, steps = limited.lines[0].get_xydata().T
+    assert rates[np.isfinite(steps)].max() < 0.02 < rates.max()
     assert is_picture(ran.figure)
 
 
