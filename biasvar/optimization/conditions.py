@@ -139,8 +139,13 @@ class Noise:
     relative: float
 
     @classmethod
-    def along(cls, function: Callable[[Array, Array], Array], segments: Segments, count: int) -> "Noise":
-        """Estimate the noise of a function of points and directions from its values along the first few segments."""
+    def along(
+        cls, function: Callable[[Array, Array], Array], segments: Segments, count: int, known: Array | None = None
+    ) -> "Noise":
+        """Estimate the noise of a function of points and directions from its values along the first few segments.
+
+        Stairs are also looked for in values that are ``known``.
+        """
         some = np.arange(min(count, len(segments)))
         places, per_line = line_places().ravel(), len(WIDTHS) * POINTS
         along = np.repeat(segments.along[some], per_line, axis=0)
@@ -150,7 +155,7 @@ class Noise:
             found = noise_on_lines(values)
             shares = found / np.abs(values).max(axis=(1, 2))
         shares = np.where(np.isfinite(shares), shares, 0.0)
-        height, share = _stairs(values)
+        height, share = _stairs(values, values if known is None else known)
         return cls(
             max(float(np.quantile(found, 0.9)), height / ROUNDING), max(EPS, share, float(np.quantile(shares, 0.1)))
         )
@@ -160,13 +165,13 @@ class Noise:
         return ROUNDING * self.relative * size + NOISE * self.absolute
 
 
-def _stairs(values: Array) -> tuple[float, float]:
-    """Return how high the lowest stairs are that values of few digits make along lines, and relative to these values.
+def _stairs(values: Array, known: Array) -> tuple[float, float]:
+    """Return how high the lowest stairs are that values of few digits make, and relative to these values.
 
-    Zeros where lines show none.
+    Zeros where values along lines are not flat.
     """
     flat = np.ptp(values[:, :-1], axis=(1, 2)) == 0  # but for the widest
-    levels = np.unique(values[np.isfinite(values)])
+    levels = np.unique(known[np.isfinite(known)])
     if flat.mean() < FLAT_LINES or len(levels) < 2:
         return 0.0, 0.0
     heights, sizes = np.diff(levels), np.maximum(np.abs(levels[1:]), np.abs(levels[:-1]))
@@ -279,7 +284,8 @@ class Sample:
     @cached_property
     def noise(self) -> Noise:
         """Noise of values."""
-        return Noise.along(lambda points, along: self.surface.values(points), self.segments, LINES)
+        ends = np.concatenate([self.fx, self.fy])
+        return Noise.along(lambda points, along: self.surface.values(points), self.segments, LINES, ends)
 
     @cached_property
     def noise_of_slopes(self) -> Noise:
@@ -348,6 +354,9 @@ class Sample:
     def _first_order(self) -> Measured:
         slope, size, _, _ = self.slopes
         margin = self.noise.margin(np.abs(self.fx) + np.abs(self.fy)) + self.noise_of_slopes.margin(size)
+        if np.ptp(np.concatenate([self.fx, self.fy])) == 0 and slope.any():
+            # Values that never change though slopes say so are too coarse to tell.
+            margin = np.full_like(margin, np.inf)
         return Measured(self.fy - self.fx - slope, margin, 2 / self.segments.length2, self.segments.x)
 
     def _monotone(self) -> Measured:

@@ -64,6 +64,13 @@ CONVEX = {
     "float16": (lambda t: square(t.astype(np.float16)), SQUARE, (2, 2)),
     "three digits": (lambda t: np.round(np.exp(t.sum(axis=-1)), 3), SQUARE, None),
     "cancelling": (Own(lambda t: (square(t) + 1e16) - 1e16, twice), SQUARE, (2, 2)),
+    "cancelling to two values": (
+        Own(lambda t: (square(t) + 1e15) - 1e15, twice),
+        bv.Box([-0.25, 0.45], [-0.18, 0.52]),
+        (2, 2),
+    ),
+    "cancelling to one value": (Own(lambda t: (square(t) + 1e16) - 1e16, twice), bv.Box(0.1, 0.2, dim=2), None),
+    "eight digits of two": (lambda t: np.ldexp(np.rint(np.ldexp(square(t), 8)), -8), bv.Box(0.3, 0.31, dim=2), (2, 2)),
     "cancelling less": (lambda t: (square(t) + 1e13) - 1e13, SQUARE, (2, 2)),
     "noisy": (Own(lambda t: square(t) + noise(t), twice), SQUARE, (2, 2)),
     "noisy, gradient too": (Own(lambda t: square(t) + noise(t), lambda t: 2 * t + noise(t)[..., None]), SQUARE, (2, 2)),
