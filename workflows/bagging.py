@@ -15,8 +15,8 @@ from sklearn.ensemble import BaggingRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import figures, tables
-from biasvar.report.numbers import with_error
 
 SETS = 50  # training sets behind the published numbers
 PARTS = ("expected_risk", "bias2", "variance", "irreducible_risk")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import xarray as xr
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import descent_figures, figures, tables
-from biasvar.report.numbers import with_error
 
 LESSON = """
 What to see

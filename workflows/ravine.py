@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import descent_figures, figures
-from biasvar.report.numbers import with_error
 
 LOOKS = [*range(41), *range(50, 200, 10), *range(200, 600, 25), *range(600, 1501, 150)]  # each step to begin with
 TARGET = 1e-9

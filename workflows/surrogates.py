@@ -12,8 +12,8 @@ from pathlib import Path
 import xarray as xr
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import classification_figures, figures, tables
-from biasvar.report.numbers import with_error
 
 ERRORS = ("bayes_risk", "approximation_error", "surrogate_error", "estimation_error", "expected_risk")
 LESSON = """

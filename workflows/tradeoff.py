@@ -10,8 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import figures, tables
-from biasvar.report.numbers import with_error
 
 NOISE = 0.5
 LESSON = """

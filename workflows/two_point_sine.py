@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import biasvar as bv
+from biasvar.notation import with_error
 from biasvar.report import figures, tables
-from biasvar.report.numbers import with_error
 
 LESSON = """
 What to see

@@ -34,15 +34,15 @@ class Progress:
     stage: str = "planning"
     name: str = "mean"
     messages: list[str] = field(default_factory=list)
-    _cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
+    cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)  # count, mean, squared deviations
 
     def add(self, group: Group, token: NDArray[np.float64]) -> None:
         """Take in the token of a finished task: count, mean and squared deviations of every cell."""
         self.done += 1
         count, mean, squares = token.T
-        n, m, s = self._cells.get(group, np.zeros((3, len(token))))
+        n, m, s = self.cells.get(group, np.zeros((3, len(token))))
         total, shift = n + count, mean - m
-        self._cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
+        self.cells[group] = np.stack([total, m + shift * count / total, s + squares + shift**2 * n * count / total])
 
     def behind(self, missing: int) -> None:
         """Take in how many chunks the store still lacks: tokens may be lost, chunks are not."""
@@ -67,7 +67,7 @@ class Progress:
     @property
     def _worst(self) -> tuple[float, str]:
         worst = np.nan, ""
-        for group, (n, _, s) in self._cells.items():
+        for group, (n, _, s) in self.cells.items():
             errors = np.sqrt(s / (n * (n - 1))) if n[0] > 1 else np.full(1, np.nan)
             if np.isnan(errors).all() or np.nanmax(errors) <= worst[0]:
                 continue

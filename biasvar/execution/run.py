@@ -25,6 +25,7 @@ from biasvar.execution import settings
 from biasvar.execution.backends import writing
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.graph import PackedStudy, Tasks, failed_block
+from biasvar.execution.live import Broadcast
 from biasvar.execution.lock import Hold
 from biasvar.execution.progress import Progress, Report, shown
 from biasvar.execution.records import Records
@@ -156,6 +157,7 @@ def _run(
                 if following == blocks:
                     break
                 blocks = following
+            driver.broadcast.tell(executor.client, voice.progress, blocks, complete=True)
         voice.report(voice.progress)  # also where nothing was left to do: the last call says that all is done
         hold.check()
         return cast(S, target.write_summary(study, summary)), study.unmet_goals(summary)
@@ -218,7 +220,13 @@ class _Driver:
     voice: _Voice
     _clock: float = 0.0
     _told: float = 0.0
+    _planned: dict[str, int] = field(default_factory=dict)
     _kills: Counter[tuple[Group, int]] = field(default_factory=Counter)
+
+    @cached_property
+    def broadcast(self) -> Broadcast:
+        """What those who look at the scheduler's dashboard are told."""
+        return Broadcast(self.study, str(self.store.location))
 
     @cached_property
     def packed(self) -> PackedStudy:
@@ -233,6 +241,7 @@ class _Driver:
 
     def fill(self, blocks: Mapping[str, int]) -> None:
         """Have all chunks simulated that are missing for so many blocks."""
+        self._planned = dict(blocks)
         stored = self.store.groups()
         new = self._without(stored)
         plan = planning.plan(self.study, new, blocks)
@@ -366,4 +375,5 @@ class _Driver:
         if time.monotonic() - self._told > TELL_SECONDS:
             self._told = time.monotonic()
             self.hold.tell(progress.to_json())
+        self.broadcast.tell(self.executor.client, progress, self._planned)
         self.voice.report(progress)

@@ -20,6 +20,7 @@ from dask.callbacks import Callback
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
 from biasvar.execution.clusters import AN_ADDRESS, GUARD, Address, Borrowed, Connection, LocalWorkers, checked_address
 from biasvar.execution.graph import Tasks
+from biasvar.execution.live import add_page
 from biasvar.studies.base import Group
 
 LOCAL = ("synchronous", "threads", "processes")
@@ -151,13 +152,19 @@ class Executor:
             self._leave()
             raise ClusterLost(str(error)) from error
 
+    @property
+    def client(self) -> Any:
+        """The Client that tasks are handed to now, or None."""
+        return self._client
+
     def _connect(self) -> None:
         assert self._where is not None
         assert not isinstance(self._where, str)
         self._client = self._connection.enter_context(self._where.client())
+        address = add_page(self._client)
         if not isinstance(self._where, Borrowed) and not self._greeted:
             self._greeted = True
-            self._say(f"dashboard: {self._client.dashboard_link}")
+            self._say(f"dashboard: {address}")
 
     def _leave(self) -> None:
         self._client = None

@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "queue-timeout": "24 hours",  # the same where workers are jobs that wait in a queue
     "lease": "60s",  # of the lock on a store in an object store, which a killed run leaves behind
     "jobs": 2,  # that --cluster asks its queue for
+    "dashboard-page": True,  # of ours, in the dashboard of the scheduler that runs a study
 }
 LONGEST_WAIT = 30.0
 
@@ -57,6 +58,20 @@ def seconds(name: str) -> float:
     return found
 
 
+def is_on(name: str) -> bool:
+    """Return a setting that is true or false.
+
+    Raises
+    ------
+    SettingError
+        If it is something else.
+    """
+    value = dask.config.get(f"biasvar.{name}")
+    if not isinstance(value, bool):
+        raise SettingError(f"setting biasvar.{name}: expected true or false, got {value!r}")
+    return value
+
+
 def check() -> None:
     """Refuse settings that are unknown, or have values that they cannot have.
 
@@ -72,4 +87,5 @@ def check() -> None:
         if name.replace("_", "-") not in DEFAULTS:
             raise SettingError(f"setting biasvar.{name}: is unknown; choose from {', '.join(DEFAULTS)}")
     for name, default in DEFAULTS.items():
-        count(name) if isinstance(default, int) else seconds(name)
+        reader = is_on if isinstance(default, bool) else count if isinstance(default, int) else seconds
+        reader(name)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from biasvar.notation import with_error
 from biasvar.report.best import labels_of_best
-from biasvar.report.numbers import with_error
 from biasvar.report.rows import Table
 
 COST = "cost: gradient evaluations, the median over replicates; reached: share of replicates"

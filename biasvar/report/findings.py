@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from biasvar.report.numbers import with_error
+from biasvar.notation import with_error
 
 AXES = {"n_train": "training-set size"}  # in words
 SURE = 1.96  # standard errors of a difference by which two cells are told apart, at 95 %

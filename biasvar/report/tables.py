@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from biasvar.notation import rounded, with_error
 from biasvar.report.best_table import best_tables
 from biasvar.report.findings import compared_axis, leaders
-from biasvar.report.numbers import rounded, with_error
 from biasvar.report.rows import FORMS, Table, as_text
 from biasvar.studies.base import Summary, nodes_of
 

@@ -274,6 +274,12 @@ class ReplicatedStudy(Study[xr.Dataset]):
         """Which number of a cell is shown while the study runs."""
         return "excess risk"
 
+    @property
+    def headline_goal(self) -> float | None:
+        """What ``precision`` asks of risks."""
+        goals = [goal for name, goal in (self.precision or {}).items() if name in ("expected_risk", "excess_risk")]
+        return min(goals, default=None)
+
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean loss, at the highest noise where its standard error exists."""
         n_train = self._sizes[group.problem]

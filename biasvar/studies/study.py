@@ -84,6 +84,11 @@ class Study(StudyModel, Generic[S]):
         """What :meth:`headline` returns, in a word or two."""
         return "mean"
 
+    @property
+    def headline_goal(self) -> float | None:
+        """The standard error of it that the study asks for, if it asks for any."""
+        return None
+
     def headline(self, group: Group, records: NDArray[Any]) -> NDArray[Any]:
         """Return one number per cell and block, (cells, blocks), of records (cells, blocks, numbers).
 

@@ -12,7 +12,7 @@ from scipy import stats
 import biasvar as bv
 from biasvar.accessor import Results
 from biasvar.errors import StudyError
-from biasvar.report.numbers import with_error
+from biasvar.notation import with_error
 from biasvar.report.tables import cell_table, results, tables
 from biasvar.studies.blocks import run_in_memory
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.notation import with_error
 from biasvar.report.figures import (
     BLACK,
     BLUE,
@@ -20,7 +21,6 @@ from biasvar.report.figures import (
     set_title,
 )
 from biasvar.report.findings import who_leads
-from biasvar.report.numbers import with_error
 from biasvar.report.plot.cells import PARTS, about, selected
 from biasvar.studies.replicates import replicates
 

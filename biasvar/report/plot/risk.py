@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from biasvar.notation import with_error
 from biasvar.report.figures import BLACK, GREEN, GREY, INK, LINES, finite, name_lines, panels_or_given, set_title
 from biasvar.report.findings import who_leads
-from biasvar.report.numbers import with_error
 from biasvar.report.plot.cells import PARTS, about, selected
 
 if TYPE_CHECKING:

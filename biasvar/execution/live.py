@@ -1,0 +1,115 @@
+"""What a running study tells a Dask scheduler, about once a second: how its numbers stand, and that it has a page.
+
+The scheduler keeps the last events of a topic by itself, and the page reads them: there is no state of ours in it. A
+browser that comes late sees all, and a run that died leaves its last state.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from biasvar.execution.progress import Progress
+from biasvar.execution.settings import is_on
+from biasvar.studies.base import Group
+from biasvar.studies.study import Study
+
+TOPIC, TROUBLE, PATH = "biasvar", "biasvar-page", "/biasvar"
+TELL_SECONDS = 1.0
+MOST_ROWS = 40  # of cells of one group; of larger groups the best cell is told
+MOST_CELLS = 400
+
+
+class Broadcast:
+    """Tells a scheduler's topic how a run's numbers stand.
+
+    Parameters
+    ----------
+    study : Study
+        What runs.
+    store : str
+        Where to.
+    """
+
+    def __init__(self, study: Study[Any], store: str) -> None:
+        self._study, self._store, self._told = study, store, 0.0
+
+    def tell(self, client: Any, progress: Progress, planned: Mapping[str, int], *, complete: bool = False) -> None:
+        """Tell, unless the last time is less than a second ago; nothing that goes wrong in it disturbs the run."""
+        if client is None or not (complete or time.monotonic() - self._told > TELL_SECONDS):
+            return
+        self._told = time.monotonic()
+        try:
+            client.log_event(TOPIC, self.snapshot(progress, planned, complete))
+        # Whatever a client may raise that has just lost its scheduler: the run finds that out by itself.
+        except Exception:
+            return
+
+    def snapshot(self, progress: Progress, planned: Mapping[str, int], complete: bool) -> dict[str, Any]:
+        """Return how the numbers stand, in what msgpack can write: lists, numbers, None, text."""
+        cells = [row for group, moments in progress.cells.items() for row in _rows(group, moments)]
+        known = sorted(cells, key=lambda row: -(row[4] or 0))[:MOST_CELLS]
+        done = dict.fromkeys(planned, 0)
+        for group, (count, _, _) in progress.cells.items():
+            done[group.problem] = max(done.get(group.problem, 0), int(count[0]))
+        return {
+            "study": self._study.name,
+            "store": self._store,
+            "headline": self._study.headline_name,
+            "goal": self._study.headline_goal,
+            "unit": self._study.block_size,
+            "done": progress.done,
+            "total": progress.total,
+            "seconds": progress.seconds,
+            "left": _number(progress.seconds_left),
+            "stage": "done" if complete else progress.stage,
+            "least_known": progress.precision,
+            "blocks": [[problem, done[problem], number] for problem, number in planned.items()],
+            "cells": [row for row in cells if row in known] if len(cells) > MOST_CELLS else cells,
+        }
+
+
+def _rows(group: Group, moments: np.ndarray[Any, Any]) -> Iterable[list[Any]]:
+    """Yield problem, cell, blocks, mean and standard error; of a group of many cells only the least mean."""
+    count, mean, squares = moments
+    error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
+    if len(mean) <= MOST_ROWS:
+        for i, cell in enumerate(group.cells):
+            yield [group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i])]
+    elif np.isfinite(mean).any():
+        best = int(np.nanargmin(np.where(np.isfinite(mean), mean, np.nan)))
+        lost = 1 - np.isfinite(mean).mean()
+        name = f"{group.title}: least of {len(mean)}" + (f", {lost:.0%} have none" if lost else "")
+        yield [group.problem, name, int(count[best]), _number(mean[best]), _number(error[best])]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def add_page(client: Any) -> str:
+    """Add the page to a scheduler's dashboard, and say where people should look.
+
+    Returns
+    -------
+    str
+        The address of the page; of Dask's own where ours is switched off or cannot be; a line about bokeh where there
+        is no dashboard at all.
+    """
+    from biasvar.execution.live_page import LivePage
+
+    link = str(client.dashboard_link)
+    if not is_on("dashboard-page"):
+        return link
+    try:
+        client.register_plugin(LivePage())
+        trouble = client.get_events(TROUBLE) or ()
+    # A scheduler that has no biasvar, or another version: Dask's own page is there all the same.
+    except Exception:
+        return link
+    if not trouble:
+        return link.replace("/status", PATH)
+    why = trouble[-1][1]["error"]
+    return f"{link} (needs bokeh on the scheduler: pip install 'biasvar[cluster]')" if "bokeh" in why else link
