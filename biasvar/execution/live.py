@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biasvar.execution.progress import Progress
 from biasvar.execution.settings import is_on
@@ -49,8 +50,8 @@ class Broadcast:
 
     def snapshot(self, progress: Progress, planned: Mapping[str, int], complete: bool) -> dict[str, Any]:
         """Return how the numbers stand, in what msgpack can write: lists, numbers, None, text."""
-        cells = [row for group, moments in progress.cells.items() for row in _rows(group, moments)]
-        known = sorted(cells, key=lambda row: -(row[4] or 0))[:MOST_CELLS]
+        cells = _least_of_each(row for group, moments in progress.cells.items() for row in _rows(group, moments))
+        least_known = sorted(cells, key=lambda row: -(row[4] or 0))[:MOST_CELLS]
         done = dict.fromkeys(planned, 0)
         for group, (count, _, _) in progress.cells.items():
             done[group.problem] = max(done.get(group.problem, 0), int(count[0]))
@@ -67,22 +68,30 @@ class Broadcast:
             "stage": "done" if complete else progress.stage,
             "least_known": progress.precision,
             "blocks": [[problem, done[problem], number] for problem, number in planned.items()],
-            "cells": [row for row in cells if row in known] if len(cells) > MOST_CELLS else cells,
+            "cells": [row for row in cells if row in least_known],
         }
 
 
-def _rows(group: Group, moments: np.ndarray[Any, Any]) -> Iterable[list[Any]]:
-    """Yield problem, cell, blocks, mean and standard error; of a group of many cells only the least mean."""
+def _rows(group: Group, moments: NDArray[np.float64]) -> Iterable[list[Any]]:
+    """Yield problem, cell, blocks, mean and standard error; of a group of many cells only of the least mean."""
     count, mean, squares = moments
     error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
-    if len(mean) <= MOST_ROWS:
-        for i, cell in enumerate(group.cells):
-            yield [group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i])]
-    elif np.isfinite(mean).any():
-        best = int(np.nanargmin(np.where(np.isfinite(mean), mean, np.nan)))
-        lost = 1 - np.isfinite(mean).mean()
-        name = f"{group.title}: least of {len(mean)}" + (f", {lost:.0%} have none" if lost else "")
-        yield [group.problem, name, int(count[best]), _number(mean[best]), _number(error[best])]
+    many = len(mean) > MOST_ROWS
+    if many and np.isnan(mean).all():
+        return
+    for i in [int(np.nanargmin(mean))] if many else range(len(mean)):
+        cell = f"{group.title}: the least" if many else group.cells[i]
+        yield [group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i])]
+
+
+def _least_of_each(rows: Iterable[list[Any]]) -> list[list[Any]]:
+    """Keep one row per problem and cell: large groups are several, of the same name."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        other = found.setdefault((row[0], row[1]), row)
+        if row[3] is not None and (other[3] is None or row[3] < other[3]):
+            found[row[0], row[1]] = row
+    return list(found.values())
 
 
 def _number(value: float) -> float | None:

@@ -145,7 +145,7 @@ class Estimates:
         """Show a snapshot."""
         problems = [problem for problem, _, _ in now["blocks"]]
         rows = sorted({cell for _, cell, *_ in now["cells"]}, key=_natural)[::-1]
-        self.figure.title.text = f"{now['headline'].capitalize()} so far; the brighter, the more digits are known"
+        self.figure.title.text = f"So far: {now['headline']}; the brighter, the more digits are known"
         if (self.figure.x_range.factors, self.figure.y_range.factors) != (problems, rows):
             self.figure.x_range.factors, self.figure.y_range.factors = problems, rows
             self.figure.height = max(260, 60 + 34 * len(rows))

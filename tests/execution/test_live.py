@@ -107,7 +107,7 @@ def test_of_many_cells_the_least_is_told_and_how_many_have_none():
         progress.add(group, np.stack([np.full(100, 4.0), mean + shift, np.full(100, 0.02)], axis=1))
     now = Broadcast(small_study(), "s.zarr").snapshot(progress, {"bowl": 8}, complete=False)
     ((problem, cell, blocks, value, error),) = now["cells"]
-    assert (problem, cell, blocks) == ("bowl", "sgd: least of 100, 50% have none", 8)
+    assert (problem, cell, blocks) == ("bowl", "sgd: the least", 8)
     assert value == pytest.approx(1.0)
     assert error == pytest.approx(np.sqrt((0.04 + 0.2**2 * 2) / (8 * 7)))
     assert now["least_known"].startswith("least known: mean of rate=")
