@@ -1,4 +1,4 @@
-"""What a running study tells a Dask scheduler, about once a second: how its numbers stand, and that it has a page.
+"""What a running study tells a Dask scheduler, about once a second: how its numbers stand.
 
 The scheduler keeps the last events of a topic by itself, and the page reads them: there is no state of ours in it. A
 browser that comes late sees all, and a run that died leaves its last state.
@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.execution.progress import Progress
-from biasvar.execution.settings import is_on
 from biasvar.studies.base import Group
 from biasvar.studies.study import Study
 
-TOPIC, TROUBLE, PATH = "biasvar", "biasvar-page", "/biasvar"
+TOPIC = "biasvar"
 TELL_SECONDS = 1.0
 MOST_ROWS = 40  # of cells of one group; of larger groups the best cell is told
 MOST_CELLS = 400
@@ -96,29 +95,3 @@ def _least_of_each(rows: Iterable[list[Any]]) -> list[list[Any]]:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def add_page(client: Any) -> str:
-    """Add the page to a scheduler's dashboard, and say where people should look.
-
-    Returns
-    -------
-    str
-        The address of the page; of Dask's own where ours is switched off or cannot be; a line about bokeh where there
-        is no dashboard at all.
-    """
-    from biasvar.execution.live_page import LivePage
-
-    link = str(client.dashboard_link)
-    if not is_on("dashboard-page"):
-        return link
-    try:
-        client.register_plugin(LivePage())
-        trouble = client.get_events(TROUBLE) or ()
-    # A scheduler that has no biasvar, or another version: Dask's own page is there all the same.
-    except Exception:
-        return link
-    if not trouble:
-        return link.replace("/status", PATH)
-    why = trouble[-1][1]["error"]
-    return f"{link} (needs bokeh on the scheduler: pip install 'biasvar[cluster]')" if "bokeh" in why else link

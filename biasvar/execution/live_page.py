@@ -11,9 +11,10 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from biasvar.execution.live import PATH, TOPIC, TROUBLE
+from biasvar.execution.live import TOPIC
 from biasvar.notation import with_error
 
+TROUBLE, PATH = "biasvar-page", "/biasvar"
 REFRESH_MS = 1000
 DIGITS = ("#00204d", "#31446b", "#666970", "#958f78", "#cbba69", "#ffea46")  # cividis: the brighter, the more are known
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -19,8 +19,8 @@ from dask.callbacks import Callback
 
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
 from biasvar.execution.clusters import AN_ADDRESS, GUARD, Address, Borrowed, Connection, LocalWorkers, checked_address
+from biasvar.execution.dashboard import add_page
 from biasvar.execution.graph import Tasks
-from biasvar.execution.live import add_page
 from biasvar.studies.base import Group
 
 LOCAL = ("synchronous", "threads", "processes")

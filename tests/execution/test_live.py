@@ -10,8 +10,9 @@ from distributed import Client, LocalCluster
 from helpers import small_study
 
 import biasvar as bv
-from biasvar.execution.live import PATH, TOPIC, TROUBLE, Broadcast, add_page
-from biasvar.execution.live_page import falling, head, known_digits, written
+from biasvar.execution.dashboard import add_page
+from biasvar.execution.live import TOPIC, Broadcast
+from biasvar.execution.live_page import PATH, TROUBLE, falling, head, known_digits, written
 from biasvar.execution.progress import Progress
 from biasvar.studies.base import Group
 
