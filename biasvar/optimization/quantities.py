@@ -61,6 +61,8 @@ class Quantity:
         What the summary takes from it, of the objective alone.
     recorded_as : str
         What stores call it, if not its name.
+    label_within : str
+        What it is in words within a set, if not the same.
     """
 
     name: str
@@ -72,11 +74,16 @@ class Quantity:
     shown_of: Callable[[Objective], bool] | None = field(default=None, kw_only=True)
     less: Callable[[Objective], float] = field(default=_nothing, kw_only=True)
     recorded_as: str = field(default="", kw_only=True)
+    label_within: str = field(default="", kw_only=True)
 
     @property
     def stored_name(self) -> str:
         """What stores call it."""
         return self.recorded_as or self.name
+
+    def label_of(self, objective: Objective) -> str:
+        """Return what it is in words, of an objective."""
+        return self.label_within if self.label_within and objective.within is not None else self.label
 
     def is_shown(self, objective: Objective) -> bool:
         """Tell whether the summary of an objective's descents has it."""
@@ -134,7 +141,14 @@ def _has_held_out(objective: Objective) -> bool:
 #: Recorded of all descents, in this order. The first two decide what becomes of a trajectory.
 QUANTITIES = (
     Quantity("objective", "objective J", "J", "J", _value),
-    Quantity("gradient_norm", "norm of the gradient of J over all examples", "|grad J|", "J/theta", _gradient_norm),
+    Quantity(
+        "gradient_norm",
+        "norm of the gradient of J over all examples",
+        "|grad J|",
+        "J/theta",
+        _gradient_norm,
+        label_within="length of the step along the gradient of J, over all examples, to the nearest point of the set",
+    ),
     Quantity("distance", "distance to the minimiser", "distance", "theta", _distance, recorded_of=_has_minimizer),
     # What is recorded needs no minimiser: the least risk is taken off when the records are summarised.
     Quantity(

@@ -215,6 +215,8 @@ def _first_step(
         before.append(found.copy())
         return found
 
+    if objective.within is not None and rule.has_metric:
+        _check_metric(rule, where, slope, theta, state, hyper)
     found, after = advance(rule, slope, theta, state, 1, steps, hyper, objective.within)
     if np.shape(found) != theta.shape or np.asarray(found).dtype.kind != "f":
         raise StudyError(
@@ -229,6 +231,25 @@ def _first_step(
     if keep_state and (why := keeping.unfit(rule, found, after)):
         raise StudyError(f"{where}: {why}; keep_state keeps it only as init made it, so change that, or leave it out")
     return [np.asarray(part) for part in (found, *columns.leaves(after))]
+
+
+def _check_metric(
+    rule: UpdateRule,
+    where: str,
+    slope: Callable[[Array], Array],
+    theta: Array,
+    state: Any,
+    hyper: Mapping[str, Array],
+) -> None:
+    place = rule.lookahead(theta, state, **hyper) if rule.looks_ahead else theta
+    weights = np.asarray(rule.metric(rule.update(theta, slope(place), state, 1, **hyper)[1], **hyper))
+    if weights.shape != theta.shape or weights.dtype.kind not in "iuf":
+        raise StudyError(
+            f"{where}.metric: expected weights as real numbers of shape {theta.shape}, got {weights.dtype} of shape "
+            f"{weights.shape}"
+        )
+    if (weights < 0).any():
+        raise StudyError(f"{where}.metric: has the weight {weights.min():g}, expected none below 0")
 
 
 def _check_state(state: Any, width: int, where: str) -> None:

@@ -30,6 +30,8 @@ from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.study import Study
 
+CHECKED = 8  # starts, at which derivatives within a set are compared with values
+
 
 class DescentStudy(Study[xr.DataTree]):
     """A study of update rules that descend objectives: its fields, and what is known before anything descends."""
@@ -211,8 +213,13 @@ class DescentStudy(Study[xr.DataTree]):
         """Compare each objective's derivatives with its values, where its descents start."""
         found = {}
         for label in self.objectives:
-            start = self.starts[label]
-            at = np.array(start) if isinstance(start, tuple) else start
+            at: Any = self.starts[label]
+            if label in self.constraints:
+                # Outside its set an objective need not be defined.
+                points = [self.initial_point(label, replicate) for replicate in range(CHECKED)]
+                at = points[0] if isinstance(at, tuple) else np.stack(points)
+            elif isinstance(at, tuple):
+                at = np.array(at)
             with fields.named(f"objectives.{label}"):
                 found[label] = check_derivatives(self.free(label), at=at, seed=self.seed)
         return found

@@ -177,7 +177,9 @@ class _Node:
                 continue
             values = looks[..., column] - quantity.less(objective)
             mean = tuning.mean_and_error(np.moveaxis(values, 1, -1))
-            out |= self._estimate(quantity.name, mean, ("step",), quantity.label, quantity.short_name, quantity.unit)
+            out |= self._estimate(
+                quantity.name, mean, ("step",), quantity.label_of(objective), quantity.short_name, quantity.unit
+            )
             if column == OBJECTIVE:
                 out["objective_quantile"] = self._along(
                     _quantiles(values), ("quantile", "step"), "quantiles over replicates", "J quantile", quantity.unit

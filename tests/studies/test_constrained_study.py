@@ -104,6 +104,7 @@ def test_the_gap_and_the_least_value_within_are_known(store):
     assert (node.gap < 1e-4).all()
     assert (node.distance < 1e-6).all()
     assert (node.outcome == "converged").all()
+    assert node.gradient_norm.attrs["long_name"].endswith("to the nearest point of the set")
     assert (node.gradient_norm < 1e-6).all()
     assert "gap" not in simulated(portfolio(constraints={}))["portfolio/sgd"]
     assert "gap" not in simulated(portfolio(record=["objective"]))["portfolio/sgd"]
@@ -272,6 +273,41 @@ def test_what_cannot_be_kept_in_is_refused_in_a_line(constraints, message):
 def test_a_set_that_contradicts_itself_is_refused_before_anything_runs(one, message, store):
     with pytest.raises(StudyError, match=message):
         bv.run(portfolio(constraints={"portfolio": one}), store)
+
+
+class Crooked(Scaled):
+    def __init__(self, weights):
+        super().__init__(0.1)
+        self._weights = weights
+
+    @property
+    def hyperparameters(self):
+        return {"learning_rate": (0.1,)}
+
+    def metric(self, state, *, learning_rate):
+        return np.asarray(self._weights)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            [1.0, 2.0],
+            r"optimizers.own.metric: expected weights as real numbers of shape \(2, 2\), got float64 of shape",
+        ),
+        ([[1.0, 1.0], [-1.0, 2.0]], "optimizers.own.metric: has the weight -1, expected none below 0"),
+    ],
+)
+def test_a_metric_that_is_none_is_refused_before_anything_runs(weights, message, store):
+    with pytest.raises(StudyError, match=message):
+        bv.run(portfolio(optimizers={"own": Crooked(weights)}), store)
+
+
+def test_derivatives_are_compared_within_the_set():
+    """Outside, this objective has no value: starts are drawn there, and projected."""
+    study = portfolio(objectives={"portfolio": Wall()}, constraints={"portfolio": bv.Box(1, 3, dim=2)})
+    found = study.check_derivatives()["portfolio"]
+    assert found.verdict.sel(what="gradient") == "agrees"
 
 
 class Wall:
