@@ -5,7 +5,7 @@
 
 Rows are problems, columns are ways to solve them, numbers are nanoseconds per parameter and step, in double precision.
 Machines are shared, so columns are measured in turn, for several rounds: medians of the times, and of the ratios within
-a round.
+a round. With --constraints it only says what sets cost, which needs neither optax nor torch.
 """
 
 import argparse
@@ -13,24 +13,17 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"  # before numpy is imported
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, whatever a library makes of the flags
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-import torch
 from sklearn.datasets import load_breast_cancer
 
 import biasvar as bv
-
-jax.config.update("jax_enable_x64", True)
-torch.set_num_threads(1)
 
 BATCH = 32
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
@@ -41,7 +34,7 @@ class Case:
     """One row: an objective, how many configurations, and how many steps of each."""
 
     title: str
-    objective: object
+    objective: bv.Objective
     configurations: int
     dim: int
     steps: int
@@ -53,7 +46,7 @@ class Case:
 
     @property
     def data(self) -> bool:
-        return hasattr(self.objective, "examples")
+        return self.objective.examples is not None
 
 
 def eigenvalues(dim: int) -> np.ndarray:
@@ -81,11 +74,14 @@ def cases() -> list[Case]:
     ]
 
 
-def study(case: Case) -> bv.OptimizerStudy:
+def study(case: Case, rule: type = bv.Adam, within: object = None) -> bv.OptimizerStudy:
+    known = {"beta1": BETA1, "beta2": BETA2, "epsilon": EPSILON} if rule is bv.Adam else {}
     return bv.OptimizerStudy(
         name="benchmark",
         objectives={"J": case.objective},
-        optimizers={"adam": bv.Adam(case.rates, BETA1, BETA2, EPSILON)},
+        constraints={} if within is None else {"J": within},
+        # A tenth for plain descent, which does not come back from longer steps.
+        optimizers={"rule": rule(case.rates if known else case.rates / 10, **known)},
         initial={"J": np.ones(case.dim)},
         batch_size=[BATCH if case.data else None],
         steps=case.steps,
@@ -105,9 +101,9 @@ def end_to_end(case: Case) -> Callable[[], None]:
     return run
 
 
-def bare(case: Case) -> Callable[[], None]:
+def bare(case: Case, rule: type = bv.Adam, within: object = None) -> Callable[[], None]:
     """Descend, and nothing else."""
-    made = study(case)
+    made = study(case, rule, within)
 
     def run() -> None:
         for group in made.groups():
@@ -128,6 +124,11 @@ def order(examples: int, steps: int) -> np.ndarray:
 
 def with_optax(case: Case) -> Callable[[], None]:
     """vmap over configurations, scan over steps, all jitted."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    jax.config.update("jax_enable_x64", True)
     x, y = (jnp.asarray(part) for part in breast_cancer())
     scale = jnp.asarray(eigenvalues(case.dim))
 
@@ -181,6 +182,9 @@ def with_numpy(case: Case) -> Callable[[], None]:
 
 def with_torch(case: Case) -> Callable[[], None]:
     """One torch.optim.Adam a configuration, as its documentation has it; here for one of them."""
+    import torch
+
+    torch.set_num_threads(1)
     x, y = (torch.as_tensor(part) for part in breast_cancer())
     scale = torch.as_tensor(eigenvalues(case.dim))
 
@@ -201,10 +205,38 @@ def with_torch(case: Case) -> Callable[[], None]:
     return run
 
 
+def constraints(rounds: int) -> None:
+    """Say what a step costs by itself, and how much more within a box and a ball, on whose border descents end."""
+    print(f"ns per parameter and step, one core, medians of {rounds}; what a set adds\n")
+    print("| problem, configurations | free | box | ball |")
+    print("|---|---|---|---|")
+    for case in cases():
+        few = replace(case, steps=max(case.steps // 20, 200))
+        sets = (None, bv.Box(0.5, 2.0, dim=case.dim), bv.Ball(0.5, center=np.ones(case.dim)))
+        for rule in (bv.SGD, bv.Adam):
+            ways = [bare(few, rule, within) for within in sets]
+            times = np.array([[seconds(way) for way in ways] for _ in range(rounds + 1)][1:])  # the first compiles
+            free = np.median(times[:, 0]) / (few.dim * few.steps * few.configurations) * 1e9
+            added = np.median(times / times[:, :1], axis=0) - 1
+            title = case.title.replace("Adam", rule.__name__)
+            print(f"| {title} | {free:.2f} | {added[1]:+.0%} | {added[2]:+.0%} |", flush=True)
+
+
+def seconds(way: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured [%(default)s]")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--constraints", action="store_true", help="say only what sets cost")
+    options = parser.parse_args()
+    rounds = options.rounds
+    if options.constraints:
+        constraints(rounds)
+        return
     print(f"ns per parameter and step, one core, double precision, medians of {rounds}\n")
     print("| problem, configurations | ours, `bv.run` | ours, bare | optax | with compiling | NumPy | torch | ratios |")
     print("|---|---|---|---|---|---|---|---|")
@@ -222,9 +254,7 @@ def main() -> None:
         first = {}
         for turn in range(rounds + 1):
             for name, way in ways.items():
-                start = time.perf_counter()
-                way()
-                took = (time.perf_counter() - start) / number[name] * 1e9
+                took = seconds(way) / number[name] * 1e9
                 if turn == 0:
                     first[name] = took  # compiles
                 else:

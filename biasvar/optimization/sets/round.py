@@ -134,7 +134,7 @@ def _multipliers(theta, center, radius, weights):  # type: ignore[no-untyped-def
     count = theta.shape[1]
     if radius == 0:
         return np.full(count, np.inf)
-    m, goes = np.zeros(count), np.ones(count, np.bool_)
+    m, goes, by_radius = np.zeros(count), np.ones(count, np.bool_), 1 / radius
     square, first, second = np.empty_like(m), np.empty_like(m), np.empty_like(m)
     for round_ in range(STEPS):
         square[:], first[:], second[:] = 0.0, 0.0, 0.0
@@ -151,8 +151,9 @@ def _multipliers(theta, center, radius, weights):  # type: ignore[no-untyped-def
         left = 0
         for k in range(count):
             outside = square[k] > radius * radius or round_ > 0
-            step = (np.sqrt(square[k]) / radius - 1) * square[k] / first[k]
-            bend = 1 - 1.5 * step * (second[k] / first[k] - first[k] / square[k])
+            by_first = 1 / first[k]
+            step = (np.sqrt(square[k]) * by_radius - 1) * square[k] * by_first
+            bend = 1 - 1.5 * step * (second[k] * by_first - first[k] / square[k])
             # Far from the solution, twice Newton's step at the most, and none to where the other side is.
             after = m[k] + step / (bend if bend > 0.5 else 0.5)
             after = 0.5 * m[k] if after < 0.0 else after
