@@ -167,7 +167,7 @@ QUANTITIES = (
 #: J(s) >= J(theta) + <grad J(theta), s - theta> for all s in the set.
 GAP = Quantity(
     "gap",
-    "greatest <grad J, theta - s> over s in the set, above J - J* if J is convex",
+    "greatest <grad J, theta - s> over s in the set, at least J - J* if J is convex",
     "gap",
     "J",
     _gap,
