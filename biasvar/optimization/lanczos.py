@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 
 STEPS = 16
 EPS = float(np.finfo(float).eps)
+HALVINGS = 56  # of the interval that an eigenvalue is known to lie in: to the last digit
 TILE = 256  # columns at a time, so that they stay in a cache
 
 
@@ -73,9 +74,9 @@ class Lanczos:
             middle, half = self.diagonal.sum(axis=0) / 2, (self.diagonal[0] - self.diagonal[1]) / 2
             reach = np.hypot(half, self.beside[0])
             return middle - reach, middle + reach
-        values = np.linalg.eigvalsh(self._matrices)
         finite = np.isfinite(self.diagonal).all(axis=0)
-        return np.where(finite, values[:, 0], np.nan), np.where(finite, values[:, -1], np.nan)
+        least, most = _least(self.diagonal, self.beside), -_least(-self.diagonal, self.beside)
+        return np.where(finite, least, np.nan), np.where(finite, most, np.nan)
 
     @cached_property
     def _matrices(self) -> Array:
@@ -146,6 +147,35 @@ def _orthogonalise(columns, basis, count):  # type: ignore[no-untyped-def]
                 image, vector = columns[d, first:last], basis[j, d, first:last]
                 for k in range(len(products)):
                     image[k] -= products[k] * vector[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _least(diagonal, beside):  # type: ignore[no-untyped-def]
+    """Return least eigenvalues of tridiagonal matrices: bisection by whether a pivot of T - x is negative."""
+    steps, count = diagonal.shape
+    squares = np.maximum(beside * beside, 1e-300)  # so that no pivot is 0 / 0
+    low, high = np.empty(count), np.empty(count)
+    for k in range(count):
+        low[k], high[k] = np.inf, np.inf
+    for i in range(steps):
+        for k in range(count):
+            reach = (abs(beside[i - 1, k]) if i > 0 else 0.0) + (abs(beside[i, k]) if i + 1 < steps else 0.0)
+            low[k] = min(low[k], diagonal[i, k] - reach)
+            high[k] = min(high[k], diagonal[i, k])
+    pivot, lowest = np.empty(count), np.empty(count)
+    for _ in range(HALVINGS):
+        for k in range(count):
+            pivot[k] = diagonal[0, k] - 0.5 * (low[k] + high[k])
+            lowest[k] = pivot[k]
+        for i in range(1, steps):
+            for k in range(count):
+                pivot[k] = diagonal[i, k] - 0.5 * (low[k] + high[k]) - squares[i - 1, k] / pivot[k]
+                lowest[k] = min(lowest[k], pivot[k])
+        for k in range(count):
+            middle = 0.5 * (low[k] + high[k])
+            high[k] = middle if lowest[k] < 0 else high[k]
+            low[k] = low[k] if lowest[k] < 0 else middle
+    return 0.5 * (low + high)
 
 
 def _dot(one: Array, other: Array) -> Array:

@@ -56,6 +56,10 @@ class _Row(NamedTuple):
         return int(np.nansum(self.parts["tested"]))
 
     @property
+    def violations(self) -> int:
+        return int(np.nansum(self.parts["violations"]))
+
+    @property
     def worst(self) -> int | None:
         """The block with the chord that lies the farthest below the function, in margins."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,8 +72,8 @@ class _Row(NamedTuple):
             return NOT_CONVEX
         if np.nansum(self.parts["contradicted"]) > 0:
             return CONTRADICTED
-        rounded = np.nansum(self.parts["ties"]) == self.tested or np.nansum(self.parts["violations"]) > 0
-        return ROUNDED if rounded else HELD
+        tied = np.nansum(self.parts["ties"]) == self.tested
+        return ROUNDED if tied or self.violations or _least(self.parts["found"]) < 0 else HELD
 
 
 @dataclass(frozen=True)
@@ -132,20 +136,19 @@ class ConvexityGrid:
         if row.failure or not tested:
             reason = row.failure or "no segment has both ends in the domain; choose another set or law in within"
             return {"status": str(Status.FAILED), "status_reason": reason, "verdict": "", "block_count": row.blocks}
-        violations = int(np.nansum(parts["violations"]))
-        low, high = clopper_pearson(np.array(violations), np.array(tested))
+        low, high = clopper_pearson(np.array(row.violations), np.array(tested))
         quantiles = parts["quantiles"][np.isfinite(parts["quantiles"]).all(axis=-1)]
         found = {
             "curvature_at_most": _least([*parts["at_most"], *parts["found"]]),
             "curvature_at_least": _greatest(parts["at_least"]),
             "curvature_found": _least(parts["found"]),
-            "violation_rate": violations / tested,
+            "violation_rate": row.violations / tested,
             "violation_rate_low": float(low),
             "violation_rate_high": float(high),
             "ties": float(np.nansum(parts["ties"])) / tested,
             "outside": 1 - tested / (row.blocks * self.block_size),
             "noise": float(np.nanmedian(parts["noise"])),
-            "violations": violations,
+            "violations": row.violations,
             "outside_between": int(np.nansum(parts["between"])),
             "segments": tested,
             "block_count": row.blocks,
@@ -299,7 +302,7 @@ def _finding(label: str, rows: Mapping[str, _Row]) -> str:
         return f"{label} is not convex: {_chord({key: part[block] for key, part in sound[name].parts.items()})}"
     wrong = [name for name, row in sound.items() if row.verdict == CONTRADICTED]
     if wrong:
-        rate = np.nansum(sound[wrong[0]].parts["violations"]) / sound[wrong[0]].tested
+        rate = sound[wrong[0]].violations / sound[wrong[0]].tested
         return (
             f"{label}: its derivatives contradict its values: {', '.join(wrong)} is violated ({rate:.2g} of segments), "
             "yet f is above no chord; see what bv.check_derivatives says"
@@ -307,6 +310,12 @@ def _finding(label: str, rows: Mapping[str, _Row]) -> str:
     if not sound:
         return ""
     held = max(sound.values(), key=lambda row: row.tested)
+    if unproven := [name for name, row in sound.items() if row.violations]:
+        return (
+            f"{label}: equal to rounding: {', '.join(unproven)} is violated, but no chord holds; values are too noisy"
+        )
+    if all(row.verdict == ROUNDED for row in sound.values()):
+        return f"{label}: equal to rounding in all {held.tested} segments: linear, or its values are too coarse to tell"
     limit = float(clopper_pearson(np.array(0), np.array(held.tested))[1])
     found = _bounds(sound)
     curvature = f"mu <= {found['mu_at_most']:.3g}, L >= {found['L_at_least']:.3g}"

@@ -127,6 +127,21 @@ def test_what_rounding_hides_is_said():
     assert flat.ties.sel(condition="jensen") == 0
 
 
+def test_rare_noise_is_told_from_chords_by_shifts():
+    """One value in 200 is off by 1e-3: noise that most lines do not see, and that no shift repeats."""
+
+    def spiky(theta):
+        return square(theta) + 1e-3 * (np.sin(1e9 * theta @ np.array([1.3, 2.7])) > 0.9999)
+
+    root, node = found(spiky, bv.Box(-0.01, 0.01, dim=2))
+    assert root.violations.sel(condition="jensen") > 0
+    assert root.verdict.sel(condition="jensen") == "no violation: equal to rounding"
+    assert node.witness.isnull().all()
+    assert root.finding.item() == ("f: equal to rounding: jensen is violated, but no chord holds; values are too noisy")
+    flat, _ = found(lambda t: t @ SLOPE, SQUARE)
+    assert flat.finding.item().startswith("f: equal to rounding in all 8192 segments: linear, or its values")
+
+
 # Chords, checked
 
 
