@@ -70,7 +70,8 @@ def rehearse_set(within: ConvexSet, where: str, points: Array) -> Array:
     ------
     StudyError
         On exceptions, wrong shapes, what is not real or not finite, functions that write into their argument or do not
-        return the same again, and nearest points that are not in the set or have others nearer to them.
+        return the same again, nearest points that are not in the set or have others nearer to them, and a support that
+        falls short of them.
     """
     nearest = _called(within.project, f"{where}.project", points, points.shape)
     if not np.isfinite(nearest).all():
@@ -81,8 +82,20 @@ def rehearse_set(within: ConvexSet, where: str, points: Array) -> Array:
     again = _called(within.project, f"{where}.project", nearest, points.shape)
     if not np.allclose(again, nearest, rtol=1e-9, atol=1e-9):
         raise StudyError(f"{where}.project: moves points that it returned, {nearest[0]} to {again[0]}")
-    _called(within.support, f"{where}.support", points, (len(points),))
+    _check_support(_called(within.support, f"{where}.support", points, (len(points),)), where, points, nearest)
     return nearest
+
+
+def _check_support(reach: Array, where: str, directions: Array, nearest: Array) -> None:
+    """Refuse what is less than points of the set reach: a gap would promise too much."""
+    seen = (directions @ nearest.T).max(axis=1)
+    short = reach < seen - 1e-9 * (1 + np.abs(seen))
+    if short.any():
+        first = int(short.argmax())
+        raise StudyError(
+            f"{where}.support: returned {reach[first]:.6g} in the direction {directions[first]}, though a point of the "
+            f"set is {seen[first]:.6g} that way; expected the greatest <s, direction> of all points s"
+        )
 
 
 def rehearse_function(surface: Surface, where: str, points: Array) -> None:

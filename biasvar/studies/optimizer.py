@@ -58,8 +58,8 @@ class OptimizerStudy(DescentStudy):
         Values of each objective whose cost is asked for, as many for each; a trajectory stops at the lowest.
     record : sequence of str
         What is summarised: objective, gradient_norm, distance (to the minimiser), excess_risk (on held-out data, over
-        that of the minimiser); gap (within a set: at least J - J* if J is convex); sharpness (greatest eigenvalue of
-        the Hessian); parameters. All but the last two unless given.
+        that of the minimiser); gap (within a set: at least J - J* if J is convex, infinite where the set has no end);
+        sharpness (greatest eigenvalue of the Hessian); parameters. All but the last two unless given.
     record_steps : sequence of int, optional
         After which steps trajectories are looked at, and may stop; 0 is the start. Log-spaced unless given; with
         ``keep_state`` the round numbers 1, 2, ..., 10, 15, 20, 25, 30, 40, ..., 100, 150, ..., and the last.

@@ -119,6 +119,17 @@ def test_no_solver_of_scipy_finds_a_nearer_point(name):
         np.testing.assert_allclose(near, found.x, atol=1e-3)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 30])
+def test_nearest_points_of_a_ball_are_on_the_sphere_however_unlike_weights_are(dim):
+    rng = np.random.default_rng(5)
+    for spread in (0.1, 3, 12):
+        y = 10.0 ** rng.uniform(-3, 6, size=(2000, 1)) * rng.normal(size=(2000, dim))
+        near = bv.Ball(0.7, dim=dim).project(y, np.exp(spread * rng.normal(size=y.shape)))
+        outside = (y**2).sum(axis=1) > 0.49
+        np.testing.assert_allclose(np.sqrt((near[outside] ** 2).sum(axis=1)), 0.7, rtol=1e-13)
+        np.testing.assert_array_equal(near[~outside], y[~outside])
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_equal_weights_are_none(name):
     np.testing.assert_allclose(

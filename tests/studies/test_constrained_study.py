@@ -263,10 +263,16 @@ def test_what_cannot_be_kept_in_is_refused_in_a_line(constraints, message):
     assert "\n" not in str(caught.value)
 
 
+class Short(Shares):
+    def support(self, direction):
+        return direction.min(axis=-1)
+
+
 @pytest.mark.parametrize(
     ("one", "message"),
     [
         (Empty(), r"constraints.portfolio: does not contain .*, which project returned as a nearest point"),
+        (Short(), "constraints.portfolio.support: returned .* expected the greatest <s, direction> of all points s"),
         (Wanders(), r"constraints.portfolio.project: moves points that it returned"),
     ],
 )

@@ -134,6 +134,22 @@ def test_a_velocity_that_is_not_the_step_that_was_made_settles_elsewhere():
     assert RAVINE.value(descend(rule, gradient, start, 2000, bv.Simplex(dim=2))[-1].T)[0] == pytest.approx(LEAST)
 
 
+@pytest.mark.parametrize("rule", [bv.Nesterov(0.005), bv.RMSPropNesterov(0.01), bv.AdaGrad(0.1)], ids=repr)
+def test_a_users_rule_with_the_members_of_ours_takes_its_path(rule):
+    members = {name: getattr(rule, name) for name in ("init", "update", "metric", "moved", "hyperparameters")}
+    own = SimpleNamespace(**members, **({"lookahead": rule.lookahead} if rule.looks_ahead else {}))
+    if not rule.has_metric:
+        del own.metric
+
+    def gradient(theta):
+        return RAVINE.gradient(theta.T).T
+
+    start, within = np.array([[0.2], [0.9]]), bv.Ball(0.3, center=[0.5, 0.5])
+    paths = [descend(each, gradient, start, 50, within) for each in (own, rule)]
+    np.testing.assert_array_equal(*paths)
+    assert within.contains(paths[0][:, :, 0]).all()
+
+
 @pytest.mark.parametrize("one", [bv.Simplex(dim=3), bv.Ball(0.4, center=[1, 0, 0.5]), bv.Box([0.1, -1, 0.2], 2)])
 def test_the_least_value_of_a_diagonal_quadratic_within_a_set_is_a_nearest_point(one):
     bowl = bv.Quadratic(eigenvalues=[1, 5, 20])
