@@ -25,8 +25,8 @@ CASES = {  # objective, where, segments, pairs of the loop
     "Rosenbrock, 2": (bv.Rosenbrock(), bv.Box(-2, 2, dim=2), 2**20, 2000),
     "quadratic, 2": (bv.Quadratic([1, 100]), bv.Box(-2, 2, dim=2), 2**20, 2000),
     "log-sum-exp, 2": (bv.LogSumExp([[1, 0], [0, 1], [-1, -1]], [0, 0, 0]), bv.Box(-2, 2, dim=2), 2**19, 2000),
-    "Rosenbrock, 20": (bv.Rosenbrock(20), bv.Box(-2, 2, dim=20), 2**16, 500),
-    "softmax on iris, 12": (bv.EmpiricalRisk("iris", "softmax", penalty=0.01), bv.Normal(0, 1), 2**15, 200),
+    "Rosenbrock, 20": (bv.Rosenbrock(20), bv.Box(-2, 2, dim=20), 2**18, 500),
+    "softmax on iris, 12": (bv.EmpiricalRisk("iris", "softmax", penalty=0.01), bv.Normal(0, 1), 2**16, 200),
 }
 
 

@@ -24,7 +24,7 @@ HALVINGS = 28  # of the length of a segment along an eigenvector
 LONGEST = 4.0  # spreads of the domain
 CHECKED = 4  # of the chords found
 SHIFTS = 32
-SHIFT = 2.0**-10  # of a segment, by which it is shifted
+SHIFT = 2.0**-14  # of a segment, by which it is shifted
 ENOUGH = 8  # shifts that have to tell
 
 
