@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from biasvar.montecarlo.streams import Purpose, Stream
 
+Places = NDArray[np.intp]
 Order = Literal["shuffled", "replacement", "fixed"]
 FULL = 0  # the batch size that stands for all examples
 DRAWN = 1 << 16  # indices drawn with replacement at a time
@@ -83,3 +84,36 @@ def gradient_evaluations(steps: NDArray[np.int64], examples: int, size: int, ord
         return steps * size
     an_epoch = -(-examples // size)
     return steps // an_epoch * examples + steps % an_epoch * size
+
+
+def steps_within(budgets: NDArray[np.int64], examples: int, size: int) -> NDArray[np.int64]:
+    """Return how many steps of shuffled epochs take no more than so many examples' gradients.
+
+    Parameters
+    ----------
+    budgets : ndarray of int
+        Numbers of gradient evaluations.
+    examples, size : int
+        As of :func:`gradient_evaluations`, which this inverts.
+
+    Examples
+    --------
+    >>> steps_within(np.array([2, 5, 6, 7]), examples=5, size=2).tolist()
+    [1, 3, 3, 4]
+    """
+    if size == FULL:
+        return budgets // examples
+    an_epoch = -(-examples // size)
+    return budgets // examples * an_epoch + budgets % examples // size
+
+
+def shuffled_batches(generator: np.random.Generator, replicates: int, examples: int, size: int) -> Iterator[Places]:
+    """Yield index arrays (replicates, size) for ever: each replicate has shuffled epochs of its own.
+
+    The last batch of an epoch has what is left. Smaller batches cut the same epochs finer.
+    """
+    order = np.broadcast_to(np.arange(examples), (replicates, examples))
+    while True:
+        epoch = generator.permuted(order, axis=1)
+        for start in range(0, examples, size):
+            yield epoch[:, start : start + size]

@@ -1,153 +1,59 @@
-"""What studies of fits to many random training sets have in common: replicates in blocks, cells, precision."""
+"""What studies of hypothesis sets that are fitted to random training sets have in common: cells, and their records."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
-from biasvar.fields import (
-    NonNegativeReal,
-    PositiveInt,
-    PositiveReal,
-    one_or_more,
-)
-from biasvar.learning import inputs
-from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Coefficients, Predictions
 from biasvar.learning.hypotheses import HypothesisSet
-from biasvar.learning.inputs import DEFAULT_NODES, Independent, Inputs
+from biasvar.learning.inputs import DEFAULT_NODES, Independent
 from biasvar.learning.losses import Loss
 from biasvar.learning.record import Record
 from biasvar.learning.simulation import is_repeatable, simulate_block
-from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
+from biasvar.montecarlo.draws import Block, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
 from biasvar.studies.cell_summary import CellGrid
+from biasvar.studies.drawn import DrawnStudy
 from biasvar.studies.labels import adapted_sets, asking, check_sets
-from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Labelled
-from biasvar.studies.study import Study
+from biasvar.studies.marks import Component, Labelled
 
-MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
-MIN_REPLICATES = 256
-DEFAULT_REPLICATES = 2**17
-MAX_REPLICATES = 2**24  # unless given, where precision gives up
-FINGERPRINT_POINTS = 32
 REHEARSED = 2  # training sets that a set is fitted to twice, to see whether it repeats itself
 
 
-class ReplicatedStudy(Study[xr.Dataset]):
+class ReplicatedStudy(DrawnStudy[xr.Dataset]):
     """A study of hypothesis sets that are fitted to many random training sets.
 
     A kind of study adds the law of data and what is charged.
     """
 
-    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "replicates": ("precision", "max_replicates"),
-        "precision": ("replicates",),
-    }
-
-    target: Annotated[Any, Component(components.TARGETS)]
-    inputs: Annotated[Any, Component(components.INPUTS)]
     hypotheses: Annotated[dict[str, Any], Labelled(Component(components.HYPOTHESES))]
-    n_train: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]
-    noise: Annotated[tuple[NonNegativeReal, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()] = (0.0,)
-    replicates: Annotated[PositiveInt | None, AtLeast()] = None
-    block_size: Annotated[PositiveInt, Fixed()] = 2**12
-    sampler: Annotated[Sampler, Fixed()] = "sobol"
-    precision: Annotated[dict[str, PositiveReal] | None, AtMost()] = None
-    max_replicates: Annotated[PositiveInt | None, AtLeast()] = None
-    test_points: Annotated[PositiveInt | None, Fixed()] = None
-
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        precise = fields.get("precision") is not None
-        name, default = ("max_replicates", MAX_REPLICATES) if precise else ("replicates", DEFAULT_REPLICATES)
-        return {**fields, name: default} if fields.get(name) is None else fields
-
-    def _fit_together(self) -> None:
-        self._check_components()
-        for axis in ("n_train", "noise"):
-            values = getattr(self, axis)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{axis}: {list(values)} has a value twice; list each once")
-        self._check_replicates()
-        dimension = max(self.law.uniforms_per_set(n) + n for n in self.n_train)
-        if self.sampler == "sobol" and dimension > MAX_DIMENSION:
-            raise ValueError(
-                f"sampler: 'sobol' reaches {MAX_DIMENSION} dimensions, n_train={max(self.n_train)} needs {dimension}; "
-                "use sampler='random'"
-            )
-        self._check_sizes()
-        self._check_labels()
-
-    @abstractmethod
-    def _check_labels(self) -> None:
-        """Refuse, with a ValueError, noise levels or a target that make no law of labels."""
-
-    @abstractmethod
-    def _problem(self) -> Problem:
-        """Return the law of data with its test points."""
 
     @abstractmethod
     def _losses(self) -> Mapping[str, Loss]:
         """Return what is charged, imported and adapted, by label; one loss that makes no axis has no label."""
 
+    def _precise(self) -> Collection[str]:
+        return self.grid.measures
+
     def _check_components(self) -> None:
-        _ = self.law
+        super()._check_components()
         check_sets(self.hypotheses)
 
     def _check_sizes(self) -> None:
-        largest = max(self.n_train)
-        sizes.check_draws(self.block_size, largest, max(self.law.uniforms_per_set(largest), largest))
-        if self.test_points is not None:
-            sizes.check_test_points(self.test_points, self.law.dim)
+        super()._check_sizes()
         for label, hypothesis in self.hypotheses.items():
             if isinstance(hypothesis, HypothesisSet):  # a user's own is called when the study runs
                 sizes.check_model(f"hypotheses.{label}", hypothesis.fit(self.law), self.test_points or 0)
 
-    def _check_replicates(self) -> None:
-        if self.sampler == "sobol" and self.block_size & (self.block_size - 1):
-            lower = 1 << (self.block_size.bit_length() - 1)
-            raise ValueError(
-                f"block_size: {self.block_size} is not a power of two, which sampler 'sobol' needs; "
-                f"use {lower} or {2 * lower}, or sampler='random'"
-            )
-        if self.replicates is not None and self.precision is not None:
-            raise ValueError("precision: cannot be combined with replicates; give one of the two (and max_replicates)")
-        if self.replicates is not None and self.max_replicates is not None:
-            raise ValueError("max_replicates: goes with precision, not with replicates")
-        field, count = ("replicates", self.replicates) if self.replicates else ("max_replicates", self.max_replicates)
-        assert count is not None
-        least = max(MIN_BLOCKS * self.block_size, -(-MIN_REPLICATES // self.block_size) * self.block_size)
-        if count < least:
-            raise ValueError(
-                f"{field}: {count} is too few for standard errors; use at least {least} "
-                f"({MIN_BLOCKS} blocks, {MIN_REPLICATES} replicates), or a smaller block_size"
-            )
-        if count % self.block_size:
-            raise ValueError(f"{field}: {count} is not a multiple of block_size={self.block_size}")
-        for variable in self.precision or {}:
-            known = self.grid.measures
-            if variable not in known:
-                raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known)}")
-
     # What it is
-
-    @cached_property
-    def law(self) -> Inputs:
-        """The law of inputs, imported and adapted."""
-        return inputs.adapted(components.resolved(self.inputs), "inputs")
-
-    @cached_property
-    def problem(self) -> Problem:
-        """The law of data with its test points."""
-        return self._problem()
 
     @cached_property
     def grid(self) -> CellGrid:
@@ -209,22 +115,6 @@ class ReplicatedStudy(Study[xr.Dataset]):
             raise StudyError(f"test_points: {reason}; ask for {size} or more")
         raise StudyError(f"{reason}; polynomials are orthonormal under {DEFAULT_NODES} nodes, so lower the degree")
 
-    def fingerprint_values(self) -> list[float]:
-        """Return some test points, and the target there."""
-        some = np.linspace(0, len(self.problem.f) - 1, FINGERPRINT_POINTS).astype(int)
-        x = self.problem.test.x[some].reshape(FINGERPRINT_POINTS, -1)
-        return [float(len(self.problem.f)), *x[:, 0].tolist(), *self.problem.f[some].tolist()]
-
-    def changed_values(self, stored: Sequence[float]) -> str:
-        """Say whether the target or the test points have changed."""
-        mine = self.fingerprint_values()
-        # Not to the last bit: mathematical functions differ between CPUs.
-        if len(mine) == len(stored) and np.allclose(mine, stored, rtol=1e-6, atol=1e-9):
-            return ""
-        points = len(mine) // 2 + 1
-        what = "the target's values" if np.allclose(mine[:points], stored[:points]) else "the test points"
-        return f"{what} are not those that the store was made with"
-
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not stored yet: one group per training-set size."""
         groups = []
@@ -240,34 +130,6 @@ class ReplicatedStudy(Study[xr.Dataset]):
 
     def _record(self, cell: str) -> Record:
         return self.grid.cell(cell).loss.record(len(self.problem.f))
-
-    @property
-    def open_goal(self) -> str:
-        """``precision``, if it is given."""
-        return "" if self.precision is None else "precision"
-
-    def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
-        """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
-        if self.precision is None:
-            assert self.replicates is not None
-            return {problem_name(n): self.replicates // self.block_size for n in self.n_train}
-        assert self.max_replicates is not None
-        first = max(MIN_BLOCKS, -(-MIN_REPLICATES // self.block_size))
-        if summary is None:
-            return {problem_name(n): first for n in self.n_train}
-        plan = {}
-        for n in self.n_train:
-            cells = summary.sel(n_train=n)
-            have = int(cells.replicates.max()) // self.block_size
-            # A comparison with NaN is false: cells that have no standard error do not keep a study running.
-            short = any((cells[f"{name}_se"] > goal).any() for name, goal in self.precision.items())
-            plan[problem_name(n)] = min(2 * have, self.max_replicates // self.block_size) if short else have
-        return plan
-
-    @cached_property
-    def _sizes(self) -> dict[str, int]:
-        """Training-set sizes by problem."""
-        return {problem_name(n): n for n in self.n_train}
 
     @property
     def headline_name(self) -> str:
@@ -293,8 +155,7 @@ class ReplicatedStudy(Study[xr.Dataset]):
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Simulate one block of a group's cells on common training sets."""
         n_train = self._sizes[group.problem]
-        stream = Stream(self.seed, f"n_train={n_train}", block)
-        draws = Block(self.sampler, stream, self.law.uniforms_per_set(n_train), work or self.block_size)
+        draws = self._draws(group, block, work or self.block_size)
         cells = [self.grid.cell(key) for key in group.cells]
         reasons = [cell.hypothesis.why_unfit(self.law, n_train) for cell in cells]
         fitted = [cell for cell, reason in zip(cells, reasons, strict=True) if reason is None]
@@ -312,18 +173,6 @@ class ReplicatedStudy(Study[xr.Dataset]):
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return what the loss keeps of a block."""
         return self._record(group.cells[0]).coordinates
-
-    def unmet_goals(self, summary: xr.Dataset) -> list[str]:
-        """Say which standard errors are above what ``precision`` asks for."""
-        out = []
-        for name, goal in (self.precision or {}).items():
-            worst = float(summary[f"{name}_se"].max())
-            if worst > goal:
-                out.append(
-                    f"precision not reached: the largest standard error of {name} is {worst:.2g}, not {goal:g}, "
-                    f"after max_replicates={self.max_replicates}"
-                )
-        return out
 
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary."""

@@ -18,7 +18,8 @@ from biasvar.learning.fits import Fit, Predictions, SmootherWeights, Trained
 from biasvar.learning.hypotheses.base import HypothesisSet, LeastSquaresSet
 from biasvar.learning.inputs import Inputs
 from biasvar.learning.least_squares import LinearModel
-from biasvar.optimization.rules.base import UpdateRule, adapted, advance
+from biasvar.optimization.batches import shuffled_batches
+from biasvar.optimization.rules.base import UpdateRule, adapted, looks
 
 Array = NDArray[np.float64]
 
@@ -118,33 +119,20 @@ class Descended(HypothesisSet):
         features = np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))  # (K, n, p)
         size, n = y.shape
         assert self.batch_size is not None
-        penalties, left = model.penalties[:, None] / n, np.empty((size, 0), dtype=np.intp)
-        every = np.arange(size)[:, None]
-        batch = left
+        penalties, every = model.penalties[:, None] / n, np.arange(size)[:, None]
+        batches = shuffled_batches(rng, size, n, self.batch_size)
 
         def gradient(c: Array) -> Array:
+            batch = next(batches)
             phi = features[every, batch]
             residual = np.einsum("kbp,pk->kb", phi, c) - y[every, batch]
             return np.asarray(np.einsum("kbp,kb->pk", phi, residual) / batch.shape[1] + penalties * c)
 
-        rule = self._rule
-        theta = np.zeros((model.size, size))
-        state, hyper = rule.init(theta), self._hyper(size)
-        for step in range(1, self.steps + 1):
-            if left.shape[1] == 0:
-                left = rng.permuted(np.broadcast_to(np.arange(n), (size, n)), axis=1)
-            batch, left = left[:, : self.batch_size], left[:, self.batch_size :]
-            theta, state = advance(rule, gradient, theta, state, step, self.steps, hyper)
+        theta = self._descend(gradient, (model.size, size))
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
         return np.asarray((there @ theta.T[..., None])[..., 0])
 
     def _descend(self, gradient: Any, shape: tuple[int, ...]) -> Array:
-        rule = self._rule
-        theta = np.zeros(shape)
-        state, hyper = rule.init(theta), self._hyper(shape[1])
-        for step in range(1, self.steps + 1):
-            theta, state = advance(rule, gradient, theta, state, step, self.steps, hyper)
+        hyper = {name: np.full(shape[1], values[0]) for name, values in self._rule.hyperparameters.items()}
+        (theta,) = looks(self._rule, gradient, np.zeros(shape), hyper, [self.steps])
         return theta
-
-    def _hyper(self, size: int) -> dict[str, Array]:
-        return {name: np.full(size, values[0]) for name, values in self._rule.hyperparameters.items()}

@@ -141,14 +141,14 @@ class Squared(Loss):
         largest_model, projection = max(models, key=lambda pair: pair[0].size)
         sizes = sorted({model.size for model, _ in models})
         fits = fit_nested(largest_model.basis, sizes, projection, sets.x, sets.f, sets.weights)
-        records = {p: self._of_coefficients(sets, projection, fit) for p, fit in zip(sizes, fits, strict=True)}
+        records = {p: self.of_coefficients(sets, projection, fit) for p, fit in zip(sizes, fits, strict=True)}
         return [records[model.size] for model, _ in models]
 
     def _one(self, sets: TrainingSets, model: LinearModel, projection: Projection) -> list[Array]:
         fits = fit_one(model, projection, sets.x, sets.f, sets.weights)
-        return [self._of_coefficients(sets, projection, fits)]
+        return [self.of_coefficients(sets, projection, fits)]
 
-    def _of_coefficients(self, sets: TrainingSets, projection: Projection, fits: Fits) -> Array:
+    def of_coefficients(self, sets: TrainingSets, projection: Projection, fits: Fits) -> Array:
         """Take moments of coefficients, then move them to the test points: a cost that is paid once per block."""
         psi = projection.orthonormal[: len(fits.coefficients)]
         best = psi @ (sets.problem.test.weights * sets.problem.f)

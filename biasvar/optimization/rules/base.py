@@ -1,7 +1,7 @@
 """What all update rules share: fields that are grid axes, the base class, and the step that says what they mean."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from sys import float_info
@@ -299,6 +299,39 @@ def descend(
         theta, state = advance(rule, slope, theta, state, step, steps, hyper, within)
         path.append(theta)
     return np.stack(path)
+
+
+def looks(
+    rule: UpdateRule, gradient: Callable[[Array], Array], start: Array, hyper: Mapping[str, Array], steps: Sequence[int]
+) -> Iterator[Array]:
+    """Follow an update rule and yield where it is after each of some numbers of steps, in one pass.
+
+    Parameters
+    ----------
+    rule, gradient, hyper
+        As for :func:`advance`.
+    start : ndarray of shape (D, K)
+        Where to start.
+    steps : sequence of int
+        Ascending; 0 is the start. The last one is the length of the descent.
+
+    Yields
+    ------
+    ndarray of shape (D, K)
+
+    Examples
+    --------
+    >>> from biasvar.optimization.rules.momentum import SGD
+    >>> rate = {"learning_rate": np.array([0.5])}
+    >>> [float(theta[0, 0]) for theta in looks(SGD(), lambda theta: theta, np.ones((1, 1)), rate, [0, 1, 3])]
+    [1.0, 0.5, 0.125]
+    """
+    theta, state, step = start, rule.init(start), 0
+    for stop in steps:
+        while step < stop:
+            step += 1
+            theta, state = advance(rule, gradient, theta, state, step, steps[-1], hyper)
+        yield theta
 
 
 def logspace(low: float, high: float, count: int) -> tuple[float, ...]:
