@@ -99,3 +99,4 @@ from .studies.optimizer import OptimizerStudy as OptimizerStudy
 from .studies.replicates import replicates as replicates
 from .studies.risk import RiskStudy as RiskStudy
 from .studies.study import Study as Study
+from .studies.tradeoff import TradeoffStudy as TradeoffStudy

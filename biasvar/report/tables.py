@@ -9,6 +9,7 @@ import xarray as xr
 
 from biasvar.notation import rounded, with_error
 from biasvar.report.best_table import best_tables
+from biasvar.report.budget_table import budget_table
 from biasvar.report.findings import compared_axis, leaders
 from biasvar.report.rows import FORMS, Table, as_text
 from biasvar.studies.base import Summary, nodes_of
@@ -37,6 +38,11 @@ def tables(summary: Summary) -> list[Table]:
 def _tables_of_cells(summary: Summary) -> list[Table]:
     nodes = {path: node for path, node in nodes_of(summary).items() if "status" in node}
     return [cells(node, title=path) for path, node in nodes.items()]
+
+
+def _tables_of_budgets(tree: xr.DataTree) -> list[Table]:
+    """Lay out what all optimizers are compared with, then what each budget buys."""
+    return [cells(tree.to_dataset(), title="least squares"), budget_table(tree)]
 
 
 def cell_table(summary: xr.Dataset, columns: Sequence[str] = ()) -> str:
@@ -191,4 +197,4 @@ def _counted(variable: xr.DataArray) -> str:
 
 
 #: Kinds of tables by the name that a summary asks for.
-_KINDS: dict[str, Callable[[Any], list[Table]]] = {"cells": _tables_of_cells, "best": best_tables}
+_KINDS: dict[str, Callable[[Any], list[Table]]] = {"cells": _tables_of_cells, "best": best_tables, "budgets": _tables_of_budgets}

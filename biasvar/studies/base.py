@@ -141,10 +141,17 @@ Summary = xr.Dataset | xr.DataTree
 
 
 def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
-    """Take a summary apart: its datasets by path, the root's (``""``) first."""
+    """Take a summary apart: its datasets by path, the root's (``""``) first, each with all its coordinates."""
     if isinstance(summary, xr.Dataset):
         return {"": summary}
-    return {node.path.strip("/"): node.to_dataset(inherit=False) for node in summary.subtree}
+    return {node.path.strip("/"): _whole(node) for node in summary.subtree}
+
+
+def _whole(node: xr.DataTree) -> xr.Dataset:
+    """Return a node's dataset with those coordinates of the nodes above that are along its own dims."""
+    own = node.to_dataset(inherit=False)
+    inherited = node.to_dataset(inherit=True).coords
+    return own.assign_coords({name: inherited[name] for name in own.dims if name not in own and name in inherited})
 
 
 def summary_of(nodes: Mapping[str, xr.Dataset]) -> Summary:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.fits import Fit
 from biasvar.learning.hypotheses import HypothesisSet
-from biasvar.learning.loss_tails import TARGET, LossTails
+from biasvar.learning.loss_tails import LossTails
 from biasvar.learning.losses import Cell, Loss
 from biasvar.learning.measures import Averages, Curve, Measure, evaluate
-from biasvar.learning.reduction import Reduction, Series, reduce_blocks
+from biasvar.learning.reduction import Reduction, Series
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status
 from biasvar.studies.base import BlockSource, Group, problem_name
+from biasvar.studies.cells import Table, extremes_of, read_series, strike
 
 
 class _Key(NamedTuple):
@@ -278,19 +279,9 @@ class _Column:
 
     def read(self, group: Group, source: BlockSource) -> None:
         """Reduce one group's blocks, in two passes."""
-        averages = {i: RunningMean() for i, key in enumerate(group.cells) if key in self.grid.cells}
-        for chunk in source.chunks(group):
-            for i in list(averages):
-                if reasons := [reason for reason in chunk.failures[i] if reason]:
-                    self.failures[group.cells[i]] = reasons[0]
-                    del averages[i]
-                else:
-                    averages[i].add(chunk.records[i])
-        if sound := list(averages):
-            records = (chunk.records[sound] for chunk in source.chunks(group))
-            passes = [self._reduction(group.cells[i], average) for i, average in averages.items()]
-            reduced = reduce_blocks(passes, records, self.grid.block_size)
-            self.series |= {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}
+        series, failures = read_series(group, source, self.grid.cells, self._reduction, self.grid.block_size)
+        self.series |= series
+        self.failures |= failures
 
     def _reduction(self, key: str, average: RunningMean) -> Reduction:
         loss, _, noise = self.grid.cells[key]
@@ -301,13 +292,9 @@ class _Column:
         series = self.series.get(self.grid.key(*cell))
         if series is None:
             return None
-        tails, replicates, noise = self.tails(cell), self.replicates(cell), cell.noise
-        extremes = np.hypot(
-            tails.signal.standard_error(series.loss_tail, replicates),
-            noise**2 * tails.noise.standard_error(series.gain_tail, replicates),
-        )
+        noise, extremes = cell.noise, extremes_of(self.tails(cell), series, cell.noise, self.replicates(cell))
         loss = self.grid.losses[cell.loss]
-        return loss.averages(self.grid.problem, series, noise, best, quadrature_error, float(extremes))
+        return loss.averages(self.grid.problem, series, noise, best, quadrature_error, extremes)
 
     def replicates(self, cell: _At) -> int:
         """Return how many training sets are behind a cell."""
@@ -321,10 +308,7 @@ class _Column:
         return self.grid.losses[cell.loss].tails(problem, known, series, noisy)
 
 
-_Table = dict[str, NDArray[Any]]
-
-
-def _fill(table: _Table, at: tuple[int, ...], cells: _Column, cell: _At, result: Averages | None) -> None:
+def _fill(table: Table, at: tuple[int, ...], cells: _Column, cell: _At, result: Averages | None) -> None:
     """Write one cell into the summary, and what its tails forbid."""
     loss, key = cells.grid.losses[cell.loss], cells.grid.key(*cell)
     measures, curves = loss.measures, loss.curves
@@ -342,7 +326,7 @@ def _fill(table: _Table, at: tuple[int, ...], cells: _Column, cell: _At, result:
         table["quadrature_error"][at] = result.test_points_error(headline.along_x(result))
     tails, replicates = cells.tails(cell), cells.replicates(cell)
     if tails.status is not Status.OK:
-        _strike(table, at, tails, loss, moved=bool(np.ptp(cells.series[key].loss)))
+        strike(table, at, tails, [*measures, *curves], moved=bool(np.ptp(cells.series[key].loss)))
     table["tail_index"][at], table["tail_index_se"][at] = tails.decisive.value, tails.decisive.se
     table["block_count"][at] = result.blocks
     table["replicates"][at] = replicates
@@ -350,24 +334,8 @@ def _fill(table: _Table, at: tuple[int, ...], cells: _Column, cell: _At, result:
     table["status_reason"][at] = "; ".join(filter(None, [tails.reason(replicates), result.remark]))
 
 
-def _strike(table: _Table, at: tuple[int, ...], tails: LossTails, loss: Loss, moved: bool) -> None:
-    """Take away the numbers and standard errors that do not exist; ``moved`` is whether blocks differ."""
-    of_target = tails.signal.source == TARGET
-    numbers: list[Measure | Curve] = [*loss.measures, *loss.curves]
-    for each in numbers:
-        value, error = table[each.name], table[f"{each.name}_se"]
-        spoiled = each.spoiled == "with_the_loss" and (moved or not of_target)
-        spoiled = spoiled or (of_target and each.of_target == "value")
-        if spoiled or (of_target and each.of_target == "error"):
-            error[at] = np.nan
-        if spoiled and tails.status is Status.INFINITE and not np.isnan(value[at]).all():
-            value[at] = np.inf
-        if each.spoiled == "with_the_signal" and tails.signal.status is not Status.OK:
-            error[at] = np.nan
-
-
 def _fill_differences(
-    table: _Table, at: tuple[tuple[int, ...], tuple[int, int]], loss: Loss, column: list[Averages | None]
+    table: Table, at: tuple[tuple[int, ...], tuple[int, int]], loss: Loss, column: list[Averages | None]
 ) -> None:
     """Write the paired differences between all sets under one loss, at one training-set size and noise level."""
     before, after = at

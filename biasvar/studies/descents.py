@@ -28,6 +28,7 @@ from biasvar.studies import optimizer_replicates as replicates
 from biasvar.studies.derivatives import check_derivatives, wrong
 from biasvar.studies.grids import Grid
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
+from biasvar.studies.optimizer_summary import reserved
 from biasvar.studies.study import Study
 
 CHECKED = 8  # starts, at which derivatives within a set are compared with values
@@ -91,7 +92,7 @@ class DescentStudy(Study[xr.DataTree]):
         for label, within in self.constraints.items():
             fields.check_constraint(label, known(within), known(self.objectives[label]), self.starts[label])
         for label, rule in self.optimizers.items():
-            fields.check_rule(label, known(rule))
+            fields.check_rule(label, known(rule), reserved())
 
     # What it is
 

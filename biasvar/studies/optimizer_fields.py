@@ -16,7 +16,6 @@ from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import PARAMETERS, RECORDABLE, SHARPNESS
 from biasvar.studies import components
 from biasvar.studies.marks import Fixed
-from biasvar.studies.optimizer_summary import reserved
 
 
 def _recordable(name: str) -> str:
@@ -155,8 +154,8 @@ def check_constraint(label: str, given: Any, objective: Any, start: Any) -> None
         )
 
 
-def check_rule(label: str, rule: Any) -> None:
-    """Refuse what is no update rule, and grids that are empty or have values twice or names that are taken."""
+def check_rule(label: str, rule: Any, taken: Collection[str]) -> None:
+    """Refuse what is no update rule, and grids that are empty or have values twice or names that are ``taken``."""
     if isinstance(rule, components.Imported):
         return
     try:
@@ -170,7 +169,7 @@ def check_rule(label: str, rule: Any) -> None:
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value twice; list each once")
         if not np.isfinite(values).all():
             raise ValueError(f"optimizers.{label}.{name}: {list(values)} has a value that is not finite")
-        if name in reserved() or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
+        if name in taken or name.startswith(("best_", "cheapest_")) or name.endswith("_se"):
             raise ValueError(f"optimizers.{label}.{name}: the name is taken in summaries; call it something else")
     if not axes:
         raise ValueError(f"optimizers.{label}: {rule!r} has no hyperparameters; give it at least one")

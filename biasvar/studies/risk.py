@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-
 from biasvar.errors import StudyError
 from biasvar.learning import losses
 from biasvar.learning.decomposition import Problem
@@ -14,8 +12,7 @@ from biasvar.learning.losses.squared import Squared
 from biasvar.studies import components
 from biasvar.studies.marks import Component
 from biasvar.studies.replicated import ReplicatedStudy
-
-LARGEST = 1e70  # of y: its fourth power times the square of a noise gain must be a number
+from biasvar.studies.sizes import check_labels
 
 
 class RiskStudy(ReplicatedStudy):
@@ -91,12 +88,7 @@ class RiskStudy(ReplicatedStudy):
             _ = self.losses_by_label
 
     def _check_labels(self) -> None:
-        for what, size in (("noise", max(self.noise)), ("target", float(np.abs(self.problem.f).max()))):
-            if size > LARGEST:
-                raise ValueError(
-                    f"{what}: reaches {size:.3g}, and standard errors of risks are kept in fourth powers of y, which "
-                    f"overflow above {LARGEST:g}; state y in larger units"
-                )
+        check_labels(self.noise, self.problem)
 
     def _problem(self) -> Problem:
         return Problem.of(self.target, self.law, self.test_points, self.seed)

@@ -1,7 +1,11 @@
 """How large a study may be: what cannot fit is refused before anything is allocated."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Coefficients
 
 #: Of a block's draws, which are all in memory at once, a few times over.
@@ -14,6 +18,8 @@ RECORD_BYTES = (1 << 31) - 1
 STUDY_BYTES = 1 << 50
 #: Of a quadrature rule: what a rule costs grows with their square.
 NODES = 1 << 14
+#: Of y: its fourth power times the square of a noise gain must be a number.
+LARGEST = 1e70
 
 
 def check_test_points(count: int, dim: int) -> None:
@@ -43,6 +49,16 @@ def check_draws(block_size: int, n_train: int, dimension: int) -> None:
             f"block_size: {block_size} replicates with n_train={n_train} draw {in_words(size)} at once, at most "
             f"{in_words(DRAW_BYTES)} are possible; use a smaller block_size or n_train"
         )
+
+
+def check_labels(noise: Sequence[float], problem: Problem) -> None:
+    """Refuse labels so large that standard errors of squared losses overflow."""
+    for what, size in (("noise", max(noise)), ("target", float(np.abs(problem.f).max()))):
+        if size > LARGEST:
+            raise ValueError(
+                f"{what}: reaches {size:.3g}, and standard errors of risks are kept in fourth powers of y, which "
+                f"overflow above {LARGEST:g}; state y in larger units"
+            )
 
 
 def check_model(where: str, fit: Any, points: int) -> None:

@@ -1,0 +1,130 @@
+"""What fits by a stopped update rule come to: their risk, and the optimization error beside the minimiser's.
+
+    E(g_k) - E(f) = approximation_error + estimation_error + optimization_error,
+
+with the optimization error E(g_k) - E(g_n) over the minimiser of empirical risk on the same training sets. It is
+negative where stopping regularises. What optimizers see is the empirical one, E_n(g_k) - E_n(g_n) >= 0.
+
+References
+----------
+L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.losses import squared_measures
+from biasvar.learning.losses.squared_measures import SquaredAverages, SquaredReduction, SquaredSeries
+from biasvar.learning.measures import Measure
+from biasvar.learning.stopped import record_of
+from biasvar.montecarlo.intervals import standard_error
+from biasvar.montecarlo.moments import RunningMean
+
+Array = NDArray[np.float64]
+OF_SQUARED = {measure.name: measure for measure in squared_measures.MEASURES}
+OPTIMIZATION = "optimization_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedSeries(SquaredSeries):
+    """One cell of stopped fits; NaN but for ``diverged`` where any fit diverged."""
+
+    training_excess: Array  # (blocks,): of labels without noise, or with what is simulated
+    training_excess_gain: Array  # (blocks,): what unit noise adds
+    diverged: Array  # (blocks,): share of fits
+
+
+class StoppedReduction(SquaredReduction):
+    """Reduce each block to what squared loss needs, the empirical excess and how many fits diverged."""
+
+    def __init__(self, problem: Problem, average: RunningMean) -> None:
+        super().__init__(problem, record_of(len(problem.f)), average)
+        self.more: dict[str, list[Array]] = {"excess": [], "excess_gain": [], "diverged": []}
+
+    def add(self, rows: Array) -> None:
+        """Take in records of further blocks."""
+        super().add(rows)
+        parts = self.record.unpack(rows)
+        for name, found in self.more.items():
+            found.append(parts[name].copy())
+
+    def finish(self, block_size: int) -> StoppedSeries:
+        """Return what was collected."""
+        excess, gain, diverged = (np.concatenate(found) for found in self.more.values())
+        return StoppedSeries(
+            **vars(super().finish(block_size)),
+            training_excess=excess,
+            training_excess_gain=gain,
+            diverged=diverged,
+        )
+
+
+@dataclass(frozen=True)
+class StoppedAverages(SquaredAverages):
+    """One cell of stopped fits at one noise level, beside the minimisers of empirical risk on the same sets."""
+
+    series: StoppedSeries
+    minimiser: SquaredAverages | None = None
+
+    @property
+    def training_excess(self) -> Array:
+        """Empirical risk over that of the minimiser, of each block."""
+        return self.series.training_excess + self.irreducible * self.series.training_excess_gain
+
+    def over_minimiser(self) -> tuple[float, float]:
+        """Return by how much the risk is above the minimiser's, and the paired standard error; NaN if that failed."""
+        if self.minimiser is None:
+            return np.nan, np.nan
+        return OF_SQUARED["excess_risk"].difference(self, self.minimiser)
+
+
+def _of_squared(name: str, **changes: Any) -> Measure:
+    """Return a measure of squared loss with its place in tables of stopped fits."""
+    return Measure(**{**vars(OF_SQUARED[name]), "column": 0, **changes})
+
+
+MEASURES: tuple[Measure, ...] = (
+    _of_squared("excess_risk", label="excess risk: approximation + estimation + optimization error", column=1),
+    _of_squared("bias2"),
+    _of_squared("variance"),
+    Measure(
+        OPTIMIZATION,
+        "optimization error: risk over that of the minimiser of empirical risk; negative where stopping helps",
+        "optimization",
+        value=lambda a: a.over_minimiser()[0],
+        error=lambda a: a.over_minimiser()[1],
+        spoiled="with_the_loss",
+        column=2,
+        of_target="value",
+    ),
+    _of_squared("empirical_risk", spoiled="with_the_loss", column=3),
+    Measure(
+        "empirical_optimization_error",
+        "empirical optimization error: empirical risk over its least",
+        "empirical optimization",
+        value=lambda a: float(a.training_excess.mean()),
+        influence=lambda a: a.training_excess,
+        spoiled="with_the_loss",
+        column=4,
+        of_target="value",
+    ),
+    Measure(
+        "diverged_share",
+        "share of training sets on which the descent diverged",
+        "diverged",
+        value=lambda a: float(a.series.diverged.mean()),
+        error=lambda a: float(standard_error(a.series.diverged)),
+        unit="1",
+    ),
+)
+
+MINIMISER_MEASURES: tuple[Measure, ...] = (
+    _of_squared("approximation_error", column=1),
+    _of_squared("estimation_error", column=2),
+    _of_squared("excess_risk", label="excess risk of the minimiser of empirical risk", column=3),
+    _of_squared("empirical_risk", label="least empirical risk", column=4),
+)
