@@ -31,16 +31,18 @@ from biasvar.optimization.rules.base import UpdateRule, looks
 
 Array = NDArray[np.float64]
 TILE_NUMBERS = 1 << 16  # parameters that descend side by side, so that they stay in the cache
-GROWN = 1e12  # times as large as at the start, and more: then the empirical risk diverges
+GROWN = 4.0  # times the mean square of the labels, and more: then the empirical risk grows
+FAR = 1e12  # times that, and more: then it diverges
 ROUNDING = 1e-13  # of the largest eigenvalue: below, there is none
 
 
 def record_of(points: int) -> Record:
-    """Return what is kept of a block: that of squared loss, the empirical excess, and how many fits diverged.
+    """Return what is kept of a block: that of squared loss, the empirical excess, how many fits grew and diverged.
 
-    Where any did, all else is NaN.
+    Where any diverged, all else is NaN.
     """
-    return Record({**Squared().record(points).fields, "excess": 0, "excess_gain": 0, "diverged": 0})
+    more = dict.fromkeys(("excess", "excess_gain", "grown", "diverged"), 0)
+    return Record({**Squared().record(points).fields, **more})
 
 
 @dataclass(frozen=True)
@@ -176,17 +178,18 @@ class _Way:
         """Return records (C, levels, record size) of theta (C, labels, p, K)."""
         raise NotImplementedError
 
-    def record(self, fits: Fits, excess: Array, excess_gain: Array) -> Array:
-        """Lay out one configuration at one level."""
+    def record(self, fits: Fits, excess: Array, excess_gain: Array, noise: float = 0.0) -> Array:
+        """Lay out one configuration at one level; ``noise`` is what is simulated."""
         sets = self.bowls.sets
-        scale = GROWN * (1 + (sets.f**2).mean(axis=0))
-        far = ~((excess < scale) & (excess_gain < GROWN))
+        square = (sets.f**2).mean(axis=0)
+        far = ~((excess < FAR * (1 + square)) & (excess_gain < FAR))
         if far.any():
             row = np.full(record_of(len(sets.problem.f)).size, np.nan)
             row[-1] = far.mean()
             return row
+        grown = (excess > GROWN * (square + noise**2)) | (excess_gain > GROWN)
         row = Squared().of_coefficients(sets, self.bowls.projection, fits)
-        return np.concatenate([row, [excess @ self.weights, excess_gain @ self.weights, 0.0]])
+        return np.concatenate([row, [excess @ self.weights, excess_gain @ self.weights, grown.mean(), 0.0]])
 
 
 class _OnModes(_Way):
@@ -269,7 +272,7 @@ class _OnLabels(_Way):
                 residual=bowls.residual + level**2 * bowls.freedom + excess,
                 residual_gain=0.0,
             )
-            rows.append(self.record(fits, excess, nothing))
+            rows.append(self.record(fits, excess, nothing, level))
         return np.stack(rows)
 
     def _of_both(self, of_f: Array, of_e: Array) -> Array:

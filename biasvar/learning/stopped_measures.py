@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Problem
+from biasvar.learning.hypotheses.base import TailIndex
+from biasvar.learning.loss_tails import LossTails, signal_index
 from biasvar.learning.losses import squared_measures
+from biasvar.learning.losses.squared import Squared
 from biasvar.learning.losses.squared_measures import SquaredAverages, SquaredReduction, SquaredSeries
 from biasvar.learning.measures import Measure
 from biasvar.learning.stopped import record_of
@@ -27,6 +30,7 @@ from biasvar.montecarlo.moments import RunningMean
 Array = NDArray[np.float64]
 OF_SQUARED = {measure.name: measure for measure in squared_measures.MEASURES}
 OPTIMIZATION = "optimization_error"
+MEAN_EXISTS = float(np.nextafter(1.0, 2.0))  # the least tail index of a loss that has a mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class StoppedSeries(SquaredSeries):
 
     training_excess: Array  # (blocks,): of labels without noise, or with what is simulated
     training_excess_gain: Array  # (blocks,): what unit noise adds
+    grown: Array  # (blocks,): share of fits whose training error became much larger than that of zero
     diverged: Array  # (blocks,): share of fits
 
 
@@ -43,7 +48,7 @@ class StoppedReduction(SquaredReduction):
 
     def __init__(self, problem: Problem, average: RunningMean) -> None:
         super().__init__(problem, record_of(len(problem.f)), average)
-        self.more: dict[str, list[Array]] = {"excess": [], "excess_gain": [], "diverged": []}
+        self.more: dict[str, list[Array]] = {"excess": [], "excess_gain": [], "grown": [], "diverged": []}
 
     def add(self, rows: Array) -> None:
         """Take in records of further blocks."""
@@ -54,13 +59,39 @@ class StoppedReduction(SquaredReduction):
 
     def finish(self, block_size: int) -> StoppedSeries:
         """Return what was collected."""
-        excess, gain, diverged = (np.concatenate(found) for found in self.more.values())
+        excess, gain, grown, diverged = (np.concatenate(found) for found in self.more.values())
         return StoppedSeries(
             **vars(super().finish(block_size)),
             training_excess=excess,
             training_excess_gain=gain,
+            grown=grown,
             diverged=diverged,
         )
+
+
+def stopped_tails(problem: Problem, known: TailIndex, series: StoppedSeries, noisy: bool) -> LossTails:
+    """Return the tail indices of stopped fits.
+
+    Where no training error grew, what steps of bounded rates have made is no larger than what they would end at, and
+    after so many of them bounded by the labels: the mean exists, and tails are no heavier than those of the minimiser.
+
+    Parameters
+    ----------
+    problem : Problem
+        The law of data.
+    known : TailIndex
+        What theory knows of the minimiser.
+    series : StoppedSeries
+        The cell's blocks.
+    noisy : bool
+        Whether label noise adds to the loss in ``series``.
+    """
+    found = Squared().tails(problem, TailIndex(), series, noisy)
+    if series.grown.any() or problem.square_tail_index <= 1:
+        return found
+    signal = signal_index(known, problem, series.loss_tail.index)
+    noise = found.noise if np.isnan(known.noise) else found.noise.at_least(known.noise)
+    return LossTails(signal.at_least(MEAN_EXISTS), noise.at_least(MEAN_EXISTS))
 
 
 @dataclass(frozen=True)

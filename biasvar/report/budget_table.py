@@ -8,9 +8,7 @@ from biasvar.report.rows import Table
 from biasvar.studies.base import nodes_of
 
 ERRORS = ("approximation_error", "estimation_error", "optimization_error")
-JUDGED = (
-    "excess risk: on blocks that did not choose; agree: share of the blocks that, left out of the choice, leave it as it is"
-)
+JUDGED = "excess risk: on blocks that did not choose; agree: share of the choices with one block left out that agree"
 HEADER = ("optimizer", "batch", "noise", "budget", "best n_train", "configuration", "excess risk", "agree")
 
 

@@ -197,4 +197,8 @@ def _counted(variable: xr.DataArray) -> str:
 
 
 #: Kinds of tables by the name that a summary asks for.
-_KINDS: dict[str, Callable[[Any], list[Table]]] = {"cells": _tables_of_cells, "best": best_tables, "budgets": _tables_of_budgets}
+_KINDS: dict[str, Callable[[Any], list[Table]]] = {
+    "cells": _tables_of_cells,
+    "best": best_tables,
+    "budgets": _tables_of_budgets,
+}

@@ -10,7 +10,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Best, Problem, best_in_class
-from biasvar.learning.hypotheses import TailIndex
 from biasvar.learning.hypotheses.base import LeastSquaresSet
 from biasvar.learning.loss_tails import LossTails
 from biasvar.learning.losses.squared import Squared
@@ -24,6 +23,7 @@ from biasvar.learning.stopped_measures import (
     StoppedAverages,
     StoppedReduction,
     StoppedSeries,
+    stopped_tails,
 )
 from biasvar.montecarlo.moments import RunningMean
 from biasvar.montecarlo.tails import Status
@@ -262,7 +262,8 @@ class _Column:
             self._fail(table, at, key)
             return None
         assert isinstance(series, StoppedSeries)
-        tails = Squared().tails(self.grid.problem, TailIndex(), series, noise > 0)
+        known = self.grid.model.tail_index(self.grid.problem.inputs, self.n_train)
+        tails = stopped_tails(self.grid.problem, known, series, noise > 0)
         extremes = extremes_of(tails, series, noise, self._replicates(series))
         found = StoppedAverages(self.grid.problem, series, noise, self.best, self.error, extremes, minimiser=minimiser)
         self._fill(table, at, MEASURES, found, tails)

@@ -26,6 +26,7 @@ SMALL = {
     "ravine": ["steps=5", "replicates=2", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
     "surrogates": ["replicates=256", "block_size=16", "test_points=8", "n_train=[10]"],
     "tradeoff": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 30]"],
+    "tradeoff-of-scale": ["replicates=256", "block_size=16", "test_points=8", "n_train=[5, 20]", "budgets=[20, 50]"],
     "two-point-sine": ["replicates=1024", "block_size=64", "test_points=8"],
 }
 

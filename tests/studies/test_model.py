@@ -135,7 +135,9 @@ def test_studies_do_not_change():
         study.hypotheses["H2"] = bv.Polynomial(2)
 
 
-@pytest.mark.parametrize("kind", [bv.RiskStudy, bv.ClassificationStudy, bv.OptimizerStudy, bv.DataStudy])
+@pytest.mark.parametrize(
+    "kind", [bv.RiskStudy, bv.ClassificationStudy, bv.OptimizerStudy, bv.DataStudy, bv.TradeoffStudy]
+)
 def test_help_shows_a_studys_own_members(kind):
     text = pydoc.plain(pydoc.render_doc(kind))
     assert "pydantic" not in text
