@@ -15,7 +15,7 @@ from biasvar.cli import main
 from biasvar.execution import blocks, schedulers, settings
 from biasvar.learning import inputs
 from biasvar.report import tables
-from biasvar.studies import components, replicated
+from biasvar.studies import components, drawn
 
 DOCUMENTS = sorted(
     path
@@ -118,12 +118,12 @@ def test_defaults_and_limits():
     )
     assert numbers("replicates per cell", README) == {study.replicates}
     assert re.search(r"in blocks of ([\d,]+)", README)[1] == f"{study.block_size:,}"
-    assert re.search(r"at least (\d+) blocks", README)[1] == str(replicated.MIN_BLOCKS)
+    assert re.search(r"at least (\d+) blocks", README)[1] == str(drawn.MIN_BLOCKS)
     text = " ".join(bv.RiskStudy.__doc__.split())
     for said in (
-        f"at least {replicated.MIN_REPLICATES} and a multiple of ``block_size``; {study.replicates} unless",
-        f"at least {replicated.MIN_BLOCKS} blocks, and {replicated.MIN_REPLICATES} replicates",
-        f"gives up; 2**{replicated.MAX_REPLICATES.bit_length() - 1} unless given",
+        f"at least {drawn.MIN_REPLICATES} and a multiple of ``block_size``; {study.replicates} unless",
+        f"at least {drawn.MIN_BLOCKS} blocks, and {drawn.MIN_REPLICATES} replicates",
+        f"gives up; 2**{drawn.MAX_REPLICATES.bit_length() - 1} unless given",
         f"in one dimension ({inputs.DEFAULT_NODES}), Sobol points in more ({inputs.DEFAULT_TEST_POINTS})",
     ):
         assert said in text, said

@@ -24,6 +24,7 @@ from biasvar.learning.stopped import Bowls, Descents, record_of, stopped_records
 from biasvar.learning.training_sets import TrainingSets
 from biasvar.optimization import rehearsal, rules
 from biasvar.optimization.batches import FULL, steps_within
+from biasvar.optimization.objectives.functions import Quadratic
 from biasvar.optimization.rules import UpdateRule
 from biasvar.studies import components, optimizer_fields, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
@@ -124,7 +125,9 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
 
     model: Annotated[Any, Component(components.HYPOTHESES)] = Polynomial(3)
     optimizers: Annotated[dict[str, Any], Labelled(Component(components.OPTIMIZERS, grid=True))]
-    batch_size: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(optimizer_fields.sizes), Field(min_length=1), Axis()] = (FULL,)
+    batch_size: Annotated[
+        tuple[NonNegativeInt, ...], BeforeValidator(optimizer_fields.sizes), Field(min_length=1), Axis()
+    ] = (FULL,)
     budgets: Annotated[tuple[PositiveInt, ...], BeforeValidator(one_or_more), Field(min_length=1), Axis()]
     block_size: Annotated[PositiveInt, Fixed()] = 2**8
 
@@ -218,11 +221,11 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
                 self._check_schedule(label)
         except ValueError as error:
             raise StudyError(str(error)) from error
-        size = self.set.linear_model(self.law).size
+        bowl = Quadratic((1.0,) * self.set.linear_model(self.law).size)
         for label in self.optimizers:
             rule = self.rule(label)
             first = {name: values[0] for name, values in rule.hyperparameters.items()}
-            rehearsal.rehearse_rule(rule, label, lambda theta: theta, np.ones(size), first, max(self.budgets))
+            rehearsal.rehearse_rule(rule, label, bowl, np.ones(bowl.dim), first, max(self.budgets))
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the cells that are not stored yet: for each size the minimiser, and a group for each optimizer."""
