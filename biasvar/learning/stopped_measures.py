@@ -11,7 +11,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,10 @@ class StoppedSeries(SquaredSeries):
 
 
 class StoppedReduction(SquaredReduction):
-    """Reduce each block to what squared loss needs, the empirical excess and how many fits diverged."""
+    """Reduce each block to what squared loss needs, the empirical excess and how many fits grew and diverged."""
+
+    #: What is left of a way to the minimum spans powers of ten however short it is: that is no tail of the loss.
+    negligible: ClassVar[float] = 1e-9
 
     def __init__(self, problem: Problem, average: RunningMean) -> None:
         super().__init__(problem, record_of(len(problem.f)), average)

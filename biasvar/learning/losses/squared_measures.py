@@ -8,6 +8,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approxim
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,6 @@ from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
-NEGLIGIBLE = 1e-20  # of a squared error, relative to the target's square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,9 @@ class SquaredSeries(Series):
 
 class SquaredReduction(Reduction):
     """Reduce each block to its loss, gain and training error, and how far its mean lies from the average one."""
+
+    #: Of a squared error, relative to the target's square: smaller ones have no tail.
+    negligible: ClassVar[float] = 1e-20
 
     def __init__(self, problem: Problem, record: Record, average: RunningMean) -> None:
         self.problem, self.record, self.blocks = problem, record, average.count
@@ -93,7 +96,7 @@ class SquaredReduction(Reduction):
         head = np.concatenate(self.head)[:MAX_PAIRED_BLOCKS]
         scaled = (head - head.mean(axis=0)) * np.sqrt(self.problem.test.weights)
         # Of a loss that is zero but for rounding, the tail is that of rounding errors.
-        negligible = NEGLIGIBLE * float(self.problem.test.weights @ self.problem.f**2)
+        negligible = self.negligible * float(self.problem.test.weights @ self.problem.f**2)
         largest_loss, largest_gain = series.pop("largest_loss"), series.pop("largest_gain")
         return SquaredSeries(
             mean=self.average["mean"],
