@@ -248,6 +248,11 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
         points = len(self.problem.f)
         return Squared().record(points) if group.cells == (MINIMISER,) else record_of(points)
 
+    @property
+    def headline_name(self) -> str:
+        """Which number of a cell is shown while the study runs."""
+        return "excess risk"
+
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's excess risk without label noise, or with what is simulated."""
         parts = self._record(group).unpack(records)
