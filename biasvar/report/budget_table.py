@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from biasvar.report.numbers import with_error
+from biasvar.notation import with_error
 from biasvar.report.rows import Table
 from biasvar.studies.base import nodes_of
 
