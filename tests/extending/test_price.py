@@ -139,6 +139,27 @@ class Quartic(Described, Objective):
         DESCENT.replace("{Quadratic: {eigenvalues: [1.0, 2.0]}}", "Quartic"),
         "objective",
     ),
+    "set of parameters": Addition(
+        "optimization/sets/diagonal.py",
+        IMPORTS
+        + """
+from biasvar.optimization.sets.base import ConvexSet
+
+@component
+class Diagonal(ConvexSet):
+    offset: Real = 0.0
+    dim = 2
+
+    def contains(self, theta):
+        return np.abs(theta[..., 1] - theta[..., 0] - self.offset) < 1e-9
+
+    def project(self, theta, weights=None):
+        middle = (theta.sum(axis=-1, keepdims=True) - self.offset) / 2
+        return np.concatenate([middle, middle + self.offset], axis=-1)
+""",
+        DESCENT + "constraints: {J: {Diagonal: 1.0}}\n",
+        "objective",
+    ),
     "update rule": Addition(
         "optimization/rules/signs.py",
         IMPORTS
