@@ -36,7 +36,9 @@ def records(summary: Summary) -> list[dict[str, Any]]:
             continue
         axes = node.status.dims
         last = node.isel({dim: -1 for dim in node.dims if dim in node and node[dim].attrs.get("shown") == "last"})
-        names = sorted(str(name) for name, variable in last.data_vars.items() if variable.dims == axes)
+        # What is said of several cells at once is said of each.
+        known = {str(name): set(variable.dims) for name, variable in last.data_vars.items()}
+        names = sorted(name for name, dims in known.items() if dims and dims <= set(axes))
         for index in np.ndindex(node.status.shape):
             cell = last.isel(dict(zip(axes, index, strict=True)))
             labels = {str(axis): cell[axis].item() for axis in axes} | ({"path": path} if path else {})

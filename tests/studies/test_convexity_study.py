@@ -250,6 +250,8 @@ search: 2
     assert {(cell["objective"], cell["condition"]) for cell in cells} >= {("bowl", "jensen"), ("disc", "monotone")}
     first = next(cell for cell in cells if cell["objective"] == "bowl" and cell["condition"] == "second_order")
     assert (first["verdict"], first["violations"], first["violation_rate_low"]) == ("no violation", 0, 0)
+    assert first["finding"].startswith("bowl: no violation in 512 segments")
+    assert (first["mu_at_most"], first["L_at_least"]) == (pytest.approx(1), pytest.approx(10))
     shown = command("show", "s.zarr", cwd=tmp_path)
     assert "bowl: no violation in 512 segments" in shown.stdout
     assert bv.load(tmp_path / "s.zarr") == bv.load(tmp_path / "s.yaml")
