@@ -144,7 +144,7 @@ class Noise:
     ) -> "Noise":
         """Estimate the noise of a function of points and directions from its values along the first few segments.
 
-        Stairs are also looked for in values that are ``known``.
+        Stairs are looked for in values that are ``known``.
         """
         some = np.arange(min(count, len(segments)))
         places, per_line = line_places().ravel(), len(WIDTHS) * POINTS
@@ -155,7 +155,7 @@ class Noise:
             found = noise_on_lines(values)
             shares = found / np.abs(values).max(axis=(1, 2))
         shares = np.where(np.isfinite(shares), shares, 0.0)
-        height, share = _stairs(values, values if known is None else known)
+        height, share = (0.0, 0.0) if known is None else _stairs(values, known)
         return cls(
             max(float(np.quantile(found, 0.9)), height / ROUNDING), max(EPS, share, float(np.quantile(shares, 0.1)))
         )
