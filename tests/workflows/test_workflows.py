@@ -118,6 +118,27 @@ def test_bagging_agrees_with_the_published_numbers(tmp_path, capsys):
     assert is_picture(ran.figure)
 
 
+@pytest.mark.slow
+def test_budgets_have_a_best_size_and_stopping_helps_on_few_examples(tmp_path, capsys):
+    ran = Ran("scale", tmp_path, capsys, 2**9)
+    node = bv.open(ran.store)["sgd"].to_dataset().squeeze()
+    batch, online = (node.sel(batch_size=size) for size in (0, 1))
+    assert (batch.best_n_train.diff("budget") >= 0).all()
+    assert batch.best_n_train[-1] > batch.best_n_train[0]
+    # More examples never cost more than a few standard errors online; on all examples they do.
+    worse = online.excess_risk.diff("n_train")
+    assert (worse < 4 * online.excess_risk_se.isel(n_train=slice(1, None)) + 1e-3).all()
+    assert (batch.excess_risk.sel(n_train=1000) > 0.4).all()
+    helped = batch.sel(n_train=20, budget=2000)
+    assert helped.optimization_error < -3 * helped.optimization_error_se
+    paths = bv.open(ran.store.with_name("paths.zarr")).load().squeeze()
+    for count in (1, 10, 100, 1000):
+        descent, ridge = (paths.expected_risk.sel(hypothesis=f"{name} {count}") for name in ("descent", "ridge"))
+        assert float(descent) < 1.69 * float(ridge)  # the bound of Ali, Kolter and Tibshirani, for any target
+    for name in ("scale", "three-errors", "paths"):
+        assert is_picture(ran.figure.with_name(f"{name}.png"))
+
+
 def test_surrogates_add_up_and_lie_beyond_the_bound(tmp_path, capsys):
     ran = Ran("surrogates", tmp_path, capsys, 2**11)
     votes = ran.summary.sel(loss="zero_one").squeeze()

@@ -6,7 +6,18 @@ the frame, and what has no standard error is hollow.
 """
 
 from biasvar.report.plot.along_x import along_x, fits
+from biasvar.report.plot.budgets import budget_curves, three_errors
 from biasvar.report.plot.comparison import differences, status_map
 from biasvar.report.plot.risk import decomposition, learning_curves, noise_curves
 
-__all__ = ["along_x", "decomposition", "differences", "fits", "learning_curves", "noise_curves", "status_map"]
+__all__ = [
+    "along_x",
+    "budget_curves",
+    "decomposition",
+    "differences",
+    "fits",
+    "learning_curves",
+    "noise_curves",
+    "status_map",
+    "three_errors",
+]
