@@ -58,7 +58,8 @@ def test_an_unfinished_store_of_other_arithmetic_is_not_resumed(store, monkeypat
         pass
 
     def killed(progress):
-        raise KilledError
+        if progress.done:
+            raise KilledError
 
     with pytest.raises(KilledError):
         bv.run(small_study(), store, scheduler="synchronous", blocks_per_chunk=4, progress=killed)

@@ -386,7 +386,7 @@ def test_tables_say_what_is_best_in_what(store):
     text = tables.results(bv.run(small(), store))
     assert tables.results(bv.open(store)) == text
     headings = [line for line in text.splitlines() if line.startswith(("cheapest", "lowest"))]
-    assert headings == ["cheapest to target 1", "cheapest to target 2", "lowest objective J at the last step, 60"]
+    assert headings == ["cheapest to J = 10", "cheapest to J = 1", "lowest objective J at the last step, 60"]
 
 
 def test_trajectories_go_to_pandas_in_a_line(store):
