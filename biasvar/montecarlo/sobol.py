@@ -6,6 +6,7 @@ scrambled by its own words, so that adding coordinates (label noise) moves no ot
 """
 
 from functools import lru_cache
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +25,27 @@ def direction_numbers(dimension: int, log2_size: int) -> NDArray[np.uint32]:
     ----------
     S. Joe and F. Y. Kuo, Constructing Sobol sequences with better two-dimensional projections, 2008.
     """
-    from scipy.stats import qmc  # slow to import, and needed only here
+    polynomials, first = (table[:dimension] for table in _joe_kuo())
+    numbers = np.zeros((dimension, max(log2_size, first.shape[1])), np.int64)
+    numbers[:, : first.shape[1]] = first
+    numbers[0] = 1  # the first coordinate is van der Corput's, of no polynomial
+    degrees = np.array([int(polynomial).bit_length() - 1 for polynomial in polynomials])
+    for degree in range(1, degrees.max() + 1):
+        rows = degrees == degree
+        for bit in range(degree, log2_size):
+            next_number = numbers[rows, bit - degree]
+            for back in range(1, degree + 1):
+                coefficient = polynomials[rows] >> (degree - back) & 1
+                next_number ^= coefficient * numbers[rows, bit - back] << back
+            numbers[rows, bit] = next_number
+    return (numbers[:, :log2_size] << np.arange(log2_size)[::-1]).astype(np.uint32)
 
-    numbers = np.zeros((dimension, log2_size), np.uint32)
-    engine = qmc.Sobol(dimension, scramble=False)
-    for bit in range(log2_size):
-        engine.reset()
-        before = 2**bit - 1
-        if before:
-            engine.fast_forward(before)
-        pair = np.rint(engine.random(2) * 2.0**log2_size).astype(np.uint32)
-        # Points come in Gray-code order: number 2**bit differs from the one before by one direction number.
-        numbers[:, bit] = pair[0] ^ pair[1]
-    return numbers
+
+def _joe_kuo() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return primitive polynomials (MAX_DIMENSION,) and the numbers that each recurrence starts from."""
+    # The file that scipy.stats.qmc.Sobol reads: importing scipy.stats takes half a second.
+    with (files("scipy") / "stats" / "_sobol_direction_numbers.npz").open("rb") as file, np.load(file) as tables:
+        return tables["poly"], tables["vinit"]
 
 
 def scrambled_sobol(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -147,6 +146,20 @@ def sensitivity(losses: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     return found, np.sqrt((count - 1) / count * spread)
 
 
+def mean_ranks(values: Array) -> Array:
+    """Return ranks from 1 upwards, equal values sharing the mean of theirs; importing scipy.stats takes half a second.
+
+    Examples
+    --------
+    >>> mean_ranks(np.array([3.0, 1.0, 3.0, np.inf])).tolist()
+    [2.5, 1.0, 2.5, 4.0]
+    """
+    ordered = np.sort(values)
+    below, upto = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    ranks: Array = (below + 1 + upto) / 2
+    return ranks
+
+
 def performance_profile(costs: Array, ratios: Array) -> Array:
     """Return in what share of problems each solver costs at most ``ratio`` times as much as the cheapest.
 
@@ -185,7 +198,7 @@ def _log_choose(n: NDArray[np.int64], k: int) -> Array:
 
 def _indices(means: Array, shape: tuple[int, ...]) -> Array:
     """Return first-order and total indices of each column of means (C, columns), shape (2, axes, columns)."""
-    z = rankdata(means, axis=0).reshape(*shape, -1)
+    z = np.column_stack([mean_ranks(column) for column in means.T]).reshape(*shape, -1)
     axes = range(len(shape))
     total = z.var(axis=tuple(axes))
     total = np.where(total > 0, total, np.nan)

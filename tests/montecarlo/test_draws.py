@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from biasvar.montecarlo import calibration
 from biasvar.montecarlo.draws import Block, Purpose, Stream
-from biasvar.montecarlo.sobol import BITS, scrambled_sobol
+from biasvar.montecarlo.sobol import BITS, MAX_DIMENSION, direction_numbers, scrambled_sobol
 
 ALPHA = 1e-4
 Z = stats.norm.isf(ALPHA / 2)
@@ -50,6 +50,16 @@ def test_first_two_coordinates_have_one_point_in_each_elementary_rectangle(log2_
         second = log2_size - first
         cells = (u * 2**first).astype(int) * 2**second + (v * 2**second).astype(int)
         assert len(set(cells)) == 2**log2_size
+
+
+@pytest.mark.parametrize(
+    ("dimension", "log2_size"), [(1, 1), (2, 0), (3, 1), (8, 20), (40, 12), (700, 9), (MAX_DIMENSION, 4)]
+)
+def test_direction_numbers_are_scipys(dimension, log2_size):
+    # Points come in Gray-code order: number 2**bit differs from the one before by one direction number.
+    points = (qmc.Sobol(dimension, scramble=False).random(2**log2_size) * 2**log2_size).astype(np.uint32)
+    theirs = [points[2**bit] ^ points[2**bit - 1] for bit in range(log2_size)]
+    assert np.array_equal(direction_numbers(dimension, log2_size).T, np.reshape(theirs, (log2_size, dimension)))
 
 
 @pytest.mark.parametrize(("dimension", "skip"), [(5, 0), (3, 2), (2, 30)])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import rankdata
 
 from biasvar.optimization import tuning
 from biasvar.optimization.tuning import best, expected_best, left_out_means, mean_and_error, sensitivity
@@ -115,3 +116,8 @@ def test_profile_counts_failures_of_all():
     costs = np.array([[1.0, 4.0], [np.inf, 2.0], [np.inf, np.inf]])
     found = tuning.performance_profile(costs, np.array([1.0, 3.0, 4.0]))
     np.testing.assert_allclose(found, [[1 / 3, 1 / 3, 1 / 3], [1 / 3, 1 / 3, 2 / 3]])
+
+
+@given(hnp.arrays(float, st.integers(1, 9), elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0, np.inf])))
+def test_ranks_are_scipys(values):
+    assert np.array_equal(tuning.mean_ranks(values), rankdata(values))
