@@ -329,7 +329,7 @@ def test_the_last_call_of_progress_says_that_all_is_done(scheduler, blocks_per_c
     )
     chunks = 2 * 16 // blocks_per_chunk
     assert calls[-1] == (chunks, chunks)
-    assert [done for done, _ in calls[:chunks]] == list(range(1, chunks + 1))
+    assert [done for done, _ in calls if done][:chunks] == list(range(1, chunks + 1))
 
 
 def test_altered_coordinates_are_found_and_mended(store):

@@ -224,7 +224,7 @@ class Opaque(Rule):
 def test_rules_that_are_no_pure_functions_are_refused(rule, message):
     with pytest.raises(StudyError, match=message) as caught:
         rehearsal.rehearse_rule(
-            rules.adapted(rule), "own", Bowl().gradient, np.ones(3), {"share": np.full(2, 0.1)[0]}, 10
+            rules.adapted(rule), "own", adapted(Bowl()), np.ones(3), {"share": np.full(2, 0.1)[0]}, 10
         )
     assert "\n" not in str(caught.value)
 
