@@ -3,7 +3,7 @@
 from threading import Lock
 from types import TracebackType
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import get_cached_controller
 
 
 class _OneBlasThread:
@@ -18,7 +18,8 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._limit = ThreadpoolController().limit(limits=1)
+                # Looks for libraries again when modules were imported since: looking takes as long as a small task.
+                self._limit = get_cached_controller().limit(limits=1)
             self._inside += 1
 
     def __exit__(
