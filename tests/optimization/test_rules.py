@@ -124,6 +124,22 @@ def test_without_a_gradient_theta_stays_but_for_weight_decay(rule):
 
 
 @every_rule
+def test_no_number_is_so_small_that_processors_are_slow(rule):
+    theta, _, hyper = trajectories(rule, 7)
+    state = rule.init(theta)
+    # Without an epsilon, too: a root of zero would be divided by.
+    hyper = {name: 0 * values if name == "epsilon" else np.minimum(values, 0.9) for name, values in hyper.items()}
+    for step in range(1, 12_001):
+        slope = theta if step < 500 else 0 * theta
+        theta, state = rule.update(theta, slope, state, step, **hyper)
+        if step % 100 == 0:
+            theta = 1e-5 * theta
+    for array in (theta, *state):
+        assert np.isfinite(array).all()
+        assert not ((array != 0) & (np.abs(array) < np.finfo(float).tiny)).any()
+
+
+@every_rule
 def test_the_gradient_is_taken_at_lookahead_where_there_is_one(rule):
     theta, gradients, hyper = trajectories(rule, 7)
     theta, *state = run(rule, theta, gradients, hyper)

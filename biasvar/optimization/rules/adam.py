@@ -7,6 +7,7 @@ import numpy as np
 from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.rules.small import flushed, held
 
 
 @component
@@ -271,11 +272,11 @@ def _adam(  # type: ignore[no-untyped-def]
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            s = beta1[k] * mean[d, k] + (1 - beta1[k]) * g
-            r = beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g)
+            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
+            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
             averaged[d, k] = s
             squared[d, k] = r
-            after[d, k] = theta[d, k] - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k])
+            after[d, k] = flushed(theta[d, k] - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k]))
     return after, averaged, squared, c1, c2
 
 
@@ -288,12 +289,12 @@ def _adamw(  # type: ignore[no-untyped-def]
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            s = beta1[k] * mean[d, k] + (1 - beta1[k]) * g
-            r = beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g)
+            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
+            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
             averaged[d, k] = s
             squared[d, k] = r
             kept = theta[d, k] - learning_rate[k] * weight_decay[k] * theta[d, k]
-            after[d, k] = kept - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k])
+            after[d, k] = flushed(kept - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k]))
     return after, averaged, squared, c1, c2
 
 
@@ -307,13 +308,13 @@ def _amsgrad(  # type: ignore[no-untyped-def]
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            s = beta1[k] * mean[d, k] + (1 - beta1[k]) * g
-            r = beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g)
+            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
+            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
             q = r if r > largest[d, k] else largest[d, k]
             averaged[d, k] = s
             squared[d, k] = r
             most[d, k] = q
-            after[d, k] = theta[d, k] - _move(s, q, c1[k], c2[k], learning_rate[k], epsilon[k])
+            after[d, k] = flushed(theta[d, k] - _move(s, q, c1[k], c2[k], learning_rate[k], epsilon[k]))
     return after, averaged, squared, most, c1, c2
 
 
@@ -326,11 +327,11 @@ def _nadam(  # type: ignore[no-untyped-def]
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            s = beta1[k] * mean[d, k] + (1 - beta1[k]) * g
-            r = beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g)
+            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
+            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
             averaged[d, k] = s
             squared[d, k] = r
             c = beta1[k] * c1[k] + (1 - beta1[k])
             ahead = beta1[k] * s * c1[k] + (1 - beta1[k]) * g * c
-            after[d, k] = theta[d, k] - _move(ahead, r, c1[k] * c, c2[k], learning_rate[k], epsilon[k])
+            after[d, k] = flushed(theta[d, k] - _move(ahead, r, c1[k] * c, c2[k], learning_rate[k], epsilon[k]))
     return after, averaged, squared, c1, c2

@@ -8,6 +8,7 @@ from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
 from biasvar.optimization.rules.momentum import ahead
+from biasvar.optimization.rules.small import flushed, held
 
 
 @component
@@ -232,7 +233,7 @@ def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[n
             g = gradient[d, k]
             r = square[d, k] + g * g
             squared[d, k] = r
-            after[d, k] = theta[d, k] - learning_rate[k] * g / (epsilon[k] + np.sqrt(r))
+            after[d, k] = flushed(theta[d, k] - learning_rate[k] * g / (epsilon[k] + np.sqrt(r)))
     return after, squared
 
 
@@ -256,9 +257,9 @@ def _rmsprop(theta, gradient, square, learning_rate, rho, epsilon, inside):  # t
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            r = rho[k] * square[d, k] + (1 - rho[k]) * (g * g)
+            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
             squared[d, k] = r
-            after[d, k] = theta[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside)
+            after[d, k] = flushed(theta[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside))
     return after, squared
 
 
@@ -270,11 +271,11 @@ def _rmsprop_nesterov(  # type: ignore[no-untyped-def]
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            r = rho[k] * square[d, k] + (1 - rho[k]) * (g * g)
-            v = momentum[k] * velocity[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside)
+            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
+            v = flushed(momentum[k] * velocity[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside))
             squared[d, k] = r
             moved[d, k] = v
-            after[d, k] = theta[d, k] + v
+            after[d, k] = flushed(theta[d, k] + v)
     return after, moved, squared
 
 
@@ -284,9 +285,9 @@ def _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon):  # t
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
             g = gradient[d, k]
-            r = rho[k] * square[d, k] + (1 - rho[k]) * (g * g)
+            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
             u = np.sqrt((moves[d, k] + epsilon[k]) / (r + epsilon[k])) * g
             squared[d, k] = r
-            moved[d, k] = rho[k] * moves[d, k] + (1 - rho[k]) * (u * u)
-            after[d, k] = theta[d, k] - learning_rate[k] * u
+            moved[d, k] = held(rho[k] * moves[d, k] + (1 - rho[k]) * (u * u))
+            after[d, k] = flushed(theta[d, k] - learning_rate[k] * u)
     return after, squared, moved

@@ -7,6 +7,7 @@ import numpy as np
 from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.rules.small import flushed
 
 
 @component
@@ -195,7 +196,7 @@ def _sgd(theta, gradient, learning_rate):  # type: ignore[no-untyped-def]
     after = np.empty_like(theta)
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
-            after[d, k] = theta[d, k] - learning_rate[k] * gradient[d, k]
+            after[d, k] = flushed(theta[d, k] - learning_rate[k] * gradient[d, k])
     return after
 
 
@@ -213,9 +214,9 @@ def _momentum(theta, gradient, velocity, learning_rate, momentum):  # type: igno
     after, moved = np.empty_like(theta), np.empty_like(theta)
     for d in range(theta.shape[0]):
         for k in range(theta.shape[1]):
-            v = momentum[k] * velocity[d, k] - learning_rate[k] * gradient[d, k]
+            v = flushed(momentum[k] * velocity[d, k] - learning_rate[k] * gradient[d, k])
             moved[d, k] = v
-            after[d, k] = theta[d, k] + v
+            after[d, k] = flushed(theta[d, k] + v)
     return after, moved
 
 
@@ -226,6 +227,6 @@ def _lion(theta, gradient, mean, learning_rate, beta1, beta2, weight_decay):  # 
         for k in range(theta.shape[1]):
             m, g = mean[d, k], gradient[d, k]
             direction = np.sign(beta1[k] * m + (1 - beta1[k]) * g)
-            after[d, k] = theta[d, k] - learning_rate[k] * (direction + weight_decay[k] * theta[d, k])
-            mixed[d, k] = beta2[k] * m + (1 - beta2[k]) * g
+            after[d, k] = flushed(theta[d, k] - learning_rate[k] * (direction + weight_decay[k] * theta[d, k]))
+            mixed[d, k] = flushed(beta2[k] * m + (1 - beta2[k]) * g)
     return after, mixed
