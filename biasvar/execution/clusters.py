@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,10 @@ class Slurm(Connection):
         from distributed import Client
 
         # A preempted job takes the blame for all chunks that were its own: a few such must not end them.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 20}), self._cluster(SLURMCluster) as cluster:
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": 20}),
+            _closing(self._cluster(SLURMCluster)) as cluster,
+        ):
             jobs = self.jobs or count("jobs")
             cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="2s")
             with Client(cluster, set_as_default=False) as client:
@@ -265,6 +268,16 @@ class Slurm(Connection):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
+
+
+@contextmanager
+def _closing(cluster: Any) -> Iterator[Any]:
+    """Close a cluster at the end, also one whose jobs were never taken: Dask asserts that they had begun."""
+    try:
+        yield cluster
+    finally:
+        with suppress(AssertionError):
+            cluster.close()
 
 
 def _telling(job: Any, refused: deque[str]) -> Any:
