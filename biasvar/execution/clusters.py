@@ -230,7 +230,8 @@ class Slurm(Connection):
     def client(self) -> Iterator[Any]:
         """Submit the jobs, for the time of a ``with``."""
         try:
-            from dask_jobqueue.slurm import SLURMCluster
+            with _signals_kept():
+                from dask_jobqueue.slurm import SLURMCluster
         except ImportError as error:
             raise MissingDependencyError("dask-jobqueue", "cluster") from error
         from distributed import Client
@@ -268,6 +269,18 @@ class Slurm(Connection):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise SchedulerError(f"cluster slurm: {error}; see Dask's jobqueue.slurm settings") from error
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep what happens on Ctrl-C: once imported, dask-jobqueue would end the process as if all were done."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
