@@ -5,7 +5,16 @@ from biasvar.execution.backends.file import FileLocation
 from biasvar.execution.backends.memory import MemoryLocation
 from biasvar.execution.backends.s3 import S3Location
 
-__all__ = ["BACKENDS", "FileLocation", "Location", "MemoryLocation", "Place", "S3Location", "reading", "writing"]
+__all__ = [
+    "BACKENDS",
+    "FileLocation",
+    "Location",
+    "MemoryLocation",
+    "Place",
+    "S3Location",
+    "reading",
+    "writing",
+]
 
 #: By the scheme of their URLs.
 BACKENDS |= {"file": FileLocation, "s3": S3Location, "memory": MemoryLocation}
