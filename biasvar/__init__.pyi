@@ -47,12 +47,14 @@ from .learning.targets import PolynomialTarget as PolynomialTarget
 from .learning.targets import Sine as Sine
 from .learning.targets import Step as Step
 from .optimization.objectives.base import Objective as Objective
+from .optimization.objectives.beale import Beale as Beale
 from .optimization.objectives.empirical import EmpiricalRisk as EmpiricalRisk
 from .optimization.objectives.examples import Examples as Examples
 from .optimization.objectives.examples import repeated as repeated
 from .optimization.objectives.functions import LogSumExp as LogSumExp
 from .optimization.objectives.functions import Quadratic as Quadratic
 from .optimization.objectives.functions import Rosenbrock as Rosenbrock
+from .optimization.objectives.functions import Saddle as Saddle
 from .optimization.objectives.models import MLP as MLP
 from .optimization.objectives.sets import Indicator as Indicator
 from .optimization.objectives.sets import Norm as Norm

@@ -32,6 +32,9 @@ def risk(y, loss, **fields):
 OURS = {
     "quadratic": bv.Quadratic(eigenvalues=[1.0, 100.0, 0.0]),
     "matrix": bv.Quadratic(matrix=ROOT @ ROOT.T),
+    "turned": bv.Quadratic(eigenvalues=[1.0, 100.0], angle=30),
+    "saddle": bv.Saddle([1.0, -0.1]),
+    "beale": bv.Beale(),
     "log-sum-exp": bv.LogSumExp(ROWS, SHIFTS),
     "rosenbrock": bv.Rosenbrock(),
     "rosenbrock in space": bv.Rosenbrock(20),

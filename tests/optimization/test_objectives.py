@@ -8,14 +8,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sympy
 from scipy import optimize, special
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from biasvar.errors import MissingDependencyError, StudyError
 from biasvar.optimization.objectives import Objective, adapted
+from biasvar.optimization.objectives.beale import Beale
 from biasvar.optimization.objectives.empirical import EmpiricalRisk
 from biasvar.optimization.objectives.examples import NAMED, Array, Examples, held_out_mask, load, repeated
-from biasvar.optimization.objectives.functions import LogSumExp, Quadratic, Rosenbrock
+from biasvar.optimization.objectives.functions import LogSumExp, Quadratic, Rosenbrock, Saddle
 from biasvar.optimization.objectives.models import MLP
 from biasvar.optimization.stable import sigmoid_of_minus, softplus_of_minus
 
@@ -47,6 +49,9 @@ ROWS = RNG.normal(size=(12, 4))
 PLAIN = [
     pytest.param(Quadratic(eigenvalues=[1.0, 10.0, 0.0]), id="quadratic"),
     pytest.param(Quadratic(matrix=ROOT @ ROOT.T), id="quadratic matrix"),
+    pytest.param(Quadratic(eigenvalues=[1.0, 10.0], angle=30), id="quadratic, turned"),
+    pytest.param(Saddle([2.0, -1.0, 0.0]), id="saddle"),
+    pytest.param(Beale(), id="beale"),
     pytest.param(LogSumExp(ROWS, RNG.normal(size=12)), id="log-sum-exp"),
     pytest.param(Rosenbrock(), id="rosenbrock"),
     pytest.param(Rosenbrock(5), id="rosenbrock in space"),
@@ -133,7 +138,7 @@ def test_hessian_product_is_the_slope_of_the_gradient(objective):
 
 @pytest.mark.parametrize("objective", ALL)
 def test_minimum_is_where_scipy_finds_it(objective):
-    if is_network(objective):
+    if is_network(objective) or isinstance(objective, Saddle):
         assert objective.minimum is None
         assert objective.minimizer is None
         return
@@ -236,6 +241,62 @@ def test_values_are_those_of_the_formulas():
     np.testing.assert_allclose(
         Rosenbrock(4).hessian_product(ROWS[0], ROWS[1]), optimize.rosen_hess_prod(ROWS[0], ROWS[1])
     )
+
+
+X_, Y_ = sympy.symbols("x y")
+SYMBOLS = {
+    "saddle": (Saddle([3, -0.5]), (3 * X_**2 - Y_**2 / 2) / 2),
+    "beale": (Beale(), sum((c - X_ * (1 - Y_**i)) ** 2 for i, c in [(1, 1.5), (2, 2.25), (3, 2.625)])),
+    "quadratic, turned": (
+        Quadratic([1, 40], angle=30),
+        # A step along (cos, sin) costs 1, one along (-sin, cos) 40.
+        ((X_ * sympy.cos(sympy.pi / 6) + Y_ * sympy.sin(sympy.pi / 6)) ** 2) / 2
+        + 40 * ((Y_ * sympy.cos(sympy.pi / 6) - X_ * sympy.sin(sympy.pi / 6)) ** 2) / 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_derivatives_are_those_that_sympy_takes(name):
+    objective, formula = SYMBOLS[name]
+    theta, v = 3 * points(objective, 40), points(objective, 40, seed=2)
+    of = (X_, Y_)
+    value = sympy.lambdify(of, formula)(*theta.T)
+    gradient = np.stack([sympy.lambdify(of, formula.diff(x))(*theta.T) for x in of], axis=-1)
+    hessian = [[np.broadcast_to(sympy.lambdify(of, formula.diff(x, y))(*theta.T), 40) for y in of] for x in of]
+    np.testing.assert_allclose(objective.value(theta), value, rtol=1e-10)
+    np.testing.assert_allclose(objective.gradient(theta), gradient, rtol=1e-10, atol=1e-9)
+    product = np.einsum("ijk,kj->ki", np.array(hessian), v)
+    np.testing.assert_allclose(objective.hessian_product(theta, v), product, rtol=1e-9, atol=1e-8)
+
+
+def test_far_out_beale_falls_to_a_value_above_its_least():
+    # With s = x (y - 1) and y to 1 the residuals are 1.5 + s, 2.25 + 2 s and 2.625 + 3 s.
+    found = optimize.minimize_scalar(lambda s: sum((c + i * s) ** 2 for i, c in [(1, 1.5), (2, 2.25), (3, 2.625)]))
+    x = -1e9
+    assert Beale().value(np.array([x, 1 + found.x / x])) == pytest.approx(found.fun, rel=1e-6)
+    assert found.fun == pytest.approx(0.452, abs=1e-3)
+
+
+@pytest.mark.parametrize("angle", [0, 30, -75, 90, 400])
+def test_turned_quadratics_are_those_of_turned_points(angle):
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    straight, turned = Quadratic([1, 40]), Quadratic([1, 40], angle=angle)
+    theta = points(straight, 9)
+    np.testing.assert_allclose(turned.value(theta @ rotation.T), straight.value(theta), rtol=1e-12)
+    np.testing.assert_allclose(turned.gradient(theta @ rotation.T), straight.gradient(theta) @ rotation.T, atol=1e-11)
+    assert turned.to_fields() == {"eigenvalues": [1, 40], "angle": angle}
+
+
+def test_what_rounding_leaves_of_symmetry_is_taken_away():
+    rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(8, 8)))[0]
+    product = rotation @ np.diag(np.geomspace(1, 1e4, 8)) @ rotation.T
+    assert not np.array_equal(product, product.T)
+    objective = Quadratic(matrix=product)
+    identity = np.eye(8)
+    assert np.array_equal(objective.gradient(identity), objective.gradient(identity).T)
+    np.testing.assert_allclose(objective.gradient(identity), product, rtol=0, atol=1e-8)
 
 
 def test_softmax_of_two_classes_is_logistic():
@@ -410,6 +471,12 @@ def test_equality_is_of_content():
         (lambda: Quadratic(matrix=[[1, 2, 3], [2, 1, 3]]), "not symmetric"),
         (lambda: Quadratic(matrix=[[1, 2], [2]]), r"rows of matrix of one length, got lengths \[1, 2\]"),
         (lambda: Quadratic(matrix=[[0, 1], [1, 0]]), "eigenvalue -1"),
+        (lambda: Quadratic(matrix=[[1, 1e-9], [0, 1]]), "not symmetric"),
+        (lambda: Quadratic([1, 2, 3], angle=30), "angle: turns two eigenvalues, got 3; leave it out"),
+        (lambda: Quadratic(matrix=[[1, 0], [0, 2]], angle=30), "angle: turns two eigenvalues, got a matrix"),
+        (lambda: Quadratic([1, 2], angle=np.inf), "finite"),
+        (lambda: Saddle([1, 2]), r"expected some below and some above 0, got \[1.0, 2.0\]"),
+        (lambda: Saddle([-1]), "expected some below and some above 0"),
         (lambda: LogSumExp([[1, 2], [3]], [0, 0]), "expected rows of A of one length"),
         (lambda: LogSumExp([[1], [2]], [0]), "1 numbers for 2 rows"),
         (lambda: Rosenbrock(1), "greater than or equal to 2"),

@@ -162,6 +162,39 @@ def test_trajectories_stop_where_they_should(store):
     assert (loose["bowl/sgd"].outcome.sel(learning_rate=0.5) == "converged").all()
 
 
+def saddle(**changes):
+    fields = {
+        "objectives": {"saddle": bv.Saddle([1, -0.5])},
+        "optimizers": {"sgd": bv.SGD(learning_rate=[0.5, 1.0])},
+        "initial": {"saddle": [1.0, 1e-4]},
+        "targets": {"saddle": [-1.0]},
+        "steps": 100,
+        "record_steps": range(101),
+    }
+    return small(**{**fields, **changes})
+
+
+def test_descents_from_a_saddle_stop_at_their_target(store):
+    tree = bv.run(saddle(), store)
+    found = tree["saddle/sgd"].to_dataset().squeeze("batch_size").isel(replicate=0, target=0)
+    for rate in (0.5, 1.0):
+        steps = np.arange(101)
+        value = (1 - rate) ** (2 * steps) / 2 - 0.25e-8 * (1 + 0.5 * rate) ** (2 * steps)
+        assert found.steps_to_target.sel(learning_rate=rate) == np.argmax(value <= -1)
+        assert found.outcome.sel(learning_rate=rate) == "reached"
+    assert "distance" not in found  # there is no minimiser
+    assert "-1" in tables.results(tree)
+
+
+def test_descents_from_a_saddle_without_target_diverge_and_are_never_best(store):
+    study = saddle(targets={}, optimizers={"sgd": bv.SGD([0.1, 2.0])}, steps=2000, record_steps=[60, 2000])
+    found = bv.run(study, store)["saddle/sgd"].to_dataset().squeeze("batch_size")
+    # At first those that run off are the lowest; what has overflowed is none.
+    assert found.best_learning_rate.values.tolist() == [2.0, 0.1]
+    assert found.status.values.tolist() == ["ok", "infinite"]
+    assert np.isinf(found.objective.sel(learning_rate=2.0, step=2000))
+
+
 def test_the_profile_compares_the_best_of_each(store):
     tree = bv.run(small(steps=300), store)
     profile = tree.performance_profile

@@ -100,6 +100,10 @@ def test_short_forms_are_those_of_python(tmp_path):
         ({"Sine": 2}, components.TARGETS, bv.Sine(2)),
         ({"Ridge": [3, 0.1]}, components.HYPOTHESES, bv.Ridge(3, 0.1)),
         ({"Quadratic": [1, 100]}, components.OBJECTIVES, bv.Quadratic([1, 100])),
+        ({"Quadratic": {"eigenvalues": [1, 40], "angle": 30}}, components.OBJECTIVES, bv.Quadratic([1, 40], angle=30)),
+        ({"Saddle": [1, -0.1]}, components.OBJECTIVES, bv.Saddle([1, -0.1])),
+        ("Saddle", components.OBJECTIVES, bv.Saddle()),
+        ("Beale", components.OBJECTIVES, bv.Beale()),
         ({"SGD": [0.1, 0.2]}, components.OPTIMIZERS, bv.SGD([0.1, 0.2])),
         ({"SGD": {"learning_rate": {"logspace": [0.01, 1, 3]}}}, components.OPTIMIZERS, bv.SGD([0.01, 0.1, 1])),
         (

@@ -1,4 +1,4 @@
-"""Objectives with a formula: quadratics, log-sum-exp, Rosenbrock's valley."""
+"""Objectives with a formula: quadratics, a saddle, log-sum-exp, Rosenbrock's valley."""
 
 from functools import cached_property
 from typing import Annotated
@@ -9,11 +9,13 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
-from biasvar.fields import PositiveInt, Reals, component, one_or_more
+from biasvar.fields import PositiveInt, Real, Reals, component, one_or_more
 from biasvar.optimization.newton import newton_minimizer, whitened
 from biasvar.optimization.objectives.base import Described, Objective, as_columns, check_dim, from_columns, refuse_batch
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.stable import log_sum_exp, softmax
+
+_ROUNDING = 1e-12  # times the largest entry or eigenvalue of a matrix: what is left by working it out
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 
@@ -27,7 +29,11 @@ class Quadratic(Described, Objective):
     eigenvalues : sequence of float
         The diagonal of A, none negative.
     matrix : sequence of sequences of float
-        A itself, symmetric and positive semidefinite; exactly one of the two is given.
+        A itself, symmetric but for rounding, of which (A + A') / 2 is taken, and positive semidefinite; exactly one of
+        the two is given.
+    angle : float, optional
+        Degrees by which the plane of two eigenvalues is turned, counterclockwise: the eigenvectors are (cos, sin) and
+        (-sin, cos) of it. Update rules that scale each coordinate apart see another problem, the others the same.
 
     References
     ----------
@@ -39,17 +45,20 @@ class Quadratic(Described, Objective):
     [2.0, 100.0]
     >>> float(Quadratic(matrix=[[2, 1], [1, 2]]).value(np.array([1.0, 1.0])))
     3.0
+    >>> Quadratic(eigenvalues=[1, 3], angle=45).gradient(np.array([1.0, 1.0])).round(12).tolist()
+    [1.0, 1.0]
     """
 
     eigenvalues: Reals | None = None
     matrix: Rows | None = None
+    angle: Real | None = None
 
     minimum = 0.0
 
     @property
     def elementwise(self) -> bool:
         """Whether no matrix product is taken."""
-        return self.matrix is None
+        return self.matrix is None and self.angle is None
 
     def __post_init__(self) -> None:
         if (self.eigenvalues is None) == (self.matrix is None):
@@ -58,7 +67,10 @@ class Quadratic(Described, Objective):
         if self.matrix is not None:
             _check_semidefinite(_rectangle(self.matrix, "matrix"))
         elif min(self.eigenvalues or ()) < 0:
-            raise StudyError(f"eigenvalues: expected none below 0, got {min(self.eigenvalues or ())}")
+            raise StudyError(f"eigenvalues: expected none below 0, got {min(self.eigenvalues or ())}; see Saddle")
+        if self.angle is not None and len(self.eigenvalues or ()) != 2:
+            got = "a matrix" if self.eigenvalues is None else f"{len(self.eigenvalues)}"
+            raise StudyError(f"angle: turns two eigenvalues, got {got}; leave it out, and turn the matrix: R @ A @ R.T")
 
     @property
     def dim(self) -> int:
@@ -81,7 +93,7 @@ class Quadratic(Described, Objective):
         """Return A theta."""
         refuse_batch(self, batch)
         columns = as_columns(theta, self.dim)
-        product = _scaled(self._a, columns) if self.matrix is None else self._a @ columns
+        product = _scaled(self._a, columns) if self.elementwise else self._a @ columns
         return from_columns(product, theta.shape)
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,12 +102,25 @@ class Quadratic(Described, Objective):
 
     def minimizer_within(self, within: ConvexSet) -> NDArray[np.float64] | None:
         """Return the point of the set that is the nearest to the origin, in the norm that J is, if A is diagonal."""
-        normed = self.matrix is None and self._a.all() and (within.takes_weights or within.separable)
+        normed = self.elementwise and self._a.all() and (within.takes_weights or within.separable)
         return within.project(self.minimizer, self._a) if normed else super().minimizer_within(within)
 
     @cached_property
     def _a(self) -> NDArray[np.float64]:
-        return np.array(self.eigenvalues if self.matrix is None else self.matrix)
+        if self.matrix is not None:
+            given = np.array(self.matrix)
+            symmetric: NDArray[np.float64] = (given + given.T) / 2
+            return symmetric
+        return np.array(self.eigenvalues) if self.angle is None else _turned(self.eigenvalues or (), self.angle)
+
+
+def _turned(eigenvalues: tuple[float, ...], degrees: float) -> NDArray[np.float64]:
+    """Return R diag(two eigenvalues) R', symmetric to the last bit, for the rotation R."""
+    first, second = eigenvalues
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    across = (first - second) * cosine * sine
+    along = first * cosine**2 + second * sine**2, first * sine**2 + second * cosine**2
+    return np.array([[along[0], across], [across, along[1]]])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -105,6 +130,68 @@ def _scaled(factors, columns):  # type: ignore[no-untyped-def]
         for k in range(columns.shape[1]):
             out[d, k] = factors[d] * columns[d, k]
     return out
+
+
+@component
+class Saddle(Described, Objective):
+    """Evaluate J(theta) = sum_i a_i theta_i^2 / 2 for a_i of both signs: flat at the origin, and without a minimum.
+
+    J falls for ever along each a_i < 0, and there is no J*: studies record no distance to a minimiser, and ``targets``
+    are values of J below 0, such as -1. A descent that has reached the lowest of them stops, there. One without targets
+    that never comes to rest at the origin falls until its numbers overflow: then it has diverged, counts as infinite,
+    and is never the best.
+
+    Parameters
+    ----------
+    eigenvalues : sequence of float
+        The a_i, at least one above and one below 0. By gradient descent of rate r the way out grows by 1 - r a_i a step
+        along a_i < 0, and r must stay below 2 / a_i for each a_i > 0.
+
+    References
+    ----------
+    R. Ge, F. Huang, C. Jin, Y. Yuan, Escaping from saddle points: online stochastic gradient for tensor decomposition,
+    2015.
+
+    Examples
+    --------
+    >>> saddle = Saddle()
+    >>> float(saddle.value(np.array([2.0, 1.0]))), saddle.gradient(np.array([2.0, 1.0])).tolist(), saddle.minimum
+    (1.5, [2.0, -1.0], None)
+    """
+
+    eigenvalues: Reals = (1.0, -1.0)
+
+    # No matrix product is taken.
+    elementwise = True
+
+    def __post_init__(self) -> None:
+        if not min(self.eigenvalues) < 0 < max(self.eigenvalues):
+            raise StudyError(f"eigenvalues: expected some below and some above 0, got {list(self.eigenvalues)}")
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters."""
+        return len(self.eigenvalues)
+
+    def value(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return sum_i a_i theta_i^2 / 2, shape (...)."""
+        products = self.gradient(theta)
+        products *= theta
+        half: NDArray[np.float64] = products.sum(axis=-1)
+        return half / 2
+
+    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
+        """Return a_i theta_i."""
+        refuse_batch(self, batch)
+        return from_columns(_scaled(self._a, as_columns(theta, self.dim)), theta.shape)
+
+    def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a_i v_i, whatever theta."""
+        return self.gradient(v)
+
+    @cached_property
+    def _a(self) -> NDArray[np.float64]:
+        return np.array(self.eigenvalues)
 
 
 @component
@@ -249,8 +336,8 @@ def _rectangle(rows: tuple[tuple[float, ...], ...], name: str) -> NDArray[np.flo
 
 
 def _check_semidefinite(a: NDArray[np.float64]) -> None:
-    if a.shape[0] != a.shape[1] or not np.array_equal(a, a.T):
+    if a.shape[0] != a.shape[1] or np.abs(a - a.T).max() > _ROUNDING * np.abs(a).max():
         raise StudyError(f"matrix: of shape {a.shape} is not symmetric; give (A + A') / 2")
     least, *_, most = np.linalg.eigvalsh(a)[[0, -1]]
-    if least < -1e-12 * abs(most):
+    if least < -_ROUNDING * abs(most):
         raise StudyError(f"matrix: has the eigenvalue {least:.6g}, expected none below 0; the objective has no minimum")
