@@ -207,6 +207,11 @@ class TwoClassProblem(Problem):
         return panel_rule(self.inputs, Panels(self.panels.edges, FINER_NODES))
 
     @cached_property
+    def finer_f(self) -> Array:
+        """The target at :attr:`finer`."""
+        return self.evaluate(self.finer.x)
+
+    @cached_property
     def best_scores(self) -> dict[Any, Array | None]:
         """Best scores by hypothesis set, loss and noise level, as they are found."""
         return {}

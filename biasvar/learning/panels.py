@@ -77,6 +77,27 @@ class Panels:
         places = bisect(lambda x: (_cubic(at, values, x) > 0) != rising, low, high, BISECTIONS)
         return rows.astype(np.int64), places, rising
 
+    def over_positive(self, curves: Array, weighted: Array) -> Array:
+        """Integrate functions over where curves are positive.
+
+        Parameters
+        ----------
+        curves, weighted : ndarray of shape (rows, panels * size)
+            The curves' values at the nodes; the functions' there, times weights.
+        """
+        rows, places, rising = self.crossings(curves)
+        partial = self.partial_sums(weighted, rows, places)
+        total = np.bincount(rows, np.where(rising, -partial, partial), minlength=len(curves))
+        return np.asarray(total + (curves[:, -1] > 0) * weighted.sum(axis=1))
+
+    def refined(self, curve: Array, size: int) -> Array:
+        """Return a curve, given at the nodes, at those of the same panels with ``size`` nodes each."""
+        degree = self.size - 1
+        there = np.polynomial.legendre.legvander(legendre_nodes(size)[0], degree)
+        here = _legendre_at_nodes(self.size)[:, : self.size]
+        scale = legendre_nodes(self.size)[1][:, None] * (2 * np.arange(self.size) + 1) / 2
+        return np.asarray(curve.reshape(-1, self.size) @ (here * scale) @ there.T).reshape(-1)
+
     def _support(self, panel: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the four nodes of a panel that are nearest to the node ``left`` and the one after it."""
         first = np.clip(left - 1, panel * self.size, (panel + 1) * self.size - 4)

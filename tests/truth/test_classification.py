@@ -257,3 +257,58 @@ def test_a_vote_that_no_training_sets_tell_has_no_bias():
     assert abs(summary.expected_risk - 0.5) < 4 * summary.expected_risk_se
     assert "do not tell which class" in str(summary.status_reason.item())
     assert summary.one_class == 1
+
+
+def risk_by_quadrature(loss, score, kinks):
+    """Integrate the loss of a score over GaussianClasses(means=[-1, 1]), piece by piece."""
+
+    def charge(x):
+        x = np.array([x])
+        p, g = SYMMETRIC.probability(x), score(x)
+        return float((SYMMETRIC.density(x) * (p * loss.phi(g) + (1 - p) * loss.phi(-g)))[0])
+
+    return quad(charge, -10, 10, points=kinks, epsabs=1e-12, limit=200)[0]
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_the_risk_of_a_centre_is_cut_where_hinges_bend(loss):
+    known = problem(SYMMETRIC)
+    centre = BY_NAME[loss].centre(known, 0.0)
+    scores = np.stack([1.3 * known.test.x + 0.2, np.full_like(known.test.x, 1.5), -2 * known.test.x])
+    truth = [
+        risk_by_quadrature(BY_NAME[loss], lambda x: 1.3 * x + 0.2, [(1 - 0.2) / 1.3, (-1 - 0.2) / 1.3]),
+        risk_by_quadrature(BY_NAME[loss], lambda x: 0 * x + 1.5, [0.0]),
+        risk_by_quadrature(BY_NAME[loss], lambda x: -2 * x, [-0.5, 0.5]),
+    ]
+    assert np.allclose(centre.risk(scores), truth, atol=1e-10)
+
+
+class Bent(bv.MarginLoss):
+    """A hinge that biasvar does not know to have a bend."""
+
+    def phi(self, margins):
+        return np.maximum(0.3 - margins, 0)
+
+
+def test_a_bend_that_is_not_known_is_in_the_error():
+    known = problem(SYMMETRIC)
+    score = 1.3 * known.test.x + 0.2
+    truth = risk_by_quadrature(Bent(), lambda x: 1.3 * x + 0.2, [(0.3 - 0.2) / 1.3, (-0.3 - 0.2) / 1.3])
+    centre = Bent().centre(known, 0.0)
+    off = abs(float(centre.risk(score[None])[0]) - truth)
+    assert off > 1e-7
+    assert off / 2 < centre.rule_error(score) < 2 * off
+    assert BY_NAME["logistic"].centre(known, 0.0).rule_error(score) == 0
+    few = {"losses": {"bent": Bent()}, "replicates": 2**8, "block_size": 2**4, "hypotheses": {"line": bv.Polynomial(1)}}
+    assert run_in_memory(small(**few)).quadrature_error.item() > 0
+
+
+def test_losses_beyond_all_numbers_are_infinite_and_warn_of_nothing():
+    # Warnings are errors here.
+    wide = bv.GaussianClasses(means=[-1, 1], stds=[10, 1])
+    sets = {"quadratic": bv.Discriminant("each"), "cubic": bv.Polynomial(3), "sure": bv.Histogram([0.0], smoothing=0)}
+    study = small(inputs=wide, hypotheses=sets, losses=["exponential", "zero_one"], replicates=2**9, block_size=2**5)
+    summary = run_in_memory(study).squeeze()
+    assert (summary.expected_risk.sel(loss="exponential") == np.inf).all()
+    assert (summary.status.sel(loss="exponential") == "infinite").all()
+    assert (summary.status.sel(loss="zero_one") == "ok").all()

@@ -36,6 +36,7 @@ from biasvar.learning.losses.margin_measures import (
     MEASURES,
     VOTE_MEASURES,
     Centre,
+    HingeCentre,
     MarginAverages,
     MarginReduction,
     MarginSeries,
@@ -69,6 +70,9 @@ class MarginLoss(Loss):
 
     #: What :attr:`~biasvar.learning.hypotheses.HypothesisSet.minimises` says of sets that minimise this loss.
     surrogate: ClassVar[str] = ""
+
+    #: What is made of averages.
+    centres: ClassVar[type[Centre]] = Centre
 
     @abstractmethod
     def phi(self, margins: Array) -> Array:
@@ -140,7 +144,7 @@ class MarginLoss(Loss):
 
     def centre(self, problem: TwoClassProblem, noise: float) -> Centre:
         """Return what is made of averages of scores."""
-        return Centre(problem, problem.probability(noise), self)
+        return self.centres(problem, noise, self)
 
     def averaged(self, scores: Array) -> Array:
         """Return what of the scores is averaged over training sets."""
@@ -152,7 +156,7 @@ class MarginLoss(Loss):
 
     def bend(self, p: Array, centre: Array) -> Array:
         """Return the second derivative of :meth:`at_centre` along the centre."""
-        return p * self.curvature(centre) + (1 - p) * self.curvature(-centre)
+        return mixed(p, self.curvature(centre), self.curvature(-centre))
 
     def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> MarginReduction:
         """Return the second pass over a cell's records."""
@@ -197,11 +201,11 @@ class MarginLoss(Loss):
         if values is None:
             return None
         excess_x = self.at_centre(centre.p, self.averaged(values)) - centre.bayes_x
-        excess = centre.excess_of(values)
+        excess, error = centre.excess_of(values), centre.rule_error(self.averaged(values))
         approximation = excess
         if self.surrogate != hypothesis.minimises:
             approximation = self._approximation(centre, hypothesis, noise)
-        return Best(values, excess, problem.test.sampling_error(excess_x), approximation)
+        return Best(values, excess, float(np.hypot(problem.test.sampling_error(excess_x), error)), approximation)
 
     def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
         """Return the excess risk of the best in a set's span under this loss itself; NaN where it is not known."""
@@ -287,6 +291,7 @@ class Hinge(MarginLoss):
     """
 
     surrogate: ClassVar[str] = "hinge"
+    centres: ClassVar[type[Centre]] = HingeCentre
 
     def phi(self, margins: Array) -> Array:
         """Return max(0, 1 - m)."""
@@ -317,6 +322,7 @@ class SquaredHinge(MarginLoss):
 
     growth: ClassVar[float] = 2.0
     surrogate: ClassVar[str] = "squared_hinge"
+    centres: ClassVar[type[Centre]] = HingeCentre
 
     def phi(self, margins: Array) -> Array:
         """Return max(0, 1 - m)^2."""
@@ -414,6 +420,7 @@ class ZeroOne(MarginLoss):
     """
 
     measures = (*MEASURES, *VOTE_MEASURES)
+    centres: ClassVar[type[Centre]] = VoteCentre
     growth: ClassVar[float] = 0.0
 
     def phi(self, margins: Array) -> Array:
@@ -444,10 +451,6 @@ class ZeroOne(MarginLoss):
     def psi(self, theta: float) -> float:
         """Return theta."""
         return theta
-
-    def centre(self, problem: TwoClassProblem, noise: float) -> VoteCentre:
-        """Return what is made of shares of votes."""
-        return VoteCentre(problem, problem.probability(noise), self)
 
     def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
         assert isinstance(centre, VoteCentre)
@@ -491,9 +494,9 @@ def mixed(p: Array, of_plus: Array, of_minus: Array) -> Array:
     p = np.broadcast_to(p, of_plus.shape)
     with np.errstate(invalid="ignore"):
         out = p * of_plus + (1 - p) * of_minus
-    if np.isfinite(out).all():
-        return np.asarray(out)
-    return np.asarray(np.where(p > 0, p * of_plus, 0.0) + np.where(p < 1, (1 - p) * of_minus, 0.0))
+        if not np.isfinite(out).all():
+            out = np.where(p > 0, p * of_plus, 0.0) + np.where(p < 1, (1 - p) * of_minus, 0.0)
+    return np.asarray(out)
 
 
 def _scored(sets: TrainingSets, cells: list[Cell]) -> list[Array]:

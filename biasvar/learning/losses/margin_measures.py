@@ -18,8 +18,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.learning.classes import TwoClassProblem
+from biasvar.learning.classes import FINER_NODES, TwoClassProblem
 from biasvar.learning.decomposition import Best
+from biasvar.learning.labels import TwoClasses
 from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import Curve, Measure
 from biasvar.learning.record import Record
@@ -29,6 +30,7 @@ from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
+ROUNDING = 1e-13  # of a risk, by which rules with more and fewer nodes may differ
 OUTSKIRTS = 1e-4  # probability on either side within which borders are not counted
 UNDECIDED = 0.1  # of the excess risk
 UNTOLD = "so few training sets do not tell which class their majority votes for: bias and variance have no value"
@@ -38,6 +40,10 @@ SURE = 2.0  # standard errors of a vote's share
 
 class Charges(Protocol):
     """What a centre asks of its loss."""
+
+    @property
+    def growth(self) -> float:
+        """Return with which power it grows with the score."""
 
     def averaged(self, scores: Array) -> Array:
         """Return what of scores is averaged."""
@@ -63,15 +69,20 @@ class Centre:
     ----------
     problem : TwoClassProblem
         The law.
-    p : ndarray of shape (points,)
-        P(y = +1) at the test points.
+    noise : float
+        Probability that a label is flipped.
     loss : MarginLoss
         What is charged.
     """
 
     problem: TwoClassProblem
-    p: Array
+    noise: float
     loss: Charges
+
+    @cached_property
+    def p(self) -> Array:
+        """P(y = +1) at the test points."""
+        return self.problem.probability(self.noise)
 
     @property
     def weights(self) -> Array:
@@ -94,7 +105,17 @@ class Centre:
 
     def excess_of(self, scores: Array) -> float:
         """Return the excess risk of one score, known at the test points."""
-        return float(self.weights @ self.loss.at_centre(self.p, self.loss.averaged(scores))) - self.bayes
+        return float(self.risk(self.loss.averaged(scores)[None])[0]) - self.bayes
+
+    def rule_error(self, centre: Array) -> float:
+        """Return how far off the risk of a centre is where the loss bends between test points, in one dimension."""
+        if self.problem.panels is None:
+            return 0.0
+        p = TwoClasses.flipped(self.problem.finer_f, self.noise)
+        finer = self.loss.at_centre(p, self.problem.panels.refined(centre, FINER_NODES))
+        here, there = self.weights @ self.loss.at_centre(self.p, centre), self.problem.finer.weights @ finer
+        error = abs(float(here - there))
+        return error if error > ROUNDING * abs(there) else 0.0
 
     def numbers(self, centres: Array) -> dict[str, Array]:
         """Return what else is a nonlinear function of centres (rows, points), a number per row."""
@@ -126,6 +147,10 @@ class VoteCentre(Centre):
     def excess_of(self, scores: Array) -> float:
         """Return the excess risk of one score, integrated up to where it changes sign."""
         return float(self.risk(scores[None] + 0.5)[0]) - self.bayes
+
+    def rule_error(self, centre: Array) -> float:
+        """Return 0: the step is where the rule is cut."""
+        return 0.0
 
     def numbers(self, centres: Array) -> dict[str, Array]:
         """Return the variance where the vote is not Bayes', and Kohavi's and Wolpert's parts."""
@@ -194,13 +219,28 @@ class VoteCentre(Centre):
 
     def _where_plus(self, centres: Array, weighted: Array) -> Array:
         """Integrate functions (rows, points), times weights, over where the majority votes for +1."""
-        plus = centres > 0.5
         if self.problem.panels is None:
-            return np.asarray((plus * weighted).sum(axis=1))
-        rows, places, rising = self.problem.panels.crossings(centres - 0.5)
-        partial = self.problem.panels.partial_sums(weighted, rows, places)
-        total = np.bincount(rows, np.where(rising, -partial, partial), minlength=len(centres))
-        return np.asarray(total + plus[:, -1] * weighted.sum(axis=1))
+            return np.asarray(((centres > 0.5) * weighted).sum(axis=1))
+        return self.problem.panels.over_positive(centres - 0.5, weighted)
+
+
+@dataclass(frozen=True)
+class HingeCentre(Centre):
+    """Averages of scores under max(0, 1 - m)^k: risk is integrated up to where they reach margin 1."""
+
+    def risk(self, centres: Array) -> Array:
+        """Return the risks of centres (rows, points)."""
+        if (panels := self.problem.panels) is None:
+            return super().risk(centres)
+        total = np.zeros(len(centres))
+        for sign, share in ((1, self.p), (-1, 1 - self.p)):
+            short = 1 - sign * centres
+            total += panels.over_positive(short, self.weights * share * short**self.loss.growth)
+        return total
+
+    def rule_error(self, centre: Array) -> float:
+        """Return 0: the bend is where the rule is cut."""
+        return 0.0
 
 
 def _are_polynomials(features: Array, x: Array) -> bool:
@@ -225,6 +265,7 @@ class MarginSeries(Series):
     full: dict[str, float]  # nonlinear numbers of the average
     left_out: dict[str, Array]  # the same without each block, (blocks,)
     deviations: Array  # (blocks,): what each block's deviation adds to the centre's risk
+    rule_error: float  # how far off the centre's risk is for want of test points
     second_order: float  # variance of the bias were it zero
     kw_deviations: Array  # (blocks,)
     kw_second_order: float
@@ -244,6 +285,7 @@ class MarginReduction(Reduction):
         self.heads: list[Array] = []
         self.borders: set[int] = set()
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is infinite is told
     def add(self, rows: Array) -> None:
         """Take in records of further blocks."""
         parts, weights = self.record.unpack(rows), self.of.weights
@@ -265,6 +307,7 @@ class MarginReduction(Reduction):
         }.items():
             self.series.setdefault(name, []).append(values.copy())
 
+    @np.errstate(over="ignore", invalid="ignore")
     def finish(self, block_size: int) -> MarginSeries:
         """Return what was collected."""
         series = {name: np.concatenate(parts) for name, parts in self.series.items()}
@@ -289,6 +332,7 @@ class MarginReduction(Reduction):
             full={name: float(value[0]) for name, value in full.items()},
             left_out={name: np.concatenate(parts) for name, parts in self.left_out.items()},
             deviations=series.pop("deviations"),
+            rule_error=self.of.rule_error(centre),
             second_order=max(second_order_variance(scaled, self.blocks), (stakes / 2) ** 2),
             kw_deviations=series.pop("kw_deviations"),
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
@@ -304,6 +348,10 @@ class MarginAverages(LossAverages):
 
     of: Centre
     best: Best | None
+
+    def test_points_error(self, curve: Array) -> float:
+        """Return what test points leave of a risk's error, where the loss bends between them too."""
+        return float(np.hypot(super().test_points_error(curve), self.series.rule_error))
 
     @property
     def remark(self) -> str:
@@ -332,7 +380,7 @@ class MarginAverages(LossAverages):
     @cached_property
     def bias_influence(self) -> Array:
         """What each block contributes to the bias."""
-        return self.jackknife("risk")[1]
+        return np.full(self.blocks, np.nan) if self.series.infinite else self.jackknife("risk")[1]
 
     @property
     def bias_x(self) -> Array:
