@@ -24,11 +24,13 @@ class Plots:
         self._summary = summary
 
     def __dir__(self) -> list[str]:
-        return [name for name in plot.__all__ if name != "fits"]
+        return plot.figures_of(self._summary)
 
     def __getattr__(self, name: str) -> Callable[..., "Figure"]:
         if name not in dir(self):
-            raise AttributeError(f"no figure {name!r}; choose from {', '.join(dir(self))}")
+            raise AttributeError(
+                f"no figure {name!r} of these numbers; choose from {', '.join(plot.figures_of(self._summary))}"
+            )
         return partial(getattr(plot, name), self._summary)
 
 

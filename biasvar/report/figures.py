@@ -6,6 +6,7 @@ A colour means the same in every figure. Error bars, and shades around lines, ar
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ SMALL: Any = {"fontsize": "small", "color": INK}
 LINES = tuple(zip((BLUE, VERMILION, GREEN, BLACK, PURPLE, ORANGE, SKY, GREY), "osD^vPX*", strict=True))
 
 DPI = 150
+TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
 
 
@@ -61,8 +63,9 @@ def panels_or_given(ax: Any, rows: int, columns: int, **shared: Any) -> tuple["F
 def set_title(figure: "Figure", axes: Any, ax: Any, title: str, about: str) -> None:
     """Write what is seen, and under it, grey, of what: above the figure, or above the axes that were given."""
     if ax is None:
-        figure.suptitle(title, fontweight="bold", fontsize="large")
-        figure.supxlabel(about, **SMALL)
+        width = figure.get_size_inches()[0]
+        figure.suptitle(fill(title, int(TITLE_LETTERS * width)), fontweight="bold", fontsize="large")
+        figure.supxlabel(fill(about, int(SMALL_LETTERS * width)), **SMALL)
     else:
         axes[0, 0].set_title(f"{title}\n{about}", fontsize="medium")
 
@@ -89,7 +92,7 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]]) -> 
         panel.annotate(
             name,
             (x, y),
-            xytext=((4, (moved - height) * 72 / panel.figure.dpi)),
+            xytext=((7, (moved - height) * 72 / panel.figure.dpi)),
             textcoords="offset points",
             color=color,
             va="center",

@@ -72,7 +72,8 @@ def who_leads(summary: xr.Dataset, name: str = "expected_risk") -> str:
 
 def _alone(summary: xr.Dataset, name: str, found: xr.DataArray, compared: str) -> str:
     """Say which is least, and by how much the next is above."""
-    order = summary.where(np.isfinite(summary[name]), drop=True).sortby(name)[compared].values.tolist()
+    risk = summary[name]
+    order = [label for label in risk.sortby(risk)[compared].values.tolist() if np.isfinite(risk.sel({compared: label}))]
     if not order:
         return f"no {summary[name].attrs.get('short_name', name)} is finite"
     best = [str(label) for label in found[compared].values[found.values]]

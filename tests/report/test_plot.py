@@ -167,16 +167,14 @@ def test_figures_go_into_axes_of_ones_own(summary):
 
 def test_figures_are_methods_of_a_summary(summary):
     assert summary.biasvar.plot.learning_curves(noise=0.0).get_suptitle() == who_leads(summary.sel(noise=0.0))
-    assert "along_x" in dir(summary.biasvar.plot)
-    with pytest.raises(AttributeError, match="no figure 'pie'; choose from along_x"):
+    assert dir(summary.biasvar.plot) == sorted(bv.plot.figures_of(summary))
+    with pytest.raises(AttributeError, match="no figure 'pie' of these numbers; choose from decomposition, along_x"):
         summary.biasvar.plot.pie()
 
 
 def test_what_cannot_be_drawn_is_said(summary, monkeypatch):
     with pytest.raises(BiasvarError, match=r"noise=0.3 is not in the summary; choose from \[0.0, 0.5\]"):
         bv.plot.learning_curves(summary, noise=0.3)
-    with pytest.raises(BiasvarError, match=r"noise: select one of \[0.0, 0.5\]"):
-        bv.plot.learning_curves(summary)
     with pytest.raises(BiasvarError, match="size: is no dimension of the summary; choose from"):
         bv.plot.learning_curves(summary, size=3)
     plane = summary.rename(x="point").assign_coords(x=(("point", "coordinate"), np.zeros((summary.sizes["x"], 2))))
@@ -190,3 +188,41 @@ def test_what_cannot_be_drawn_is_said(summary, monkeypatch):
 def test_a_figure_is_saved_where_no_folder_is_yet(summary, tmp_path):
     path = figures.save(bv.plot.differences(summary, n_train=8, noise=0.5), tmp_path / "new" / "folder" / "f.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_are_offered_where_their_numbers_are(summary):
+    everything = ["decomposition", "along_x", "learning_curves", "noise_curves", "differences", "status_map"]
+    assert bv.plot.figures_of(summary) == everything
+    assert bv.plot.figures_of(summary.isel(noise=[0], n_train=[0])) == [everything[i] for i in (0, 1, 4, 5)]
+    assert bv.plot.figures_of(summary.drop_dims("x")) == [everything[i] for i in (0, 2, 3, 4, 5)]
+    assert bv.plot.figures_of(summary[["x_weight"]]) == []
+
+
+def test_what_nobody_chose_is_said(summary):
+    # A line through two points has no finite risk with noise: that is one cell in nine at the highest level.
+    figure = bv.plot.along_x(summary, hypothesis=["H0", "H1"])
+    assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    figure = bv.plot.along_x(summary, hypothesis=["H0", "mean"])
+    assert "noise $\\sigma$ = 0.5 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    assert "(of" not in bv.plot.along_x(summary, n_train=8, noise=0.5).get_supxlabel()
+
+
+def test_too_many_panels_are_thinned_with_the_best_among_them(summary):
+    many = bv.lazy(study(hypotheses={f"d{d}": bv.Polynomial(d) for d in range(8)}, n_train=[20])).compute()
+    best = str(many.expected_risk.sel(noise=0.5, n_train=20).idxmin("hypothesis").item())
+    figure = bv.plot.along_x(many, noise=0.5)
+    shown = [title.splitlines()[0] for title in panel_titles(figure) if title]
+    assert best in shown
+    assert {"d0", "d7"} <= set(shown)
+    assert len(shown) <= 5
+    assert f"{len(shown)} of 8 sets" in flat(figure.get_supxlabel())
+
+
+def flat(words):
+    return " ".join(words.split())
+
+
+def test_dollars_in_names_are_no_mathematics():
+    named = bv.lazy(study(hypotheses={"$5": bv.Polynomial(0), "$\\frac": bv.Polynomial(1)}, n_train=[8])).compute()
+    for name in bv.plot.figures_of(named):
+        getattr(bv.plot, name)(named).canvas.draw()

@@ -63,9 +63,17 @@ def test_the_three_errors_are_stacked_where_least_squares_has_a_risk(tree):
         bv.plot.three_errors(tree, n_train=5, batch_size=0)
 
 
-def test_one_cell_of_each_other_dimension_is_asked_for(tree):
-    with pytest.raises(BiasvarError, match=r"learning_rate: select one of \[0.02, 0.05\]"):
-        bv.plot.budget_curves(tree, optimizer="momentum")
+def test_what_nobody_chose_is_the_first_and_said(tree):
+    figure = bv.plot.budget_curves(tree, optimizer="momentum")
+    assert "learning rate 0.02 of 0.02, 0.05" in " ".join(figure.get_supxlabel().split())
+    # Five examples are too few for a cubic's least squares, twenty are not.
+    figure = bv.plot.three_errors(tree)
+    assert figure.get_supxlabel().startswith("20 examples, all examples per step")
+    assert "n train 20 of 5, 20, 100" in " ".join(figure.get_supxlabel().split())
+    assert bv.plot.figures_of(tree)[:2] == ["budget_curves", "three_errors"]
+
+
+def test_what_is_not_there_is_said(tree):
     with pytest.raises(BiasvarError, match="optimizer: 'adam' is not in the summary"):
         bv.plot.budget_curves(tree, optimizer="adam")
     with pytest.raises(BiasvarError, match=r"noise=0\.3 is not in the summary"):

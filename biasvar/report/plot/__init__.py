@@ -2,22 +2,63 @@
 
 Each takes what it is made of, labels to select with (``n_train=10``), ``ax`` for a panel of one's own and ``title`` for
 words of one's own, and returns the matplotlib Figure. Titles say what the numbers say; what is infinite is an arrow at
-the frame, and what has no standard error is hollow.
+the frame, and what has no standard error is hollow. Where labels are not given, a figure chooses, and says so below.
+:func:`figures_of` tells which figures a summary has the numbers for.
 """
 
 from biasvar.report.plot.along_x import along_x, fits
 from biasvar.report.plot.budgets import budget_curves, three_errors
 from biasvar.report.plot.comparison import differences, status_map
+from biasvar.report.plot.doors import needs_of
 from biasvar.report.plot.risk import decomposition, learning_curves, noise_curves
+from biasvar.studies.base import Summary, nodes_of
 
 __all__ = [
     "along_x",
     "budget_curves",
     "decomposition",
     "differences",
+    "figures_of",
     "fits",
     "learning_curves",
     "noise_curves",
     "status_map",
     "three_errors",
 ]
+
+#: In the order in which they tell of a summary, the main ones first.
+_TELLING = (
+    budget_curves,
+    three_errors,
+    decomposition,
+    along_x,
+    learning_curves,
+    noise_curves,
+    differences,
+    status_map,
+)
+
+
+def figures_of(summary: Summary) -> list[str]:
+    """Return the names of the figures that a summary has the numbers for, the main one first, in order of telling.
+
+    Each works without labels: ``getattr(bv.plot, name)(summary)``.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset or xarray.DataTree
+        What :func:`biasvar.run` or :func:`biasvar.open` returned.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> bv.plot.figures_of(bv.lazy(study).compute())
+    ['decomposition', 'along_x', 'status_map']
+    """
+    nodes = list(nodes_of(summary).values())
+    names = (figure.__name__ for figure in _TELLING)
+    return [name for name in names if (needs := needs_of(name)) and any(map(needs.met_by, nodes))]

@@ -21,7 +21,8 @@ from biasvar.report.figures import (
     set_title,
 )
 from biasvar.report.findings import who_leads
-from biasvar.report.plot.cells import PARTS, about, selected
+from biasvar.report.plot.cells import about, few, least, parts_of, selected, shown
+from biasvar.report.plot.doors import made_of
 from biasvar.studies.replicates import replicates
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def fits(
     figure, axes = panels_or_given(ax, 1, drawn.sizes["hypothesis"], sharex=True, sharey=True)
     for panel, label in zip(axes[0], drawn.hypothesis.values, strict=True):
         _draw_single_fits(panel, drawn.sel(hypothesis=label))
-        panel.set_title(str(label))
+        panel.set_title(shown(label))
         panel.set_xlabel("input x")
     axes[0, 0].set_ylabel("prediction (y)")
     reach = np.abs(finite(drawn.target)).max() + 2 * float(drawn.noise)
@@ -76,7 +77,11 @@ def fits(
     axes[0, 0].legend(loc="upper left", frameon=False, fontsize="small")
     words = f"{count} training sets of {drawn.n_train} examples, {count} fits: none is their mean"
     set_title(
-        figure, axes, ax, title or words, f"{study.name}: noise {SIGMA} = {drawn.noise:g}; points: the first two sets"
+        figure,
+        axes,
+        ax,
+        title or words,
+        f"{shown(study.name)}: noise {SIGMA} = {drawn.noise:g}; points: the first two sets",
     )
     return figure
 
@@ -94,6 +99,7 @@ def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:
         panel.plot(drawn.x[i], drawn.y[i], color=color, marker="o", markersize=5, linestyle="none", zorder=4)
 
 
+@made_of("mean_prediction", "bias2_x", "variance_x", "target", "best_in_class", dims=("x", "hypothesis"))
 def along_x(
     summary: xr.Dataset, *, ax: None = None, title: str | None = None, top: float | None = None, **sel: Any
 ) -> "Figure":
@@ -118,26 +124,27 @@ def along_x(
     Raises
     ------
     BiasvarError
-        If the inputs have several coordinates, or the labels do not select one training-set size and noise level.
+        If the inputs have several coordinates, or a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
     """
     if "x" not in summary.dims:
         raise BiasvarError(f"along_x: needs inputs of one coordinate, got {summary.sizes['coordinate']}")
-    cells = selected(summary, sel, one=("n_train", "noise"))
+    cells = selected(summary, sel, keep=("hypothesis",))
+    words, cells = title or who_leads(cells) or "Errors along x", few(cells, "hypothesis", least(cells))
     figure, axes = panels_or_given(ax, 2, cells.sizes["hypothesis"], sharex=True, sharey="row")
     for (upper, lower), label in zip(axes.T, cells.hypothesis.values, strict=True):
         cell = cells.sel(hypothesis=label)
         _draw_mean_fit(upper, cell)
         _draw_errors(lower, cell)
-        upper.set_title(_numbers_of(str(label), cell), fontsize="medium")
+        upper.set_title(_numbers_of(shown(label), cell), fontsize="medium")
         lower.set_xlabel("input x")
     axes[0, 0].set_ylabel("prediction (y)")
     axes[1, 0].set_ylabel("squared error (y²)")
     axes[1, 0].set_ylim(0, top)
     for row in axes:
         row[0].legend(loc="best", frameon=False, fontsize="small")
-    set_title(figure, axes, ax, title or who_leads(cells) or "Errors along x", about(cells))
+    set_title(figure, axes, ax, words, about(cells))
     return figure
 
 
@@ -145,7 +152,7 @@ def _numbers_of(label: str, cell: xr.Dataset) -> str:
     """Name a set with its bias² and variance."""
     numbers = (
         f"{name} {with_error(float(cell[variable]), float(cell[f'{variable}_se']))}"
-        for variable, name, _ in PARTS
+        for variable, name, _ in parts_of(cell)
         if variable != "irreducible_risk"
     )
     return f"{label}\n{' + '.join(numbers)}"

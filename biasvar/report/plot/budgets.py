@@ -7,6 +7,8 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.report.figures import BLACK, GREY, ORANGE, SKY, VERMILION, finite, panels_or_given, set_title
+from biasvar.report.plot.cells import label as written
+from biasvar.report.plot.doors import made_of
 from biasvar.studies.base import nodes_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ ERRORS = (
 )
 
 
+@made_of("excess_risk", "excess_risk_se", "best_n_train", dims=("budget", "n_train"))
 def budget_curves(
     tree: xr.DataTree, *, optimizer: str | None = None, ax: "Axes | None" = None, title: str | None = None, **sel: Any
 ) -> "Figure":
@@ -37,16 +40,16 @@ def budget_curves(
     ax, title
         See :mod:`biasvar.report.plot`.
     **sel : labels
-        One noise level and value of each hyperparameter, where there are several; batch sizes, 0 for all examples.
+        A noise level and a value of each hyperparameter, the first unless given; batch sizes, 0 for all examples.
 
     Raises
     ------
     BiasvarError
-        If the labels leave another dimension.
+        If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
     """
-    root, cells = _selected(tree, optimizer, sel, keep=("batch_size", "n_train", "budget"))
+    root, cells, chosen = _selected(tree, optimizer, sel, keep=("batch_size", "n_train", "budget"))
     figure, axes = panels_or_given(ax, 1, cells.sizes["batch_size"], sharey=True)
     for panel, size in zip(axes[0], cells.batch_size.values, strict=True):
         _draw_budgets(panel, cells.sel(batch_size=size))
@@ -60,7 +63,8 @@ def budget_curves(
     axes[0, 0].set_ylabel("excess risk (y²)")
     axes[0, 0].legend(frameon=False, fontsize="small")
     words = title or _best_sizes(cells)
-    set_title(figure, axes, ax, words, "a curve per budget of gradients, of one example each; crosses: its best n")
+    about = ["a curve per budget of gradients, of one example each; crosses: its best n", *chosen]
+    set_title(figure, axes, ax, words, "; ".join(about))
     return figure
 
 
@@ -102,6 +106,7 @@ def _batch(size: int) -> str:
     )
 
 
+@made_of("optimization_error", "optimization_error_se", "empirical_optimization_error", dims=("budget",))
 def three_errors(
     tree: xr.DataTree, *, optimizer: str | None = None, ax: "Axes | None" = None, title: str | None = None, **sel: Any
 ) -> "Figure":
@@ -118,16 +123,17 @@ def three_errors(
     ax, title
         See :mod:`biasvar.report.plot`.
     **sel : labels
-        One of each dimension but the budget, where there are several.
+        One of each dimension but the budget. The first unless given, of training-set sizes the least at which least
+        squares has a finite risk.
 
     Raises
     ------
     BiasvarError
-        If the labels leave another dimension, or least squares has no finite risk there: nothing can be stacked.
+        If a label is unknown, or least squares has no finite risk there: nothing can be stacked.
     MissingDependencyError
         If matplotlib is not installed.
     """
-    root, cells = _selected(tree, optimizer, sel, keep=("budget",))
+    root, cells, chosen = _selected(tree, optimizer, sel, keep=("budget",))
     if not np.isfinite(root.estimation_error):
         raise BiasvarError(f"n_train={int(root.n_train)}: least squares has no known risk there; select a larger one")
     figure, axes = panels_or_given(ax, 1, 1)
@@ -149,7 +155,8 @@ def three_errors(
     panel.set(xscale="log", xlabel="gradient evaluations", ylabel="error (y²)")
     panel.legend(frameon=False, fontsize="small", loc="upper right")
     words = title or _sign(cells)
-    set_title(figure, axes, ax, words, f"{int(root.n_train)} examples, {_batch(int(cells.batch_size))}")
+    about = [f"{int(root.n_train)} examples, {_batch(int(cells.batch_size))}", *chosen]
+    set_title(figure, axes, ax, words, "; ".join(about))
     return figure
 
 
@@ -163,8 +170,8 @@ def _sign(cells: xr.Dataset) -> str:
 
 def _selected(
     tree: xr.DataTree, optimizer: str | None, labels: dict[str, Any], keep: tuple[str, ...]
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Select cells of the root and of one optimizer: one of each dimension but those to keep."""
+) -> tuple[xr.Dataset, xr.Dataset, list[str]]:
+    """Select cells of the root and of one optimizer: one of each dimension but those to keep; say what nobody chose."""
     nodes = {path: node.compute() for path, node in nodes_of(tree).items()}
     root, names = nodes[""], [path for path in nodes if path]
     name = optimizer or names[0]
@@ -174,13 +181,25 @@ def _selected(
     for axis, label in labels.items():
         if axis not in cells.dims or label not in cells[axis].values:
             raise BiasvarError(f"{axis}={label!r} is not in the summary")
-    for axis in cells.excess_risk.dims:
+    chosen = []
+    for axis in map(str, cells.excess_risk.dims):
         label = labels.get(axis)
-        if label is None and axis not in keep and cells.sizes[axis] > 1:
-            raise BiasvarError(f"{axis}: select one of {cells[axis].values.tolist()}")
         if label is None and axis in keep:
             continue
-        chosen = cells[axis].values[0] if label is None else label
-        one = {axis: [chosen] if axis in keep else chosen}
+        known = cells[axis].values
+        if label is None:
+            label = known[_first_finite(root, axis)]
+            chosen += [f"{axis.replace('_', ' ')} {written(label)} of {', '.join(map(written, known))}"] * (
+                len(known) > 1
+            )
+        one = {axis: [label] if axis in keep else label}
         cells, root = cells.sel(one), root.sel(one) if axis in root.dims else root
-    return root, cells
+    return root, cells, chosen
+
+
+def _first_finite(root: xr.Dataset, axis: str) -> int:
+    """Return the first label at which least squares has a finite risk everywhere; the first where that is no matter."""
+    if axis not in root.estimation_error.dims:
+        return 0
+    error = root.estimation_error
+    return int(np.isfinite(error).all([dim for dim in error.dims if dim != axis]).argmax())

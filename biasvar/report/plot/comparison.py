@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from biasvar.report.figures import BLUE, GREY, ORANGE, SIGMA, SKY, finite, panels_or_given, set_title
+from biasvar.report.figures import BLUE, GREY, INK, ORANGE, SKY, finite, panels_or_given, set_title
 from biasvar.report.findings import SURE, who_leads
-from biasvar.report.plot.cells import about, selected
+from biasvar.report.plot.cells import about, error_of, few, selected, shown, units, written
+from biasvar.report.plot.doors import made_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 STATES = {"ok": "white", "se_unreliable": SKY, "infinite": ORANGE, "failed": GREY}
 
 
+@made_of("expected_risk", "expected_risk_se", "versus", dims=("hypothesis",), several=("hypothesis",))
 def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
     """Draw how much more each hypothesis set errs than the best one, with 95 % intervals of the paired differences.
 
@@ -32,12 +34,11 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     Raises
     ------
     BiasvarError
-        If the labels do not select one cell of each set.
+        If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
     """
-    dims = [str(dim) for dim in summary.expected_risk.dims if dim != "hypothesis"]
-    cells = selected(summary, sel, one=dims).sortby("expected_risk")
+    cells = selected(summary, sel, keep=("hypothesis",)).sortby("expected_risk")
     name = cells.expected_risk.attrs["compared_by"]
     best = cells.hypothesis.values[0]
     others = cells.isel(hypothesis=slice(1, None)).sel(versus=best)
@@ -45,15 +46,16 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     panel, places = axes[0, 0], -np.arange(others.sizes["hypothesis"])
     if ax is None:
         figure.set_size_inches(7, 1.6 + 0.4 * max(len(places), 1))
-    error = SURE * finite(others[f"{name}_se"])
+    error = SURE * finite(error_of(others, name))
     panel.errorbar(finite(others[name]), places, xerr=error, color=BLUE, marker="o", linestyle="none", capsize=3)
     panel.axvline(0, color=GREY, linewidth=1)
-    panel.set_yticks(places, [str(label) for label in others.hypothesis.values])
-    panel.set_xlabel(f"expected risk above that of {best} ({cells.expected_risk.attrs.get('units', '')})")
+    panel.set_yticks(places, [shown(label) for label in others.hypothesis.values])
+    panel.set_xlabel(f"expected risk above that of {shown(best)}{units(cells.expected_risk)}")
     set_title(figure, axes, ax, title or who_leads(cells), f"{about(cells)}; bars: 95 % intervals, paired")
     return figure
 
 
+@made_of("status", "expected_risk", dims=("hypothesis", "n_train"))
 def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
     """Draw which numbers are sound: cells by training-set size and hypothesis set, with tail indices where they matter.
 
@@ -69,15 +71,19 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
     Raises
     ------
     BiasvarError
-        If the labels leave another dimension.
+        If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
     """
-    cells = selected(summary, sel, many=("n_train", "noise"))
-    figure, axes = panels_or_given(ax, 1, cells.sizes["noise"], sharex=True, sharey=True)
-    for panel, noise in zip(axes[0], cells.noise.values, strict=True):
-        _draw_states(panel, cells.sel(noise=noise).transpose("hypothesis", "n_train", ...))
-        panel.set_title(f"noise {SIGMA} = {noise:g}")
+    cells = selected(summary, sel, keep=("hypothesis", "n_train", "noise"))
+    each = [cells]
+    if "noise" in cells.dims:
+        cells = few(cells, "noise")
+        each = [cells.isel(noise=i) for i in range(cells.sizes["noise"])]
+    figure, axes = panels_or_given(ax, 1, len(each), sharex=True, sharey=True)
+    for panel, found in zip(axes[0], each, strict=True):
+        _draw_states(panel, found.transpose("hypothesis", "n_train", ...))
+        panel.set_title(written(found.noise) if "noise" in found.coords else "")
         panel.set_xlabel("training examples")
     flagged = int((cells.status != "ok").sum())
     words = f"{flagged} of {cells.status.size} cells are flagged" if flagged else "All cells are sound"
@@ -91,13 +97,13 @@ def _draw_states(panel: "Axes", cells: xr.Dataset) -> None:
     for (row, column), status in np.ndenumerate(cells.status.values):
         panel.add_patch(_square(column, row, STATES[str(status)]))
         index = float(cells.tail_index[row, column]) if "tail_index" in cells else np.nan
-        if status != "ok":
-            number = f"\n{index:.2g}" if np.isfinite(index) else ""
-            panel.text(column, row, f"{status}{number}", ha="center", va="center", fontsize="x-small")
+        number = f"\n{index:.2g}" if status != "ok" and np.isfinite(index) else ""
+        words = str(status).replace("_", "\n") + number
+        panel.text(column, row, words, ha="center", va="center", fontsize="x-small", color=INK)
     rows, columns = cells.status.shape
     panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     panel.set_xticks(range(columns), [str(n) for n in cells.n_train.values])
-    panel.set_yticks(range(rows), [str(label) for label in cells.hypothesis.values])
+    panel.set_yticks(range(rows), [shown(label) for label in cells.hypothesis.values])
 
 
 def _square(x: float, y: float, color: str) -> Any:
