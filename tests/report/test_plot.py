@@ -223,6 +223,6 @@ def flat(words):
 
 
 def test_dollars_in_names_are_no_mathematics():
-    named = bv.lazy(study(hypotheses={"$5": bv.Polynomial(0), "$\\frac": bv.Polynomial(1)}, n_train=[8])).compute()
+    named = bv.lazy(study(hypotheses={"$5": bv.Polynomial(0), "$a_{$ <b>": bv.Polynomial(1)}, n_train=[8])).compute()
     for name in bv.plot.figures_of(named):
         getattr(bv.plot, name)(named).canvas.draw()

@@ -136,7 +136,8 @@ def parts_of(cells: xr.Dataset) -> list[tuple[str, str, str]]:
 
 def error_of(cells: xr.Dataset, name: str) -> xr.DataArray:
     """Return the standard error that intervals are made of: over data sets, where one stands for a law."""
-    return cells[cells[name].attrs.get("error", f"{name}_se")]
+    error: xr.DataArray = cells[cells[name].attrs.get("error", f"{name}_se")]
+    return error
 
 
 def units(values: xr.DataArray) -> str:
