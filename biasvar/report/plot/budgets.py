@@ -202,4 +202,4 @@ def _first_finite(root: xr.Dataset, axis: str) -> int:
     if axis not in root.estimation_error.dims:
         return 0
     error = root.estimation_error
-    return int(np.isfinite(error).all([dim for dim in error.dims if dim != axis]).argmax())
+    return int(np.isfinite(error).all([dim for dim in error.dims if dim != axis]).argmax(axis))
