@@ -160,6 +160,39 @@ def mean_ranks(values: Array) -> Array:
     return ranks
 
 
+def arrivals(values: Array, goals: Array, steps: Array) -> tuple[Array, Array]:
+    """Return the steps at which values first came down to each goal, and since when they stayed there until the end.
+
+    What oscillates passes a goal by chance, and is above it again at the next look.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., looks)
+        Values along trajectories; NaN where there is none.
+    goals : ndarray of shape (goals,)
+        What is to be reached.
+    steps : ndarray of shape (looks,)
+        When values were looked at.
+
+    Returns
+    -------
+    first, stay : ndarray of shape (..., goals)
+        Infinite where they did not.
+
+    Examples
+    --------
+    >>> first, stay = arrivals(np.array([9.0, 1.0, 3.0, 1.0, 0.0]), np.array([1.0, 0.0, -1.0]), np.arange(5.0))
+    >>> first.tolist(), stay.tolist()
+    ([1.0, 4.0, inf], [3.0, 4.0, inf])
+    """
+    hit = values[..., None] <= goals
+    first = np.where(hit.any(axis=-2), steps[hit.argmax(axis=-2)], np.inf)
+    # Looks since the last one above the goal.
+    since = np.where(hit.all(axis=-2), len(steps), (~hit[..., ::-1, :]).argmax(axis=-2))
+    stay = np.append(steps, np.inf)[len(steps) - since]
+    return first, stay
+
+
 def performance_profile(costs: Array, ratios: Array) -> Array:
     """Return in what share of problems each solver costs at most ``ratio`` times as much as the cheapest.
 

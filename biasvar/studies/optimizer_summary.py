@@ -26,6 +26,8 @@ from biasvar.studies.grids import Grid
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RATIOS = tuple(float(ratio) for ratio in 2.0 ** np.arange(0, 10.5, 0.5))
 TABLE = {"table": "best"}  # how the summary is printed
+_STAYS = "at the first look from which on the target was kept until the last; infinite where it was not"
+_KEPT = "that were at the target at the last look"
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
 
 
@@ -208,12 +210,13 @@ class _Node:
         }
 
     def _targets(self, values: NDArray[np.float64]) -> dict[str, Any]:
-        """Say at which look each target was first reached; infinite (censored) where it was not."""
+        """Say when each target was first reached, and since when J stayed there; infinite (censored) where not."""
         steps, goals = np.array(self.descent.record_steps, dtype=float), np.array(self.descent.targets)
-        hit = values[..., None] <= goals  # (C, R, looks, targets)
-        first = np.where(hit.any(axis=2), steps[hit.argmax(axis=2)], np.inf)
+        first, stay = tuning.arrivals(values, goals, steps)
         cost = np.where(np.isfinite(first), self._cost(first), np.inf)
-        reached = tuning.mean_and_error(np.isfinite(first).astype(float).transpose(0, 2, 1))
+        reached, stayed = (
+            tuning.mean_and_error(np.isfinite(found).astype(float).transpose(0, 2, 1)) for found in (first, stay)
+        )
         median = np.median(cost, axis=1)
         none = ~np.isfinite(median).any(axis=0)
         cheapest_at = {
@@ -225,11 +228,13 @@ class _Node:
         label, each = "at the first look at which the target was reached; infinite where it was not", "replicate"
         return {
             "steps_to_target": self._along(first, (each, "target"), f"steps {label}", "steps", "steps"),
+            "steps_to_stay": self._along(stay, (each, "target"), f"steps {_STAYS}", "steps to stay", "steps"),
             "cost_to_target": self._along(cost, (each, "target"), f"gradient evaluations {label}", "cost", "gradients"),
             "median_cost_to_target": self._along(median, ("target",), "median over replicates", "cost", "gradients"),
             **self._estimate(
                 "reached_share", reached, ("target",), "share of replicates that reached the target", "reached"
             ),
+            **self._estimate("stayed_share", stayed, ("target",), f"share of replicates {_KEPT}", "stayed"),
             "best_cost_to_target": _variable(
                 ("target",), median.min(axis=0), "least median_cost_to_target", "least cost", "gradients"
             ),

@@ -107,6 +107,26 @@ def test_left_out_means_survive_one_huge_loss():
     np.testing.assert_allclose(left_out_means(np.array([[1e11, 1e-9, 3e-9, 2e-9]]))[0, 0], 2e-9, rtol=1e-12)
 
 
+@given(
+    hnp.arrays(
+        float, st.tuples(st.integers(1, 3), st.integers(1, 7)), elements=st.sampled_from([0, 1, 2, np.inf, np.nan])
+    ),
+    st.lists(st.sampled_from([-1.0, 0.0, 1.5]), min_size=1, max_size=3, unique=True),
+)
+def test_arrivals_are_those_of_a_plain_loop(values, goals):
+    steps = np.arange(values.shape[1]) ** 2.0
+    first, stay = tuning.arrivals(values, np.array(goals), steps)
+    for row, firsts, stays in zip(values, first, stay, strict=True):
+        for goal, one, other in zip(goals, firsts, stays, strict=True):
+            assert one == next((step for step, value in zip(steps, row, strict=True) if value <= goal), np.inf)
+            after = np.inf
+            for i in reversed(range(len(row))):
+                if not row[i] <= goal:
+                    break
+                after = steps[i]
+            assert other == after
+
+
 def test_profile_of_a_target_that_costs_nothing():
     found = tuning.performance_profile(np.array([[0.0, 0.0, 3.0, np.inf]]), np.array([1.0, 1e6]))
     assert found.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]

@@ -1,6 +1,7 @@
 """Optimizer studies: against closed forms and plain loops, the same bits everywhere, errors in one line."""
 
 import inspect
+from itertools import product
 
 import dask
 import numpy as np
@@ -160,6 +161,41 @@ def test_trajectories_stop_where_they_should(store):
     assert np.isinf(found.steps_to_target.sel(learning_rate=1e-6)).all()
     loose = bv.run(study.replace(targets={}, tolerance=0.1), store.with_name("loose.zarr"))
     assert (loose["bowl/sgd"].outcome.sel(learning_rate=0.5) == "converged").all()
+
+
+def test_what_swings_passes_a_target_before_it_stays(store):
+    # The heavy ball on a bowl swings through the origin: J is below the target at each passage, and above it between.
+    study = small(
+        objectives={"bowl": bv.Quadratic(eigenvalues=[1.0, 1.0])},
+        optimizers={"momentum": bv.Momentum(learning_rate=[0.05, 0.1], momentum=0.9)},
+        targets={"bowl": [0.1, 1e-3]},
+        steps=150,
+        record_steps=range(151),
+        replicates=4,
+    )
+    found = bv.run(study, store)["bowl/momentum"].to_dataset().squeeze(["batch_size", "momentum"])
+    gap = 0
+    for rate, replicate in product((0.05, 0.1), range(4)):
+        theta, velocity = study.initial_point("bowl", replicate), 0.0
+        values = [theta @ theta / 2]
+        while values[-1] > 1e-3:  # where it stops for good
+            velocity = 0.9 * velocity - rate * theta
+            theta = theta + velocity
+            values.append(theta @ theta / 2)
+        for i, goal in enumerate((0.1, 1e-3)):
+            cell = found.sel(learning_rate=rate).isel(replicate=replicate, target=i)
+            assert cell.steps_to_target == next(step for step, value in enumerate(values) if value <= goal)
+            assert (
+                cell.steps_to_stay == max((step for step, value in enumerate(values) if value > goal), default=-1) + 1
+            )
+            gap += float(cell.steps_to_stay - cell.steps_to_target)
+    assert gap > 20
+    assert (found.stayed_share == 1).all()
+    assert (found.stayed_share_se == 0).all()
+    assert found.steps_to_stay.attrs["units"] == "steps"
+    never = bv.run(study.replace(steps=3, record_steps=[3]), store.with_name("short.zarr"))["bowl/momentum"]
+    assert np.isinf(never.steps_to_stay.isel(target=1)).all()
+    assert (never.stayed_share.isel(target=1) == 0).all()
 
 
 def saddle(**changes):
