@@ -82,6 +82,7 @@ from .optimization.sets.flat import Halfspace as Halfspace
 from .optimization.sets.round import Ball as Ball
 from .optimization.sets.simple import Box as Box
 from .optimization.sets.simple import Simplex as Simplex
+from .report import animate as animate
 from .report import plot as plot
 from .report.best import best_configurations as best_configurations
 from .studies.average import AverageStudy as AverageStudy

@@ -184,6 +184,24 @@ def show(store: str, form: str, as_json: bool) -> None:
     _tell_failures(summary, store)
 
 
+@main.command(short_help="Make a film of what a store holds: mp4, webp or gif.")
+@_STORE
+@click.option("--out", metavar="FILE", help="Ends in .mp4, .webp or .gif [default: NAME.mp4].")
+@click.option("--width", type=click.IntRange(200, 4000), default=1120, show_default=True, help="Pixels.")
+def animate(store: str, out: str | None, width: int) -> None:
+    """Make a film of STORE: update rules that race over contours, or fits that pile up into their band."""
+    from biasvar.execution.reopen import load
+    from biasvar.execution.run import open as open_store
+    from biasvar.report.animate.choose import film_of
+    from biasvar.report.animate.film import writer_of
+
+    if out is not None:
+        writer_of(out)
+    study: Any = load(store)
+    path = film_of(study, open_store(store)).save(out or f"{study.name}.mp4", width=width)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
 @main.command(short_help="How far a store is, who runs on it, what failed.")
 @_STORE
 @click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback per group.")

@@ -1,0 +1,10 @@
+"""Animations, each a noun for what moves: ``bv.animate.race(tree, objectives)``, ``bv.animate.repeat(study, summary)``.
+
+Each returns a :class:`~biasvar.report.animate.film.Film`, which saves itself as mp4, gif or webp. Numbers on it are the
+summary's; titles say what they say.
+"""
+
+from biasvar.report.animate.race import race
+from biasvar.report.animate.repeat import repeat
+
+__all__ = ["race", "repeat"]
