@@ -15,6 +15,7 @@ import biasvar as bv
 PACKAGE = ROOT / "biasvar"
 ROOMS = [
     "errors",
+    "adapting",
     "notation",
     "compiling",
     "fields",

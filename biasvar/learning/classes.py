@@ -19,6 +19,7 @@ from biasvar.learning.inputs import TAILS, Continuous, Inputs, Normal
 from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
+from biasvar.learning.targets import Target
 
 Array = NDArray[np.float64]
 OCTILES = tuple(i / 8 for i in range(1, 8))
@@ -186,7 +187,9 @@ class TwoClassProblem(Problem):
     panels: Panels | None = None
 
     @classmethod
-    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int, jumps: Sequence[float] = ()) -> Self:
+    def of(
+        cls, target: Target, inputs: Inputs, test_points: int | None, seed: int, jumps: Sequence[float] = ()
+    ) -> Self:
         """Choose the test points, where scores jump at given places, and check the target on them."""
         known = [*targets.breakpoints(target), *jumps]
         if inputs.dim > 1 or not isinstance(inputs, Continuous):
@@ -237,7 +240,7 @@ def panel_rule(inputs: Continuous, panels: Panels) -> TestPoints:
     return TestPoints.deterministic(panels.nodes, weights / weights.sum())
 
 
-def borders(target: Any, inputs: Continuous) -> Array:
+def borders(target: Target, inputs: Continuous) -> Array:
     """Return where P(y = +1 | x) crosses one half."""
     low, high = inputs.support()
     inside = inputs.quantile((np.arange(PROBES) + 0.5) / PROBES)
@@ -248,7 +251,7 @@ def borders(target: Any, inputs: Continuous) -> Array:
     return bisect(lambda x: (targets.evaluate(target, x, 1) > 0.5) != rising, x[at], x[at + 1], BISECTIONS)
 
 
-def class_probability(target: Any, inputs: Inputs) -> Any:
+def class_probability(target: Target | None, inputs: Inputs) -> Target:
     """Return P(y = +1 | x): the target, or where there is none, what the law of x says.
 
     Raises
@@ -257,10 +260,13 @@ def class_probability(target: Any, inputs: Inputs) -> Any:
         If neither or both say.
     """
     known = inputs.class_probability()
-    if target is None and known is None:
-        raise StudyError(
-            f"target: is missing; give P(y = +1 | x), such as Logistic([0, 2]), for inputs {inputs!r} know no classes"
-        )
-    if target is not None and known is not None:
+    if target is None:
+        if known is None:
+            raise StudyError(
+                f"target: is missing; give P(y = +1 | x), such as Logistic([0, 2]), for inputs {inputs!r} know no "
+                "classes"
+            )
+        return known
+    if known is not None:
         raise StudyError(f"target: inputs {inputs!r} know P(y = +1 | x) already; leave target out")
-    return known if target is None else target
+    return target

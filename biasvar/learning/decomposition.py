@@ -7,7 +7,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008 (approxim
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,20 @@ from biasvar.learning.inputs import PROBED_PANELS, Continuous, FixedDesign, Inde
 from biasvar.learning.labels import AdditiveNoise, Labels
 from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
+from biasvar.learning.targets import Target
 
 
 @dataclass(frozen=True)
 class Problem:
     """A law of data: target, inputs, labels, and the test points at which risk is evaluated."""
 
-    target: Any
+    target: Target
     inputs: Inputs
     test: TestPoints
     labels: Labels = field(default_factory=AdditiveNoise)
 
     @classmethod
-    def of(cls, target: Any, inputs: Inputs, test_points: int | None, seed: int) -> Self:
+    def of(cls, target: Target, inputs: Inputs, test_points: int | None, seed: int) -> Self:
         """Choose the test points and check the target on them."""
         return cls(target, inputs, inputs.test_points(test_points, targets.breakpoints(target), seed)).checked()
 
@@ -58,7 +59,7 @@ class Problem:
     @property
     def smooth(self) -> bool:
         """Whether all derivatives of the target are bounded on bounded sets, or it is seen at finitely many inputs."""
-        return bool(getattr(self.target, "smooth", False)) or isinstance(self.inputs, FixedDesign)
+        return targets.is_smooth(self.target) or isinstance(self.inputs, FixedDesign)
 
     @cached_property
     def square_tail_index(self) -> float:

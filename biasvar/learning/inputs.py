@@ -6,13 +6,14 @@ A user's own law is any object that offers what is abstract in :class:`Inputs`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import ndtri
 
+from biasvar.adapting import adapt, has
 from biasvar.errors import StudyError
 from biasvar.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
@@ -271,14 +272,12 @@ class FixedDesign(Inputs):
 _MEMBERS = ("dim", "uniforms_per_set", "inputs_from", "test_points")
 
 
-def is_law(value: Any) -> TypeGuard[Any]:
+def is_law(value: object) -> TypeGuard[Inputs]:
     """Tell whether an object offers what a law of inputs must."""
-    return isinstance(value, Inputs) or (
-        not isinstance(value, type) and all(hasattr(value, member) for member in _MEMBERS)
-    )
+    return isinstance(value, Inputs) or (not isinstance(value, type) and all(has(value, member) for member in _MEMBERS))
 
 
-def adapted(own: Any, where: str) -> Inputs:
+def adapted(own: object, where: str) -> Inputs:
     """Take a user's object for a law of inputs: the one door at which it is asked which members it has.
 
     Parameters
@@ -297,8 +296,8 @@ def adapted(own: Any, where: str) -> Inputs:
     if isinstance(own, Inputs):
         return own
     if is_law(own):
-        return _Adapted(own)
-    missing = [] if isinstance(own, type) else [member for member in _MEMBERS if not hasattr(own, member)]
+        return adapt(own, _Adapted, Inputs, OPTIONAL)
+    missing = [] if isinstance(own, type) else [member for member in _MEMBERS if not has(own, member)]
     lacks = f"; one of your own needs {', '.join(missing)} too" if 0 < len(missing) < len(_MEMBERS) else ""
     raise StudyError(f"{where}: expected a law such as Uniform(-1, 1), got {own!r}{lacks}")
 
@@ -306,7 +305,7 @@ def adapted(own: Any, where: str) -> Inputs:
 class _Adapted(Inputs):
     """A user's object with the members of a law."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: Inputs) -> None:
         self.own = own
 
     def __repr__(self) -> str:
@@ -329,19 +328,16 @@ class _Adapted(Inputs):
         return np.asarray(self.own.inputs_from(uniforms, n_train), dtype=float)
 
     def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
-        points: TestPoints = self.own.test_points(count, breakpoints, seed)
-        return points
+        return self.own.test_points(count, breakpoints, seed)
 
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
-        points: TestPoints = getattr(self.own, "finer_points", super().finer_points)(count, breakpoints)
-        return points
+        return self.own.finer_points(count, breakpoints)
 
     def class_probability(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
-        known: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
-        known = getattr(self.own, "class_probability", super().class_probability)()
-        return known
+        return self.own.class_probability()
 
     def marginal(self) -> Inputs:
-        if hasattr(self.own, "marginal"):
-            return adapted(self.own.marginal(), "inputs.marginal()")
-        return super().marginal()
+        return adapted(self.own.marginal(), "inputs.marginal()")
+
+
+OPTIONAL = ("finer_points", "class_probability", "marginal")

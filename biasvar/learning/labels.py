@@ -1,7 +1,7 @@
 """Laws of labels: how y comes about at x, given the target's value there."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Labels(ABC):
     def draw(self, f: Array, noise: float, block: Block) -> Array:
         """Return labels (n, K) of a block's training sets, where the target is f (n, K)."""
 
-    def check(self, target: Any, x: Array, f: Array) -> None:  # noqa: B027
+    def check(self, target: object, x: Array, f: Array) -> None:  # noqa: B027
         """Refuse values of the target that make no law of labels; the default refuses none.
 
         Raises
@@ -68,7 +68,7 @@ class TwoClasses(Labels):
         """Compare each probability with a uniform, which is the same at all noise levels."""
         return np.where(block.label_uniforms(len(f)) < self.flipped(f, noise), 1.0, -1.0)
 
-    def check(self, target: Any, x: Array, f: Array) -> None:
+    def check(self, target: object, x: Array, f: Array) -> None:
         """Refuse what is not a probability."""
         wrong = (f < 0) | (f > 1)
         if wrong.any():

@@ -4,15 +4,18 @@ Any vectorised callable is a target. Two attributes are read where a target has 
 smooth (quadrature is split there), and ``smooth``, which says that all its derivatives are bounded on bounded sets.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from biasvar.adapting import said
 from biasvar.errors import TargetError, vectorise_hint
 from biasvar.fields import Real, Reals, component
+
+Target = Callable[[NDArray[np.float64]], ArrayLike]
 
 FAR_OUT = (16, 49)  # powers of one half: probabilities from 1e-5 to 4e-15
 STRAIGHT = 0.94  # ratio of the slopes of the outer half and the inner one, above which a line is straight
@@ -122,7 +125,7 @@ class Step:
         return np.where(x >= 0, 1.0, -1.0)
 
 
-def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
+def evaluate(target: Target, x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
     """Evaluate a target and refuse what is not one finite number per input.
 
     Parameters
@@ -165,7 +168,7 @@ def evaluate(target: Any, x: NDArray[np.float64], dim: int) -> NDArray[np.float6
     return y
 
 
-def square_tail_index(target: Any, quantile: Callable[[NDArray[Any]], NDArray[np.float64]]) -> float:
+def square_tail_index(target: Target, quantile: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> float:
     """Return the tail index of f(x)^2 under a one-dimensional law, as its quantiles far out show it.
 
     P(f^2 > t) ~ t^-a where f grows like P(beyond x)^(-1 / 2a), so that log f^2 is a straight line in log P with slope
@@ -197,7 +200,7 @@ def square_tail_index(target: Any, quantile: Callable[[NDArray[Any]], NDArray[np
     index = np.inf
     for beyond in (0.5**log2_beyond, 1 - 0.5**log2_beyond):
         try:
-            f = np.abs(evaluate(target, quantile(beyond), 1))
+            f = np.abs(evaluate(target, quantile(np.asarray(beyond, dtype=float)), 1))
         except TargetError:
             continue  # no further than inputs are ever drawn
         if not f.all():
@@ -210,6 +213,12 @@ def square_tail_index(target: Any, quantile: Callable[[NDArray[Any]], NDArray[np
     return index
 
 
-def breakpoints(target: Any) -> tuple[float, ...]:
+def breakpoints(target: Target) -> tuple[float, ...]:
     """Return where a target says that it is not smooth."""
-    return tuple(float(b) for b in getattr(target, "breakpoints", ()))
+    own = said(target, "breakpoints")
+    return () if own is None else tuple(float(place) for place in cast("Iterable[float]", own))
+
+
+def is_smooth(target: Target) -> bool:
+    """Tell whether a target says that all its derivatives are bounded on bounded sets."""
+    return bool(said(target, "smooth"))

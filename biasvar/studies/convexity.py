@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
+from biasvar.adapting import offers, said
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeInt, PositiveInt, Real, as_tuple
 from biasvar.learning.inputs import Normal, is_law
@@ -160,7 +161,7 @@ class ConvexityStudy(Study[xr.DataTree]):
         # The gradient of an indicator says nothing of its set.
         if isinstance(given, Indicator):
             return Surface(given.value)
-        if callable(given) and not hasattr(given, "value"):
+        if callable(given) and not offers(given, "value"):
             return Surface(given)
         with named(f"objectives.{label}"):
             known = objectives.adapted(given)
@@ -169,7 +170,7 @@ class ConvexityStudy(Study[xr.DataTree]):
     def dim(self, label: str) -> int:
         """Return how many parameters an objective has: as many as it says, or the set that it is asked on."""
         given, within = (components.resolved(each) for each in (self.objectives[label], self.domains[label]))
-        own = getattr(given, "dim", None)
+        own = cast("int | None", said(given, "dim"))
         if is_law(within):
             if own is None:
                 raise StudyError(

@@ -36,7 +36,7 @@ def record_of(dim: int) -> Record:
 def packed(record: Record, found: Evidence) -> Array:
     """Lay evidence out in a row; NaN stands for a chord that there is none of."""
     chord, dim = found.chord, record.fields["x"]
-    values = {name: getattr(found, name) for name in record.fields if hasattr(found, name)}
+    values = {name: value for name, value in vars(found).items() if name in record.fields}
     values |= {name: np.nan if chord is None else getattr(chord, name) for name in ("gap", "margin")}
     values |= {name: np.full(dim, np.nan) if chord is None else getattr(chord, name) for name in ("x", "y")}
     if dim == 2:

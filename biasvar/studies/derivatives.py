@@ -1,13 +1,14 @@
 """Checks of derivatives, labelled: what agrees with the values, to how many digits, and what is wrong where."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from biasvar.adapting import offers, said
 from biasvar.errors import StudyError
 from biasvar.learning.inputs import Inputs, Normal, is_law
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
@@ -17,6 +18,9 @@ from biasvar.optimization.objectives import Objective
 from biasvar.optimization.slopes import steps
 
 Array = NDArray[np.float64]
+
+#: A law, a point, or points.
+Where = Inputs | ArrayLike | None
 
 AGREES, WRONG, CANNOT_TELL = "agrees", "wrong", "cannot tell"
 NEAR = 0.1  # how far around one point others are looked at, in units of its coordinates or 1
@@ -37,7 +41,17 @@ _WHOLE = {"gradient": "the slope along a direction", "jacobian": "J'u along a di
 _PART = {"jacobian": "component {} of J'u", "hessian_product": "component {} of H u"}
 
 
-def check_derivatives(objective: Any, at: Any = None, points: int = 8, seed: int = 0) -> xr.Dataset:
+class _Map(Protocol):
+    """A function of theta (..., n) with m values, and its derivative."""
+
+    def value(self, theta: Array) -> ArrayLike:
+        """Return values (..., m)."""
+
+    def jacobian(self, theta: Array) -> ArrayLike:
+        """Return derivatives (..., m, n)."""
+
+
+def check_derivatives(objective: object, at: Where = None, points: int = 8, seed: int = 0) -> xr.Dataset:
     """Compare an objective's derivatives with its values, along random directions from random points.
 
     Central differences over 32 halved steps are extrapolated; each difference comes with an error, made of the noise in
@@ -117,9 +131,9 @@ class _Checked:
     product: Callable[[Array, Array], Array] | None = field(default=None, repr=False)
 
 
-def _adapted(objective: Any, at: Any) -> _Checked:
-    if callable(getattr(objective, "jacobian", None)) and callable(getattr(objective, "value", None)):
-        return _of_map(objective, at)
+def _adapted(objective: object, at: Where) -> _Checked:
+    if offers(objective, "jacobian", "value"):
+        return _of_map(cast(_Map, objective), at)
     known = objectives.adapted(objective)
     name = type(objective).__name__
 
@@ -134,14 +148,14 @@ def _adapted(objective: Any, at: Any) -> _Checked:
         checks["batches"] = derivatives.batch_means
     checks |= {"minimizer": derivatives.minimizers, "minimum": derivatives.minima}
     asks = {what: _bound(check, known) for what, check in checks.items()}
-    return _Checked(_dim(known, at), rehearse, asks, known.hessian_product if known.has_hessian_product else None)
+    return _Checked(_dim(objective, at), rehearse, asks, known.hessian_product if known.has_hessian_product else None)
 
 
 def _bound(check: Callable[..., Iterator[Asked]], known: Objective) -> Callable[..., Iterator[Asked]]:
     return lambda places, spread, generator: check(known, places, spread, generator)
 
 
-def _of_map(given: Any, at: Any) -> _Checked:
+def _of_map(given: _Map, at: Where) -> _Checked:
     def rehearse(places: Array) -> None:
         values, jacobian = np.asarray(given.value(places)), np.asarray(given.jacobian(places))
         if values.ndim != 2 or len(values) != len(places):
@@ -161,25 +175,27 @@ def _of_map(given: Any, at: Any) -> _Checked:
     return _Checked(_dim(given, at), rehearse, {"jacobian": ask})
 
 
-def _numbers(function: Callable[[Array], Any]) -> Callable[[Array], Array]:
+def _numbers(function: Callable[[Array], ArrayLike]) -> Callable[[Array], Array]:
     return lambda theta: np.asarray(function(theta), dtype=float)
 
 
-def _dim(known: Any, at: Any) -> int:
+def _dim(known: object, at: Where) -> int:
     if at is None or is_law(at):
-        if getattr(known, "dim", None) is None:
+        own = said(known, "dim")
+        if own is None:
             raise StudyError(f"{known!r} has no dim; give it one, or points in at")
-        return int(known.dim)
-    return int(np.shape(at)[-1]) if np.ndim(at) else 1
+        return int(cast(int, own))
+    shape = np.shape(cast("ArrayLike", at))
+    return int(shape[-1]) if shape else 1
 
 
 # Where
 
 
-def _places(at: Any, dim: int, points: int, seed: int) -> Array:
+def _places(at: Where, dim: int, points: int, seed: int) -> Array:
     if points < 1:
         raise StudyError(f"points: expected at least 1, got {points}")
-    law: Any = Normal() if at is None else at
+    law = Normal() if at is None else at
     generator = Stream(seed, "check_derivatives", 0).generator(Purpose.INITIAL_POINT)
     if is_law(law):
         return _drawn(law, dim, points, generator)
@@ -215,7 +231,7 @@ def _spread(places: Array) -> Array:
 # What came of it
 
 
-def _labelled(objective: Any, checked: _Checked, found: dict[str, list[Asked]]) -> xr.Dataset:
+def _labelled(objective: object, checked: _Checked, found: dict[str, list[Asked]]) -> xr.Dataset:
     rows = [_row(what, asked) for what, asked in found.items()]
     said = {
         "verdict": "agrees, wrong or cannot tell",
@@ -234,7 +250,7 @@ def _labelled(objective: Any, checked: _Checked, found: dict[str, list[Asked]]) 
     return out.merge(_remainders(worst, checked), combine_attrs="override")
 
 
-def _column(values: list[Any]) -> NDArray[Any]:
+def _column(values: Sequence[object]) -> NDArray[Any]:
     array = np.array(values)
     return array.astype(object) if array.dtype.kind == "U" else array
 

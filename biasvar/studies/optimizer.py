@@ -215,8 +215,9 @@ class OptimizerStudy(DescentStudy):
 
     def union(self, other: Self) -> Self:
         """Return the least study that extends both, with the looks of the longer one, and what it keeps."""
-        longer = max(self, other, key=lambda study: getattr(study, "steps", 0))
-        return super().union(other).replace(record_steps=longer.record_steps, keep_state=longer.keep_state)
+        both = super().union(other)
+        longer = max(self, other, key=lambda study: study.steps)
+        return both.replace(record_steps=longer.record_steps, keep_state=longer.keep_state)
 
     @cached_property
     def grid(self) -> OptimizerGrid:

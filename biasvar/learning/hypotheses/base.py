@@ -6,11 +6,12 @@ A user's own set needs no base class: any object with one of the three methods `
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.adapting import adapt, offers
 from biasvar.errors import StudyError
 from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights
 from biasvar.learning.inputs import Inputs
@@ -37,11 +38,15 @@ class HypothesisSet(ABC):
     :class:`LeastSquaresSet`, :class:`LinearSmoother` and :class:`Predictor` are its three kinds.
     """
 
-    #: Places at which all fits may jump, in one dimension.
-    breakpoints: tuple[float, ...] = ()
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """Places at which all fits may jump, in one dimension."""
+        return ()
 
-    #: The loss whose mean over the training set a fit minimises, where anything spans the set.
-    minimises: str = "squared"
+    @property
+    def minimises(self) -> str:
+        """The loss whose mean over the training set a fit minimises, where anything spans the set."""
+        return "squared"
 
     @abstractmethod
     def fit(self, inputs: Inputs) -> Fit:
@@ -110,7 +115,7 @@ class Predictor(HypothesisSet):
         return Predictions(self.fit_predict)
 
 
-def adapted(own: Any, where: str) -> HypothesisSet:
+def adapted(own: object, where: str) -> HypothesisSet:
     """Take a user's object for a hypothesis set: the one door at which it is asked which methods it has.
 
     Parameters
@@ -138,49 +143,68 @@ def adapted(own: Any, where: str) -> HypothesisSet:
         return own
     if isinstance(own, type):
         raise StudyError(f"{where}: {own.__name__} is a class; make one: {own.__name__}(...)")
-    if not any(callable(getattr(own, name, None)) for name in _WAYS):
-        # scikit-learn's own, which Estimator takes as they are.
-        foreign = callable(getattr(own, "fit", None)) and callable(getattr(own, "get_params", None))
-        way_out = f"write Estimator({own!r})" if foreign else "give it one of the two"
-        raise StudyError(f"{where}: {own!r} has no weights(x, at) and no fit_predict(x, y, at, rng); {way_out}")
-    return _Adapted(own)
-
-
-_WAYS: dict[str, Callable[[Any, Inputs], Fit]] = {
-    "linear_model": lambda own, inputs: Coefficients(own.linear_model(inputs)),
-    "weights": lambda own, inputs: SmootherWeights(own.weights),
-    "fit_predict": lambda own, inputs: Predictions(own.fit_predict),
-}
+    for method, (adapter, family) in _WAYS.items():
+        if offers(own, method):
+            return adapt(own, adapter, family, OPTIONAL)
+    # scikit-learn's own, which Estimator takes as they are.
+    foreign = offers(own, "fit", "get_params")
+    way_out = f"write Estimator({own!r})" if foreign else "give it one of the two"
+    raise StudyError(f"{where}: {own!r} has no weights(x, at) and no fit_predict(x, y, at, rng); {way_out}")
 
 
 class _Adapted(HypothesisSet):
-    """A user's object that has one of the three methods, and any of the optional ones."""
+    """A user's object: the members that sets of all three kinds may have."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: HypothesisSet) -> None:
         self.own = own
-        self._way = next(way for name, way in _WAYS.items() if callable(getattr(own, name, None)))
 
     def __repr__(self) -> str:
         return repr(self.own)
 
-    def fit(self, inputs: Inputs) -> Fit:
-        return self._way(self.own, inputs)
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        return tuple(float(place) for place in self.own.breakpoints)
+
+    @property
+    def minimises(self) -> str:
+        return self.own.minimises
 
     def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
-        method = getattr(self.own, "why_unfit", super().why_unfit)
-        reason: str | None = method(inputs, n_train)
-        return reason
+        return self.own.why_unfit(inputs, n_train)
 
     def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
-        return TailIndex(*getattr(self.own, "tail_index", super().tail_index)(inputs, n_train))
+        return TailIndex(*self.own.tail_index(inputs, n_train))
 
     def spanning_functions(self, inputs: Inputs, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        if method := getattr(self.own, "spanning_functions", None):
-            return np.asarray(method(inputs, x), dtype=float)
-        match self.fit(inputs):
-            case Coefficients(model):
-                return model.basis.evaluate(x, model.size)
-        return None
+        known = self.own.spanning_functions(inputs, x)
+        return None if known is None else np.asarray(known, dtype=float)
 
     def offset(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(getattr(self.own, "offset", super().offset)(x), dtype=float)
+        return np.asarray(self.own.offset(x), dtype=float)
+
+
+class _AdaptedLeastSquares(_Adapted, LeastSquaresSet):
+    def linear_model(self, inputs: Inputs) -> LinearModel:
+        return cast(LeastSquaresSet, self.own).linear_model(inputs)
+
+
+class _AdaptedSmoother(_Adapted, LinearSmoother):
+    def weights(self, x: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return cast(LinearSmoother, self.own).weights(x, at)
+
+
+class _AdaptedPredictor(_Adapted, Predictor):
+    def fit_predict(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        return cast(Predictor, self.own).fit_predict(x, y, at, rng)
+
+
+OPTIONAL = ("breakpoints", "minimises", "why_unfit", "tail_index", "spanning_functions", "offset")
+
+#: The method that tells a kind of set, its adapter, and its defaults: the first that an object has.
+_WAYS: dict[str, tuple[Callable[[HypothesisSet], HypothesisSet], type]] = {
+    "linear_model": (_AdaptedLeastSquares, LeastSquaresSet),
+    "weights": (_AdaptedSmoother, LinearSmoother),
+    "fit_predict": (_AdaptedPredictor, Predictor),
+}

@@ -69,7 +69,7 @@ class LinearClassifier(HypothesisSet):
     penalty: Annotated[Real, AfterValidator(_positive)] = 1.0
 
     @property
-    def minimises(self) -> str:  # type: ignore[override]
+    def minimises(self) -> str:
         """The surrogate."""
         return self.loss
 
@@ -163,7 +163,7 @@ class Histogram(Predictor):
     smoothing: NonNegativeReal = 0.5
 
     @property
-    def breakpoints(self) -> tuple[float, ...]:  # type: ignore[override]
+    def breakpoints(self) -> tuple[float, ...]:
         """The edges."""
         return self.edges
 

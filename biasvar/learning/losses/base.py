@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from biasvar.adapting import adapt, offers
 from biasvar.errors import StudyError
 from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.fits import Fit
@@ -154,7 +155,7 @@ class Loss(ABC):
         return [row]
 
 
-def adapted(own: Any, where: str) -> Loss:
+def adapted(own: object, where: str) -> Loss:
     """Take a user's object for a loss: the one door at which it is asked which methods it has.
 
     Parameters
@@ -172,30 +173,27 @@ def adapted(own: Any, where: str) -> Loss:
     """
     if isinstance(own, Loss):
         return own
-    if isinstance(own, type) or not callable(getattr(own, "value", None)):
+    if not offers(own, "value"):
         raise StudyError(
             f"{where}: expected a loss such as Squared(), or an object with value(labels, predictions), got {own!r}"
         )
-    return _Adapted(own)
+    return adapt(own, _Adapted, Loss, ["expected"])
 
 
 class _Adapted(Loss):
     """A user's object with a method ``value``."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: Loss) -> None:
         self.own = own
 
     def value(self, labels: Array, predictions: Array) -> Array:
         return checked(self.own, "value", self.own.value(labels, predictions), predictions.shape)
 
     def expected(self, f: Array, noise: float, predictions: Array) -> Array:
-        method = getattr(self.own, "expected", None)
-        if method is None:
-            return super().expected(f, noise, predictions)
-        return checked(self.own, "expected", method(f, noise, predictions), predictions.shape)
+        return checked(self.own, "expected", self.own.expected(f, noise, predictions), predictions.shape)
 
 
-def checked(own: Any, method: str, found: Any, shape: tuple[int, ...]) -> Array:
+def checked(own: object, method: str, found: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Refuse what a method of a user's loss returned, unless it is one number for each prediction."""
     array = np.asarray(found, dtype=float)
     if array.shape != shape:

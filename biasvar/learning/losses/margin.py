@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, xlogy
 
+from biasvar.adapting import adapt, offers
 from biasvar.errors import StudyError
 from biasvar.fields import component
 from biasvar.learning.bisection import bisect
@@ -546,7 +547,7 @@ def _mean(values: Array, weights: Array) -> Array:
     return (values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)) @ weights
 
 
-def adapted(own: Any, where: str) -> MarginLoss:
+def adapted(own: object, where: str) -> MarginLoss:
     """Take a user's object for a loss of scores: the one door at which it is asked which methods it has.
 
     Parameters
@@ -563,23 +564,22 @@ def adapted(own: Any, where: str) -> MarginLoss:
     """
     if isinstance(own, MarginLoss):
         return own
-    if isinstance(own, type) or not callable(getattr(own, "phi", None)):
+    if not offers(own, "phi"):
         raise StudyError(
             f"{where}: expected one of {', '.join(BY_NAME)}, or an object with phi(margins) and slope(margins), "
             f"got {own!r}"
         )
-    return _Adapted(own)
+    return adapt(own, _Adapted, MarginLoss, ["slope"])
 
 
 class _Adapted(MarginLoss):
     """A user's object with a method ``phi``."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: MarginLoss) -> None:
         self.own = own
 
     def phi(self, margins: Array) -> Array:
         return checked(self.own, "phi", self.own.phi(margins), margins.shape)
 
     def slope(self, margins: Array) -> Array:
-        method = getattr(self.own, "slope", None)
-        return super().slope(margins) if method is None else checked(self.own, "slope", method(margins), margins.shape)
+        return checked(self.own, "slope", self.own.slope(margins), margins.shape)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.adapting import adapt, offers, said
 from biasvar.errors import StudyError
 from biasvar.optimization.sets import ConvexSet
 
@@ -28,9 +29,9 @@ class Objective(ABC):
     """
 
     @property
-    @abstractmethod
     def dim(self) -> int:
         """D, the number of parameters."""
+        raise StudyError("has no dim; give it one, or say where it starts in initial")
 
     @abstractmethod
     def value(self, theta: Array) -> Array:
@@ -116,65 +117,56 @@ class Objective(ABC):
 
 
 class _Adapted(Objective):
-    """A user's own objective: what it has of an objective's members, and the defaults of the rest."""
+    """A user's own objective."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: Objective) -> None:
         self.own = own
 
     @property
     def dim(self) -> int:
-        if not hasattr(self.own, "dim"):
-            raise StudyError("has no dim; give it one, or say where it starts in initial")
         return int(self.own.dim)
 
     def value(self, theta: Array) -> Array:
-        found: Array = self.own.value(theta)
-        return found
+        return self.own.value(theta)
 
     def gradient(self, theta: Array, batch: Batch | None = None) -> Array:
         # One without data need not know of batches.
-        found: Array = self.own.gradient(theta) if batch is None else self.own.gradient(theta, batch)
-        return found
-
-    @property
-    def has_hessian_product(self) -> bool:
-        return hasattr(self.own, "hessian_product")
+        return self.own.gradient(theta) if batch is None else self.own.gradient(theta, batch)
 
     def hessian_product(self, theta: Array, v: Array) -> Array:
-        if not self.has_hessian_product:
-            return super().hessian_product(theta, v)
-        found: Array = self.own.hessian_product(theta, v)
-        return found
+        return self.own.hessian_product(theta, v)
 
     @property
     def minimizer(self) -> Array | None:
-        own = getattr(self.own, "minimizer", None)
+        own = self.own.minimizer
         return None if own is None else np.asarray(own, dtype=float)
 
     @property
     def minimum(self) -> float | None:
-        own = getattr(self.own, "minimum", None)
+        own = self.own.minimum
         return super().minimum if own is None else float(own)
 
     @property
     def examples(self) -> int | None:
-        own = getattr(self.own, "examples", None)
+        own = self.own.examples
         return None if own is None else int(own)
 
     @property
     def has_held_out(self) -> bool:
-        return bool(getattr(self.own, "has_held_out", False))
+        return bool(self.own.has_held_out)
 
     def risk(self, theta: Array) -> Array:
-        found: Array = self.own.risk(theta)
-        return found
+        return self.own.risk(theta)
 
     @property
     def elementwise(self) -> bool:
-        return bool(getattr(self.own, "elementwise", False))
+        return bool(self.own.elementwise)
 
 
-def adapted(given: Any) -> Objective:
+OPTIONAL = ("dim", "hessian_product", "minimizer", "minimum", "examples", "has_held_out", "risk", "elementwise")
+
+
+def adapted(given: object) -> Objective:
     """Take in an objective: one of ours as it is, a user's plain object with its missing members filled in.
 
     Raises
@@ -196,22 +188,18 @@ def adapted(given: Any) -> Objective:
     """
     if isinstance(given, Objective):
         return given
-    if isinstance(given, type) or not (_callable(given, "value") and _callable(given, "gradient")):
+    if not offers(given, "value", "gradient"):
         raise StudyError(f"{given!r} has no value(theta) and gradient(theta)")
     for name in ("dim", "examples"):
-        number = getattr(given, name, None)
+        number = said(given, name)
         if number is not None and not _counts(number):
             raise StudyError(f"{given!r}: {name} is {number!r}, expected a positive integer")
-    if getattr(given, "has_held_out", False) and not _callable(given, "risk"):
+    if said(given, "has_held_out") and not offers(given, "risk"):
         raise StudyError(f"{given!r} has_held_out, but no risk(theta); give it one")
-    return _Adapted(given)
+    return adapt(given, _Adapted, Objective, OPTIONAL)
 
 
-def _callable(given: Any, name: str) -> bool:
-    return callable(getattr(given, name, None))
-
-
-def _counts(number: Any) -> bool:
+def _counts(number: object) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number > 0)
 
 

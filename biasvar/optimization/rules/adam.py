@@ -1,7 +1,5 @@
 """Adam and its kin: running means of gradient and square, both corrected for their start at zero."""
 
-from typing import Any
-
 import numpy as np
 
 from biasvar.compiling import njit
@@ -60,7 +58,7 @@ class Adam(UpdateRule):
         theta, *after = _adam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
         roots: Array = _roots(state[1], state[-1], epsilon)
         return roots
@@ -117,7 +115,7 @@ class AdamW(UpdateRule):
         )
         return theta, tuple(after)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
         roots: Array = _roots(state[1], state[-1], epsilon)
         return roots
@@ -171,7 +169,7 @@ class AMSGrad(UpdateRule):
         theta, *after = _amsgrad(theta, gradient, mean, square, most, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(q / (1 - b2^t)) + d."""
         roots: Array = _roots(state[2], state[-1], epsilon)
         return roots
@@ -224,7 +222,7 @@ class NAdam(UpdateRule):
         theta, *after = _nadam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
         return theta, tuple(after)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
         roots: Array = _roots(state[1], state[-1], epsilon)
         return roots

@@ -1,7 +1,5 @@
 """Rules that divide by the root of a mean square of the gradient: AdaGrad, RMSProp, AdaDelta."""
 
-from typing import Any
-
 import numpy as np
 
 from biasvar.compiling import njit
@@ -47,7 +45,7 @@ class AdaGrad(UpdateRule):
         theta, square = _adagrad(theta, gradient, square, learning_rate, epsilon)
         return theta, (square,)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r)."""
         roots: Array = _roots(state[0], epsilon, False)
         return roots
@@ -100,7 +98,7 @@ class RMSProp(UpdateRule):
         theta, square = _rmsprop(theta, gradient, square, learning_rate, rho, epsilon, self.epsilon_inside)
         return theta, (square,)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
         roots: Array = _roots(state[0], epsilon, self.epsilon_inside)
         return roots
@@ -140,7 +138,7 @@ class RMSPropNesterov(UpdateRule):
         """Return the velocity and the mean square r, zero."""
         return (np.zeros_like(theta), np.zeros_like(theta))
 
-    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: Any) -> Array:
+    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: object) -> Array:
         """Return theta + a v, where the gradient is taken."""
         return ahead(theta, state[0], momentum)
 
@@ -163,7 +161,7 @@ class RMSPropNesterov(UpdateRule):
         )
         return theta, (velocity, square)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
         roots: Array = _roots(state[1], epsilon, self.epsilon_inside)
         return roots
@@ -220,7 +218,7 @@ class AdaDelta(UpdateRule):
         theta, square, moves = _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon)
         return theta, (square, moves)
 
-    def metric(self, state: State, *, epsilon: Array, **_: Any) -> Array:
+    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r + d) / sqrt(s + d)."""
         return np.sqrt((state[0] + epsilon) / (state[1] + epsilon))
 

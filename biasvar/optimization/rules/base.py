@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, ValidationInfo
 
+from biasvar.adapting import adapt, has, offers
 from biasvar.errors import StudyError
 from biasvar.fields import one_or_more
 from biasvar.optimization.sets import ConvexSet
@@ -60,9 +61,6 @@ class UpdateRule(ABC):
     :func:`advance` says what ``lookahead`` and ``schedule`` mean.
     """
 
-    #: Whether steps are linear in all gradients so far: then descents on squares are linear in the labels.
-    linear = False
-
     #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
     looks_ahead = False
 
@@ -73,6 +71,11 @@ class UpdateRule(ABC):
         super().__init_subclass__()
         cls.looks_ahead = cls.lookahead is not UpdateRule.lookahead
         cls.has_metric = cls.metric is not UpdateRule.metric
+
+    @property
+    def linear(self) -> bool:
+        """Whether steps are linear in all gradients so far: then descents on squares are linear in the labels."""
+        return False
 
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:
@@ -116,48 +119,62 @@ class UpdateRule(ABC):
 
 
 class _Adapted(UpdateRule):
-    """A user's own rule: what it has of a rule's members, and the defaults of the rest."""
+    """A user's own rule, which says its hyperparameters."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: UpdateRule) -> None:
         self.own = own
-        self.looks_ahead = hasattr(own, "lookahead")
-        self.has_metric = hasattr(own, "metric")
-        self.linear = bool(getattr(own, "linear", False))
+
+    @property
+    def linear(self) -> bool:
+        return bool(self.own.linear)
 
     @property
     def hyperparameters(self) -> dict[str, tuple[float, ...]]:
-        said = getattr(self.own, "hyperparameters", None)
-        return _numbers_of(self.own) if said is None else dict(said)
+        return dict(self.own.hyperparameters)
 
     @property
     def schedule(self) -> Schedule | None:
-        own: Schedule | None = getattr(self.own, "schedule", None)
-        return own
+        return self.own.schedule
 
     def init(self, theta: Array) -> State:
-        state: State = self.own.init(theta)
-        return state
+        return self.own.init(theta)
 
-    def lookahead(self, theta: Array, state: State, *_: Any, **hyper: Any) -> Array:
-        place: Array = self.own.lookahead(theta, state, **hyper) if self.looks_ahead else theta
-        return place
+    def lookahead(self, theta: Array, state: State, **hyper: Array) -> Array:
+        return self.own.lookahead(theta, state, **hyper)
 
-    def update(
-        self, theta: Array, gradient: Array, state: State, step: int, *_: Any, **hyper: Any
-    ) -> tuple[Array, State]:
-        after: tuple[Array, State] = self.own.update(theta, gradient, state, step, **hyper)
-        return after
+    def update(self, theta: Array, gradient: Array, state: State, step: int, **hyper: Array) -> tuple[Array, State]:
+        return self.own.update(theta, gradient, state, step, **hyper)
 
-    def metric(self, state: State, *_: Any, **hyper: Any) -> Array | None:
-        weights: Array | None = self.own.metric(state, **hyper) if self.has_metric else None
-        return weights
+    def metric(self, state: State, **hyper: Array) -> Array | None:
+        return self.own.metric(state, **hyper)
 
     def moved(self, state: State, before: Array, after: Array) -> State:
-        known: State = self.own.moved(state, before, after) if hasattr(self.own, "moved") else state
-        return known
+        return self.own.moved(state, before, after)
 
 
-def adapted(given: Any) -> UpdateRule:
+class _Numbered(_Adapted):
+    """A user's own rule, whose hyperparameters are its fields that are one number or several."""
+
+    @property
+    def hyperparameters(self) -> dict[str, tuple[float, ...]]:
+        found = {}
+        for name, value in _fields_of(self.own).items():
+            values = tuple(np.atleast_1d(value)) if isinstance(value, list | tuple | range | np.ndarray) else (value,)
+            if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
+                found[name] = tuple(float(v) for v in values)
+        return found
+
+
+OPTIONAL = ("linear", "schedule", "lookahead", "metric", "moved")
+
+
+def _fields_of(own: object) -> dict[str, object]:
+    if is_dataclass(own):
+        return {field.name: getattr(own, field.name) for field in fields(own)}
+    return vars(own)
+
+
+def adapted(given: object) -> UpdateRule:
     """Take in an update rule: one of ours as it is, a user's plain object with its missing members filled in.
 
     Its hyperparameters are what it says, else its fields that are numbers.
@@ -181,23 +198,13 @@ def adapted(given: Any) -> UpdateRule:
     """
     if isinstance(given, UpdateRule):
         return given
-    if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("init", "update")):
+    if not offers(given, "init", "update"):
         raise StudyError(f"{given!r} has no init(theta) and update(theta, gradient, state, step, ...)")
     for name in ("lookahead", "schedule", "metric", "moved"):
-        if (own := getattr(given, name, None)) is not None and not callable(own):
+        if has(given, name) and not offers(given, name):
             raise StudyError(f"{given!r}: {name} cannot be called; expected a function, or leave it out")
-    return _Adapted(given)
-
-
-def _numbers_of(own: Any) -> dict[str, tuple[float, ...]]:
-    """Return the fields of a user's rule that are one number or several."""
-    named = {f.name: getattr(own, f.name) for f in fields(own)} if is_dataclass(own) else vars(own)
-    found = {}
-    for name, value in named.items():
-        values = tuple(np.atleast_1d(value)) if isinstance(value, list | tuple | range | np.ndarray) else (value,)
-        if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
-            found[name] = tuple(float(v) for v in values)
-    return found
+    adapter = _Adapted if has(given, "hyperparameters") else _Numbered
+    return adapt(given, adapter, UpdateRule, OPTIONAL)
 
 
 def advance(
@@ -253,7 +260,7 @@ def advance(
 
 
 def descend(
-    rule: Any,
+    rule: object,
     gradient: Callable[[Array], ArrayLike],
     start: ArrayLike,
     steps: int,
@@ -285,18 +292,18 @@ def descend(
     >>> descend(SGD([0.1, 0.5, 1.0]), lambda theta: 2 * theta, [[1.0, 1.0, 1.0]], 2)[:, 0].round(3).tolist()
     [[1.0, 1.0, 1.0], [0.8, 0.0, -1.0], [0.64, 0.0, 1.0]]
     """
-    rule, theta = adapted(rule), np.array(start, dtype=float)
+    known, theta = adapted(rule), np.array(start, dtype=float)
     theta = theta[:, None] if theta.ndim == 1 else theta
     theta = theta if within is None else within.project(theta.T).T
-    hyper = {name: np.broadcast_to(values, theta.shape[1:]).copy() for name, values in rule.hyperparameters.items()}
-    state = rule.init(theta)
+    hyper = {name: np.broadcast_to(values, theta.shape[1:]).copy() for name, values in known.hyperparameters.items()}
+    state = known.init(theta)
 
     def slope(place: Array) -> Array:
         return np.asarray(gradient(place), dtype=float)
 
     path = [theta]
     for step in range(1, steps + 1):
-        theta, state = advance(rule, slope, theta, state, step, steps, hyper, within)
+        theta, state = advance(known, slope, theta, state, step, steps, hyper, within)
         path.append(theta)
     return np.stack(path)
 

@@ -1,7 +1,5 @@
 """Rules that follow the gradient, or a running mean of it: plain descent, heavy ball, Nesterov, Lion."""
 
-from typing import Any
-
 import numpy as np
 
 from biasvar.compiling import njit
@@ -120,7 +118,7 @@ class Nesterov(UpdateRule):
         """Return the velocity, zero."""
         return (np.zeros_like(theta),)
 
-    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: Any) -> Array:
+    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: object) -> Array:
         """Return theta + a v, where the gradient is taken."""
         return ahead(theta, state[0], momentum)
 

@@ -3,11 +3,11 @@
 import inspect
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.adapting import adapt, offers
 from biasvar.errors import StudyError
 
 Array = NDArray[np.float64]
@@ -24,9 +24,9 @@ class ConvexSet(ABC):
     """
 
     @property
-    @abstractmethod
     def dim(self) -> int:
         """D, the number of parameters."""
+        raise StudyError(f"{self!r} has no dim; give it one, the number of parameters")
 
     @abstractmethod
     def contains(self, theta: Array) -> Mask:
@@ -75,26 +75,31 @@ class ConvexSet(ABC):
         StudyError
             If the set has no uniform law.
         """
-        raise StudyError(f"{type(self).__name__} has no uniform law of its points: it has no ends, or gives no place()")
+        if type(self).place is ConvexSet.place:
+            raise self._without_law()
+        return self.dim
 
     def place(self, uniforms: Array) -> Array:
         """Turn uniforms (..., uniforms_per_point) into points (..., D) that are uniform in the set."""
-        raise StudyError(f"{type(self).__name__} has no uniform law of its points: it has no ends, or gives no place()")
+        raise self._without_law()
+
+    def _without_law(self) -> StudyError:
+        return StudyError(
+            f"{type(self).__name__} has no uniform law of its points: it has no ends, or gives no place()"
+        )
 
 
 class _Adapted(ConvexSet):
-    """A user's own set: what it has of a set's members, and the defaults of the rest."""
+    """A user's own set."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: ConvexSet) -> None:
         self.own = own
 
     def __repr__(self) -> str:
-        return type(self.own).__name__
+        return repr(self.own)
 
     @property
     def dim(self) -> int:
-        if not hasattr(self.own, "dim"):
-            raise StudyError(f"{self.own!r} has no dim; give it one, the number of parameters")
         return int(self.own.dim)
 
     def contains(self, theta: Array) -> Mask:
@@ -107,14 +112,7 @@ class _Adapted(ConvexSet):
         return inside
 
     def project(self, theta: Array, weights: Array | None = None) -> Array:
-        if not self.has_project:
-            return super().project(theta, weights)
-        nearest: Array = self.own.project(theta, weights) if self.takes_weights else self.own.project(theta)
-        return nearest
-
-    @property
-    def has_project(self) -> bool:
-        return callable(getattr(self.own, "project", None))
+        return self.own.project(theta, weights) if self.takes_weights else self.own.project(theta)
 
     @cached_property
     def takes_weights(self) -> bool:
@@ -122,32 +120,27 @@ class _Adapted(ConvexSet):
 
     @property
     def separable(self) -> bool:
-        return bool(getattr(self.own, "separable", False))
+        return bool(self.own.separable)
 
     @property
     def elementwise(self) -> bool:
-        return bool(getattr(self.own, "elementwise", False))
+        return bool(self.own.elementwise)
 
     def support(self, direction: Array) -> Array:
-        if not hasattr(self.own, "support"):
-            return super().support(direction)
-        reach: Array = self.own.support(direction)
-        return reach
+        return self.own.support(direction)
 
     @property
     def uniforms_per_point(self) -> int:
-        if not hasattr(self.own, "place"):
-            return super().uniforms_per_point
-        return int(getattr(self.own, "uniforms_per_point", self.dim))
+        return int(self.own.uniforms_per_point)
 
     def place(self, uniforms: Array) -> Array:
-        if not hasattr(self.own, "place"):
-            return super().place(uniforms)
-        points: Array = self.own.place(uniforms)
-        return points
+        return self.own.place(uniforms)
 
 
-def adapted(given: Any) -> ConvexSet:
+OPTIONAL = ("dim", "project", "separable", "elementwise", "support", "uniforms_per_point", "place")
+
+
+def adapted(given: object) -> ConvexSet:
     """Take in a set: one of ours as it is, a user's plain object with its missing members filled in.
 
     Raises
@@ -171,9 +164,9 @@ def adapted(given: Any) -> ConvexSet:
             f"got {len(given)} sets, expected one: the nearest point of an intersection, such as a polyhedron, takes a "
             "solver of quadratic programs; give one"
         )
-    if isinstance(given, type) or not callable(getattr(given, "contains", None)):
+    if not offers(given, "contains"):
         raise StudyError(f"{given!r} has no contains(theta)")
-    return _Adapted(given)
+    return adapt(given, _Adapted, ConvexSet, OPTIONAL)
 
 
 def from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
