@@ -51,6 +51,15 @@ class Noisy:
         return np.repeat(y.mean(axis=1, keepdims=True), at.shape[1], axis=1)
 
 
+class Moody:
+    """A user's own set that fails in some blocks."""
+
+    def fit_predict(self, x, y, at, rng):
+        if x[0, 0] > 0.5:
+            raise RuntimeError("not in the mood")
+        return np.zeros(at.shape[:2])
+
+
 def everything():
     """A study with every way of fitting: nested, mapped, smoothed and simulated."""
     return small_study(
@@ -133,3 +142,20 @@ def new_place(kind, request):
         request.getfixturevalue("s3")
         return f"s3://studies/of mine/store-{next(numbers)}.zarr"
     return f"memory://store-{next(numbers)}"
+
+
+def simulated_blocks(monkeypatch, study, store, **options):
+    """Run a study in this process and return which blocks were simulated."""
+    seen = []
+    simulate = type(study).simulate
+
+    def spy(self, group, block, *work):
+        # A trial, which is timed and not kept, is told how much of the work to do.
+        if not work:
+            seen.append((group.path, block))
+        return simulate(self, group, block, *work)
+
+    monkeypatch.setattr(type(study), "simulate", spy)
+    bv.run(study, store, scheduler="synchronous", **options)
+    monkeypatch.undo()
+    return seen

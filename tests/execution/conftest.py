@@ -78,3 +78,14 @@ def reference(tmp_path_factory):
 def short_lease():
     with dask.config.set({"biasvar.lease": "1.5s"}):
         yield
+
+
+@pytest.fixture(scope="module")
+def client():
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,3 +160,42 @@ def test_a_file_system_without_locks_is_told(store, monkeypatch):
     with pytest.raises(StoreError, match="its file system has no locks"), Location.of(store).hold():
         pass
     assert Location.of(store).holder() is None
+
+
+def test_a_link_to_a_held_store_is_held_too(study, store):
+    bv.run(study, store)
+    link = store.with_name("link.zarr")
+    link.symlink_to(store)
+    with Location.of(store).hold(), pytest.raises(StoreLockedError):
+        bv.run(study, link)
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_store(study, store):
+    with Location.of(store).hold():
+        with pytest.raises(StoreLockedError, match=f"process {os.getpid()} of"):
+            bv.run(study, store)
+        assert Location.of(store).holder()["pid"] == os.getpid()
+    assert Location.of(store).holder() is None
+    bv.run(study, store)
+
+
+def test_only_one_of_many_gets_the_lock(store):
+    inside, most, refused = [], [], []
+
+    def contend():
+        for _ in range(50):
+            try:
+                with Location.of(store).hold():
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+            except StoreLockedError:
+                refused.append(1)
+
+    threads = [threading.Thread(target=contend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(most) + len(refused) == 400

@@ -1,0 +1,69 @@
+"""Tasks, schedulers and progress, as they are seen from outside."""
+
+import os
+import subprocess
+import sys
+
+import dask
+import pytest
+from helpers import ROOT, small_study
+
+import biasvar as bv
+from biasvar.errors import BiasvarError
+from biasvar.execution import graph
+from biasvar.execution.store import Store
+
+
+def test_tasks_have_readable_names(study, store):
+    from dask.utils import key_split
+
+    Store(store).claim(study)
+    (group, *_) = study.groups()
+    blocks = Store(store).create(group, 16, 4, study.record_coordinates(group))
+    tasks = graph.Tasks.of(graph.PackedStudy(study), store, blocks, [1, 3])
+    assert [key_split(key) for key in tasks.__dask_keys__()] == ["n2:H0+H1"] * 2
+    optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
+    assert len(dict(optimised)) == 2  # one task per chunk, and none for chunks that are there
+
+
+@pytest.mark.parametrize("blocks_per_chunk", [4, 16])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_the_last_call_of_progress_says_that_all_is_done(scheduler, blocks_per_chunk, store):
+    calls = []
+    bv.run(
+        small_study(),
+        store,
+        scheduler=scheduler,
+        blocks_per_chunk=blocks_per_chunk,
+        progress=lambda progress: calls.append((progress.done, progress.total)),
+    )
+    chunks = 2 * 16 // blocks_per_chunk
+    assert calls[-1] == (chunks, chunks)
+    assert [done for done, _ in calls if done][:chunks] == list(range(1, chunks + 1))
+
+
+@pytest.mark.parametrize("scheduler", ["fast", "tcp://127.0.0.1:1"])
+def test_a_scheduler_that_is_not_there_is_told(scheduler, study, store):
+    with dask.config.set({"biasvar.connect-timeout": "1s"}), pytest.raises(BiasvarError, match="scheduler"):
+        bv.run(study, store, scheduler=scheduler)
+    assert not store.exists()
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "import biasvar as bv\nfrom helpers import small_study\n"
+        f"bv.run(small_study(), {str(tmp_path / 's.zarr')!r}, scheduler='processes')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "if __name__ == '__main__':" in done.stderr
+    assert "BrokenProcessPool" not in done.stderr.splitlines()[-1]
+
+
+def test_a_store_may_be_reached_by_a_relative_path_from_a_changing_directory(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    bv.run(study, "here.zarr", progress=lambda _: os.chdir(tmp_path / "elsewhere"), blocks_per_chunk=4)
+    assert bv.verify(tmp_path / "here.zarr").ok
