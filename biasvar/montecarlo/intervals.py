@@ -130,7 +130,7 @@ def second_order_variance(deviations: NDArray[np.float64], blocks: int) -> float
     return max(2 * estimate, 0.0) / (blocks * (blocks - 1))
 
 
-def square_lean(deviations: NDArray[np.float64], second_order: float) -> float:
+def square_shift(deviations: NDArray[np.float64], second_order: float) -> float:
     """Return the typical variance of the mean along one direction, tr(C^2) / tr(C) / B.
 
     It shifts intervals of squares to the right.
@@ -150,7 +150,7 @@ def square_lean(deviations: NDArray[np.float64], second_order: float) -> float:
 def square_interval(
     square: NDArray[np.float64],
     error: NDArray[np.float64],
-    lean: NDArray[np.float64],
+    shift: NDArray[np.float64],
     blocks: NDArray[np.int64],
     level: float = 0.95,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -158,12 +158,12 @@ def square_interval(
 
     For a single number m with standard error r that is all m^2 with m in estimate +- t r. Written for the square,
     whose standard error is e = 2 |m| r to first order, it reaches from m^2 - t e + t^2 r^2, but not below 0, to
-    m^2 + t e + t^2 r^2. Vectors are taken to vary along one direction, with variance ``lean`` instead of r^2.
+    m^2 + t e + t^2 r^2. Vectors are taken to vary along one direction, with variance ``shift`` instead of r^2.
 
     Parameters
     ----------
-    square, error, lean : array_like
-        Unbiased estimates, their standard errors, and what :func:`square_lean` says of them, any shape.
+    square, error, shift : array_like
+        Unbiased estimates, their standard errors, and what :func:`square_shift` says of them, any shape.
     blocks : array_like of int
         Number of independent blocks behind each; degrees of freedom are one less.
     level : float
@@ -175,14 +175,14 @@ def square_interval(
     >>> round(float(low) ** 0.5, 3), round(float(high) ** 0.5, 3)  # of 1.0(1)
     (0.796, 1.204)
     """
-    quantile, lean = _quantile(blocks, level), np.asarray(lean)
-    half = quantile * np.sqrt(np.asarray(error) ** 2 + 2 * lean**2)  # of the square with its inflation
-    plain, shift = np.asarray(square) + lean, quantile**2 * lean
-    with np.errstate(invalid="ignore", divide="ignore"):  # no lean, no floor
-        floor = half**2 / (4 * shift)
+    quantile, shift = _quantile(blocks, level), np.asarray(shift)
+    half = quantile * np.sqrt(np.asarray(error) ** 2 + 2 * shift**2)  # of the square with its inflation
+    plain, reach = np.asarray(square) + shift, quantile**2 * shift
+    with np.errstate(invalid="ignore", divide="ignore"):  # no shift, no floor
+        floor = half**2 / (4 * reach)
     # Where Student's interval of the length holds zero, so does this: errors of the estimates do not lift it off.
-    low = np.where(half > 2 * shift, plain - half + shift, np.minimum(plain - floor, 0.0))
-    return np.where(shift > 0, low, plain - half), plain + half + shift
+    low = np.where(half > 2 * reach, plain - half + reach, np.minimum(plain - floor, 0.0))
+    return np.where(reach > 0, low, plain - half), plain + half + reach
 
 
 def interval(

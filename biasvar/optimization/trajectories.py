@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import MACHINE_FAULTS
+from biasvar.errors import MACHINE_FAULTS, sentence
 from biasvar.optimization import columns, keeping
 from biasvar.optimization.columns import Array, Places
 from biasvar.optimization.descent import Descent, Outcome
@@ -86,11 +86,6 @@ def run(
         tuple(reason for part in parts for reason in part.failures),
         next((part.traceback for part in parts if part.traceback), ""),
     )
-
-
-def reason_of(error: Exception) -> str:
-    """Return in a line what was raised."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def trace_of(error: Exception) -> str:
@@ -280,7 +275,7 @@ class _Tile:
         except Exception as error:
             if len(some) == 1:
                 self.traceback = self.traceback or trace_of(error)
-                self._fail(int(some[0]), reason_of(error))
+                self._fail(int(some[0]), sentence(error))
                 return []
             half = len(some) // 2
             return self._apart(act, some[:half]) + self._apart(act, some[half:])

@@ -29,8 +29,8 @@ from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.convexity_fields import Finer, Within, check_domain, told
 from biasvar.studies.convexity_summary import ConvexityGrid, packed, record_of
 from biasvar.studies.derivatives import check_derivatives
+from biasvar.studies.labels import check_known, check_labels, named
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled
-from biasvar.studies.optimizer_fields import check_known, check_labels, named
 from biasvar.studies.study import Study
 
 Array = NDArray[np.float64]

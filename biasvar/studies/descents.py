@@ -27,6 +27,7 @@ from biasvar.studies import optimizer_fields as fields
 from biasvar.studies import optimizer_replicates as replicates
 from biasvar.studies.derivatives import check_derivatives, wrong
 from biasvar.studies.grids import Grid
+from biasvar.studies.labels import check_known, check_labels, named
 from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Labelled, Selection, Unwritten
 from biasvar.studies.optimizer_summary import reserved
 from biasvar.studies.study import Study
@@ -73,9 +74,9 @@ class DescentStudy(Study[xr.DataTree]):
 
     def _fit_together(self) -> None:
         for name in ("objectives", "optimizers"):
-            fields.check_labels(name, getattr(self, name))
+            check_labels(name, getattr(self, name))
         for name in ("initial", "targets", "constraints"):
-            fields.check_known(name, getattr(self, name), self.objectives)
+            check_known(name, getattr(self, name), self.objectives)
         fields.check_targets(self.targets, self.objectives)
         if len(set(self.batch_size)) < len(self.batch_size):
             raise ValueError(f"batch_size: {list(self.batch_size)} has a value twice; list each once")
@@ -129,19 +130,19 @@ class DescentStudy(Study[xr.DataTree]):
 
     def free(self, label: str) -> Objective:
         """Return an objective, imported if need be, without constraint."""
-        with fields.named(f"objectives.{label}"):
+        with named(f"objectives.{label}"):
             return objectives.adapted(components.resolved(self.objectives[label]))
 
     def within(self, label: str) -> ConvexSet | None:
         """Return the set that an objective's parameters are kept in, imported if need be; None if in none."""
         if label not in self.constraints:
             return None
-        with fields.named(f"constraints.{label}"):
+        with named(f"constraints.{label}"):
             return sets.adapted(components.resolved(self.constraints[label]))
 
     def rule(self, label: str) -> UpdateRule:
         """Return an update rule, imported if need be, with every member that a rule has."""
-        with fields.named(f"optimizers.{label}"):
+        with named(f"optimizers.{label}"):
             return rules.adapted(components.resolved(self.optimizers[label]))
 
     def dim(self, label: str) -> int:
@@ -221,7 +222,7 @@ class DescentStudy(Study[xr.DataTree]):
                 at = points[0] if isinstance(at, tuple) else np.stack(points)
             elif isinstance(at, tuple):
                 at = np.array(at)
-            with fields.named(f"objectives.{label}"):
+            with named(f"objectives.{label}"):
                 found[label] = check_derivatives(self.free(label), at=at, seed=self.seed)
         return found
 

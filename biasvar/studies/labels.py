@@ -1,6 +1,6 @@
-"""Hypothesis sets by label: what both must be."""
+"""What is named by labels: objectives, update rules and hypothesis sets, and which labels can be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,35 @@ from biasvar.learning.hypotheses import HypothesisSet, adapted
 from biasvar.studies import components
 
 LONGEST_LABEL = 500  # letters
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Say in errors which field they are of."""
+    try:
+        yield
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from error
+
+
+def check_labels(field: str, given: Mapping[str, Any]) -> None:
+    """Refuse a field without things, or with labels that cannot be."""
+    if not given:
+        raise ValueError(f"{field}: is empty; name at least one")
+    for label in given:
+        if not components.LABEL.fullmatch(label) or label == "blocks":
+            raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
+        if len(label) > components.LONGEST_LABEL:
+            raise ValueError(
+                f"{field}: {label[:20]!r}... is too long for a label; use {components.LONGEST_LABEL} letters"
+            )
+
+
+def check_known(field: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse labels of what is no objective."""
+    for label in given:
+        if label not in known:
+            raise ValueError(f"{field}: {label!r} is no objective; choose from {', '.join(known)}")
 
 
 def check_sets(hypotheses: Mapping[str, Any]) -> None:

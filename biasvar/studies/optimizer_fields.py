@@ -1,7 +1,6 @@
 """Fields of optimizer studies: their types, how they are written, and what of them is refused."""
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import numpy as np
@@ -61,35 +60,6 @@ class Start(Fixed):
         """Yield the law."""
         if not isinstance(value, tuple):
             yield value
-
-
-@contextmanager
-def named(where: str) -> Iterator[None]:
-    """Say in errors which field they are of."""
-    try:
-        yield
-    except StudyError as error:
-        raise StudyError(f"{where}: {error}") from error
-
-
-def check_labels(field: str, given: Mapping[str, Any]) -> None:
-    """Refuse a field without things, or with labels that cannot be."""
-    if not given:
-        raise ValueError(f"{field}: is empty; name at least one")
-    for label in given:
-        if not components.LABEL.fullmatch(label) or label == "blocks":
-            raise ValueError(f"{field}: {label!r} cannot be a label; use letters, digits, . - and _")
-        if len(label) > components.LONGEST_LABEL:
-            raise ValueError(
-                f"{field}: {label[:20]!r}... is too long for a label; use {components.LONGEST_LABEL} letters"
-            )
-
-
-def check_known(field: str, given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse labels of what is no objective."""
-    for label in given:
-        if label not in known:
-            raise ValueError(f"{field}: {label!r} is no objective; choose from {', '.join(known)}")
 
 
 def check_targets(targets: Mapping[str, tuple[float, ...]], known: Collection[str]) -> None:

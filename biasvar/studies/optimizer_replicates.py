@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import MACHINE_FAULTS
+from biasvar.errors import MACHINE_FAULTS, sentence
 from biasvar.optimization import keeping, trajectories
 from biasvar.optimization.descent import Descent, Outcome, log_spaced, round_steps
 from biasvar.optimization.rules.base import Schedule
-from biasvar.optimization.trajectories import Trajectories, reason_of, trace_of
+from biasvar.optimization.trajectories import Trajectories, trace_of
 from biasvar.studies.base import Begun, BlockRecords
 from biasvar.studies.grids import Configuration
 
@@ -66,7 +66,7 @@ class Replicate:
         except Exception as error:  # where all of them start, or in a schedule: all of them fail
             count = len(next(iter(hyper.values())))
             missing = np.full((count, self.descent.statistics), np.nan)
-            return Trajectories(missing, (reason_of(error),) * count, trace_of(error))
+            return Trajectories(missing, (sentence(error),) * count, trace_of(error))
 
 
 def shorter(descent: Descent, steps: int) -> Descent | None:

@@ -12,7 +12,7 @@ from biasvar.learning.losses.squared import Squared
 from biasvar.studies import components
 from biasvar.studies.marks import Component
 from biasvar.studies.replicated import ReplicatedStudy
-from biasvar.studies.sizes import check_labels
+from biasvar.studies.sizes import check_magnitudes
 
 
 class RiskStudy(ReplicatedStudy):
@@ -88,7 +88,7 @@ class RiskStudy(ReplicatedStudy):
             _ = self.losses_by_label
 
     def _check_labels(self) -> None:
-        check_labels(self.noise, self.problem)
+        check_magnitudes(self.noise, self.problem)
 
     def _problem(self) -> Problem:
         return Problem.of(self.target, self.law, self.test_points, self.seed)

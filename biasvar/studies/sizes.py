@@ -51,7 +51,7 @@ def check_draws(block_size: int, n_train: int, dimension: int) -> None:
         )
 
 
-def check_labels(noise: Sequence[float], problem: Problem) -> None:
+def check_magnitudes(noise: Sequence[float], problem: Problem) -> None:
     """Refuse labels so large that standard errors of squared losses overflow."""
     for what, size in (("noise", max(noise)), ("target", float(np.abs(problem.f).max()))):
         if size > LARGEST:

@@ -29,8 +29,9 @@ from biasvar.optimization.rules import UpdateRule
 from biasvar.studies import components, optimizer_fields, sizes
 from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
 from biasvar.studies.drawn import DrawnStudy
+from biasvar.studies.labels import check_labels, named
 from biasvar.studies.marks import Axis, Component, Fixed, Labelled
-from biasvar.studies.optimizer_fields import check_labels, check_rule, named
+from biasvar.studies.optimizer_fields import check_rule
 from biasvar.studies.optimizer_replicates import agrees
 from biasvar.studies.tradeoff_summary import MINIMISER, Stopped, TradeoffGrid, precise, reserved
 
@@ -169,7 +170,7 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
             sizes.check_model("model", self.set.fit(self.law), self.test_points or 0)
 
     def _check_labels(self) -> None:
-        sizes.check_labels(self.noise, self.problem)
+        sizes.check_magnitudes(self.noise, self.problem)
 
     def _problem(self) -> Problem:
         return Problem.of(self.target, self.law, self.test_points, self.seed)

@@ -25,7 +25,7 @@ from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import Curve, Measure
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
-from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, jackknife, second_order_variance, square_lean
+from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, jackknife, second_order_variance, square_shift
 from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
@@ -456,7 +456,7 @@ MEASURES: tuple[Measure, ...] = (
         along_x=lambda a: a.bias_x,
         unit="loss",
         square=True,
-        shift=lambda a: square_lean(a.series.deviations, a.second_order),
+        shift=lambda a: square_shift(a.series.deviations, a.second_order),
         spoiled="with_the_loss",
         column=2,
     ),
@@ -606,7 +606,7 @@ VOTE_MEASURES: tuple[Measure, ...] = (
         influence=lambda a: a.jackknife("kw_bias2")[1],
         along_x=lambda a: (a.series.centre - a.of.p) ** 2,
         unit="loss",
-        shift=lambda a: square_lean(a.series.kw_deviations, a.series.kw_second_order),
+        shift=lambda a: square_shift(a.series.kw_deviations, a.series.kw_second_order),
     ),
     Measure(
         "kw_variance",

@@ -21,7 +21,7 @@ from biasvar.montecarlo.intervals import (
     MAX_PAIRED_BLOCKS,
     second_order_variance,
     square_influence,
-    square_lean,
+    square_shift,
     unbiased_square,
 )
 from biasvar.montecarlo.moments import RunningMean, add_in_order
@@ -244,7 +244,7 @@ MEASURES: tuple[Measure, ...] = (
         influence=lambda a: a.bias2_influence,
         along_x=lambda a: a.bias2_x,
         square=True,
-        shift=lambda a: square_lean(a.series.deviations, a.second_order),
+        shift=lambda a: square_shift(a.series.deviations, a.second_order),
         spoiled="with_the_signal",
         column=1,
         of_target="value",
