@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import biasvar as bv
 from biasvar.learning.classes import TwoClassProblem
-from biasvar.learning.losses.margin import BY_NAME, SURROGATES, ZeroOne
+from biasvar.learning.losses.margin import BY_NAME, SURROGATES
 from biasvar.learning.margin_fits import minimise
 from biasvar.studies.blocks import run_in_memory
 
@@ -57,9 +57,9 @@ def test_the_best_line_of_a_surrogate_is_the_known_one(law, loss, slope, interce
 
 def test_the_four_errors_of_zero_one_loss():
     known = problem(UNEQUAL)
-    centre = ZeroOne().centre(known, 0.0)
+    centre = bv.ZeroOne().centre(known, 0.0)
     assert centre.bayes == pytest.approx(0.226694067407, abs=1e-10)
-    best = ZeroOne().best_in_class(known, bv.LinearClassifier(1, "logistic", 1.0), 0.0)
+    best = bv.ZeroOne().best_in_class(known, bv.LinearClassifier(1, "logistic", 1.0), 0.0)
     assert best.excess_risk + centre.bayes == pytest.approx(0.239129983433, abs=1e-9)
     assert best.approximation + centre.bayes == pytest.approx(0.229729815875, abs=1e-9)
 

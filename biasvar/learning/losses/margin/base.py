@@ -1,54 +1,28 @@
-"""Losses of scores for two classes: expected risk is Bayes risk, bias and variance, whatever the loss.
-
-With L(x; g) the loss of a score g at x, averaged over labels, L* its least value, and the centre what a loss averages
-of the scores of all training sets (scores themselves, votes for 0-1 loss, probabilities for Brier's):
-
-    E(g_n) = bayes_risk + bias + variance,   bias = L(centre) - L*,   variance = E L(g_n) - L(centre),
-
-averaged over x. Variance is what an average, or a vote, over all training sets would gain; bias is what even that pays.
-
-References
-----------
-G. James, Variance and bias for general loss functions, 2003.
-P. Bartlett, M. Jordan, J. McAuliffe, Convexity, classification, and risk bounds, 2006 (psi).
-"""
+"""What every loss of scores for two classes is."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, xlogy
 
-from biasvar.adapting import adapt, offers
-from biasvar.errors import StudyError
-from biasvar.fields import component
 from biasvar.learning.bisection import bisect
 from biasvar.learning.classes import TwoClassProblem
 from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
 from biasvar.learning.labels import TwoClasses
 from biasvar.learning.loss_tails import Index, LossTails
-from biasvar.learning.losses.base import Attempt, Cell, Loss, checked
-from biasvar.learning.losses.margin_measures import (
-    CURVES,
-    MEASURES,
-    VOTE_MEASURES,
-    Centre,
-    HingeCentre,
-    MarginAverages,
-    MarginReduction,
-    MarginSeries,
-    VoteCentre,
-)
+from biasvar.learning.losses.base import Attempt, Cell, Loss
+from biasvar.learning.losses.margin.centres import Centre
+from biasvar.learning.losses.margin.measures import CURVES, MEASURES, MarginAverages
+from biasvar.learning.losses.margin.series import MarginReduction, MarginSeries
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
 from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest
-from biasvar.optimization.stable import softplus_of_minus
 
 Array = NDArray[np.float64]
 PSI_BISECTIONS = 60
@@ -214,258 +188,8 @@ class MarginLoss(Loss):
         return np.nan if values is None else centre.excess_of(values)
 
 
-@component
-class LogisticLoss(MarginLoss):
-    """Charge log(1 + exp(-m)), in nats.
-
-    Examples
-    --------
-    >>> LogisticLoss().phi(np.array([0.0])).round(6).tolist()
-    [0.693147]
-    """
-
-    surrogate: ClassVar[str] = "logistic"
-
-    def phi(self, margins: Array) -> Array:
-        """Return log(1 + exp(-m))."""
-        return softplus_of_minus(margins)
-
-    def slope(self, margins: Array) -> Array:
-        """Return -1 / (1 + exp(m))."""
-        return np.asarray(-expit(-margins))
-
-    def curvature(self, margins: Array) -> Array:
-        """Return the logistic density."""
-        p = expit(margins)
-        return np.asarray(p * (1 - p))
-
-    def both(self, scores: Array) -> tuple[Array, Array]:
-        """Return both losses, of one logarithm."""
-        of_minus = softplus_of_minus(-scores)
-        with np.errstate(invalid="ignore"):
-            of_plus = of_minus - scores
-        return np.where(scores == np.inf, 0.0, of_plus) if np.isinf(scores).any() else of_plus, of_minus
-
-    def bayes(self, p: Array) -> Array:
-        """Return the entropy of the label."""
-        return np.asarray(-xlogy(p, p) - xlogy(1 - p, 1 - p))
-
-
-@component
-class SquaredMargin(MarginLoss):
-    """Charge (1 - m)^2, which is (y - g)^2.
-
-    Examples
-    --------
-    >>> SquaredMargin().phi(np.array([3.0])).tolist()
-    [4.0]
-    """
-
-    growth: ClassVar[float] = 2.0
-    surrogate: ClassVar[str] = "squared"
-
-    def phi(self, margins: Array) -> Array:
-        """Return (1 - m)^2."""
-        return (1 - margins) ** 2
-
-    def slope(self, margins: Array) -> Array:
-        """Return 2 (m - 1)."""
-        return 2 * (margins - 1)
-
-    def curvature(self, margins: Array) -> Array:
-        """Return 2."""
-        return np.full_like(margins, 2.0)
-
-    def bayes(self, p: Array) -> Array:
-        """Return four times the variance of a Bernoulli number."""
-        return 4 * p * (1 - p)
-
-
-@component
-class Hinge(MarginLoss):
-    """Charge max(0, 1 - m).
-
-    Examples
-    --------
-    >>> Hinge().phi(np.array([-1.0, 2.0])).tolist()
-    [2.0, 0.0]
-    """
-
-    surrogate: ClassVar[str] = "hinge"
-    centres: ClassVar[type[Centre]] = HingeCentre
-
-    def phi(self, margins: Array) -> Array:
-        """Return max(0, 1 - m)."""
-        return np.maximum(1 - margins, 0)
-
-    def slope(self, margins: Array) -> Array:
-        """Return -1 below margin 1, else 0."""
-        return np.where(margins < 1, -1.0, 0.0)
-
-    def curvature(self, margins: Array) -> Array:
-        """Return 0: it bends at one place only."""
-        return np.zeros_like(margins)
-
-    def bayes(self, p: Array) -> Array:
-        """Return twice the probability of the less likely class."""
-        return 2 * np.minimum(p, 1 - p)
-
-
-@component
-class SquaredHinge(MarginLoss):
-    """Charge max(0, 1 - m)^2.
-
-    Examples
-    --------
-    >>> SquaredHinge().phi(np.array([-1.0, 2.0])).tolist()
-    [4.0, 0.0]
-    """
-
-    growth: ClassVar[float] = 2.0
-    surrogate: ClassVar[str] = "squared_hinge"
-    centres: ClassVar[type[Centre]] = HingeCentre
-
-    def phi(self, margins: Array) -> Array:
-        """Return max(0, 1 - m)^2."""
-        return np.maximum(1 - margins, 0) ** 2
-
-    def slope(self, margins: Array) -> Array:
-        """Return -2 max(0, 1 - m)."""
-        return -2 * np.maximum(1 - margins, 0)
-
-    def curvature(self, margins: Array) -> Array:
-        """Return 2 below margin 1, else 0."""
-        return np.where(margins < 1, 2.0, 0.0)
-
-    def bayes(self, p: Array) -> Array:
-        """Return four times the variance of a Bernoulli number."""
-        return 4 * p * (1 - p)
-
-
-@component
-class Exponential(MarginLoss):
-    """Charge exp(-m).
-
-    Examples
-    --------
-    >>> Exponential().phi(np.array([0.0])).tolist()
-    [1.0]
-    """
-
-    growth: ClassVar[float] = np.inf
-    surrogate: ClassVar[str] = "exponential"
-
-    def phi(self, margins: Array) -> Array:
-        """Return exp(-m)."""
-        with np.errstate(over="ignore"):  # infinite, which is told
-            return np.exp(-margins)
-
-    def slope(self, margins: Array) -> Array:
-        """Return -exp(-m)."""
-        return -self.phi(margins)
-
-    def curvature(self, margins: Array) -> Array:
-        """Return exp(-m)."""
-        return self.phi(margins)
-
-    def bayes(self, p: Array) -> Array:
-        """Return twice the standard deviation of a Bernoulli number."""
-        return 2 * np.sqrt(p * (1 - p))
-
-
-@component
-class Brier(MarginLoss):
-    """Charge (1 - q)^2, q the probability 1 / (1 + exp(-m)) that the score gives to the label; the centre averages q.
-
-    Examples
-    --------
-    >>> Brier().phi(np.array([0.0])).tolist()
-    [0.25]
-    """
-
-    growth: ClassVar[float] = 0.0
-
-    def phi(self, margins: Array) -> Array:
-        """Return (1 - q)^2."""
-        return np.asarray(expit(-margins) ** 2)
-
-    def averaged(self, scores: Array) -> Array:
-        """Return probabilities of class +1."""
-        return np.asarray(expit(scores))
-
-    def at_centre(self, p: Array, centre: Array) -> Array:
-        """Return the loss of a probability."""
-        return p * (1 - centre) ** 2 + (1 - p) * centre**2
-
-    def bend(self, p: Array, centre: Array) -> Array:
-        """Return 2."""
-        return np.full_like(centre, 2.0)
-
-    def bayes(self, p: Array) -> Array:
-        """Return the variance of a Bernoulli number."""
-        return p * (1 - p)
-
-    def psi(self, theta: float) -> float:
-        """Return theta^2 / 4: what a probability of one half pays more than the right one."""
-        return theta**2 / 4
-
-
-@component
-class ZeroOne(MarginLoss):
-    """Charge 1 for the wrong class, +1 where the score is positive, else -1; the centre is the majority's vote.
-
-    Examples
-    --------
-    >>> ZeroOne().value(np.array([1.0, 1.0, -1.0]), np.array([0.5, 0.0, 0.0])).tolist()
-    [0.0, 1.0, 0.0]
-    """
-
-    measures = (*MEASURES, *VOTE_MEASURES)
-    centres: ClassVar[type[Centre]] = VoteCentre
-    growth: ClassVar[float] = 0.0
-
-    def phi(self, margins: Array) -> Array:
-        """Return 1 for margins that are not positive."""
-        return np.where(margins > 0, 0.0, 1.0)
-
-    def value(self, labels: Array, predictions: Array) -> Array:
-        """Return 1 for a wrong class."""
-        return np.where((predictions > 0) == (labels > 0), 0.0, 1.0)
-
-    def both(self, scores: Array) -> tuple[Array, Array]:
-        """Return 1 where the score is for the other class."""
-        plus = np.where(scores > 0, 1.0, 0.0)
-        return 1 - plus, plus
-
-    def averaged(self, scores: Array) -> Array:
-        """Return votes for class +1."""
-        return np.where(scores > 0, 1.0, 0.0)
-
-    def at_centre(self, p: Array, centre: Array) -> Array:
-        """Return the loss of the majority's vote."""
-        return np.where(centre > 0.5, 1 - p, p)
-
-    def bayes(self, p: Array) -> Array:
-        """Return the probability of the less likely class."""
-        return np.minimum(p, 1 - p)
-
-    def psi(self, theta: float) -> float:
-        """Return theta."""
-        return theta
-
-    def _approximation(self, centre: Centre, hypothesis: HypothesisSet, noise: float) -> float:
-        assert isinstance(centre, VoteCentre)
-        features = hypothesis.spanning_functions(centre.problem.inputs, centre.problem.test.x)
-        return np.nan if features is None else centre.best_of_span(features)
-
-
-#: Losses that sets may minimise, by the name that they have there.
-SURROGATES: dict[str, MarginLoss] = {
-    loss.surrogate: loss for loss in (LogisticLoss(), SquaredMargin(), Hinge(), SquaredHinge(), Exponential())
-}
-
-#: Losses by the name that they have in a study.
-BY_NAME: dict[str, MarginLoss] = {"zero_one": ZeroOne(), **SURROGATES, "brier": Brier()}
+#: Losses that sets may minimise, by the name that they have there; files of losses add their own.
+SURROGATES: dict[str, MarginLoss] = {}
 
 
 def _best_score(
@@ -523,7 +247,7 @@ def _scored(sets: TrainingSets, cells: list[Cell]) -> list[Array]:
 
 
 def _charged(
-    loss: MarginLoss, sets: TrainingSets, p: Array, scores: Array, training: Array, shares: Mapping[str, Any]
+    loss: MarginLoss, sets: TrainingSets, p: Array, scores: Array, training: Array, shares: Mapping[str, float]
 ) -> Array:
     weights = sets.problem.test.weights
     of_plus, of_minus = loss.both(scores)
@@ -545,41 +269,3 @@ def _charged(
 def _mean(values: Array, weights: Array) -> Array:
     """Average over the last axis; NaN, which records may hold, where a value is infinite."""
     return (values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)) @ weights
-
-
-def adapted(own: object, where: str) -> MarginLoss:
-    """Take a user's object for a loss of scores: the one door at which it is asked which methods it has.
-
-    Parameters
-    ----------
-    own : object
-        A :class:`MarginLoss`, or any object with ``phi(margins)`` and perhaps ``slope(margins)``, its derivative.
-    where : str
-        What complaints begin with.
-
-    Raises
-    ------
-    StudyError
-        If it has no ``phi``, or gives anything but one number for each margin.
-    """
-    if isinstance(own, MarginLoss):
-        return own
-    if not offers(own, "phi"):
-        raise StudyError(
-            f"{where}: expected one of {', '.join(BY_NAME)}, or an object with phi(margins) and slope(margins), "
-            f"got {own!r}"
-        )
-    return adapt(own, _Adapted, MarginLoss, ["slope"])
-
-
-class _Adapted(MarginLoss):
-    """A user's object with a method ``phi``."""
-
-    def __init__(self, own: MarginLoss) -> None:
-        self.own = own
-
-    def phi(self, margins: Array) -> Array:
-        return checked(self.own, "phi", self.own.phi(margins), margins.shape)
-
-    def slope(self, margins: Array) -> Array:
-        return checked(self.own, "slope", self.own.slope(margins), margins.shape)

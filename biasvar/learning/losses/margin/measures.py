@@ -1,0 +1,261 @@
+"""What losses of scores come to: Bayes risk, bias and variance around a centre, of averaged records.
+
+Averages over training sets are noisy by block, and bias is what a nonlinear function makes of them: its standard error
+is that of the jackknife, each block left out in turn.
+
+References
+----------
+G. James, Variance and bias for general loss functions, 2003.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasvar.learning.decomposition import Best
+from biasvar.learning.losses.margin.centres import Centre
+from biasvar.learning.losses.simulated import RISK_X, LossAverages
+from biasvar.learning.measures import Curve, Measure
+from biasvar.montecarlo.intervals import jackknife, square_shift
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MarginAverages(LossAverages):
+    """One cell under one loss."""
+
+    of: Centre
+    best: Best | None
+
+    def test_points_error(self, curve: Array) -> float:
+        """Return what test points leave of a risk's error, where the loss bends between them too."""
+        return float(np.hypot(super().test_points_error(curve), self.series.rule_error))
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of the numbers, beside their tails."""
+        return str(self.series.undecided)
+
+    @property
+    def second_order(self) -> float:
+        """Variance of the bias that is left when it is zero."""
+        return float(self.series.second_order)
+
+    @cached_property
+    def mean_loss(self) -> float:
+        """Expected risk."""
+        return np.inf if self.series.infinite else float(self.series.loss.mean())
+
+    def jackknife(self, name: str) -> tuple[float, Array]:
+        """Return a nonlinear number of the centre, freed of what a finite number of blocks adds, and its influence."""
+        return jackknife(self.series.full[name], self.series.left_out[name])
+
+    @cached_property
+    def bias(self) -> float:
+        """Risk of the centre less Bayes risk; NaN where the majority's vote is not known."""
+        return np.nan if self.series.undecided or self.series.infinite else self.jackknife("risk")[0] - self.of.bayes
+
+    @cached_property
+    def bias_influence(self) -> Array:
+        """What each block contributes to the bias."""
+        return np.full(self.blocks, np.nan) if self.series.infinite else self.jackknife("risk")[1]
+
+    @property
+    def bias_x(self) -> Array:
+        """Bias at x."""
+        return self.of.loss.at_centre(self.of.p, self.series.centre) - self.of.bayes_x
+
+    @property
+    def excess_x(self) -> Array:
+        """Excess risk at x."""
+        return np.asarray(self.series.loss_x - self.of.bayes_x)
+
+    @cached_property
+    def biased(self) -> float:
+        """What variance takes off where the vote is not Bayes'."""
+        return np.nan if self.series.undecided else self.jackknife("biased")[0]
+
+    @property
+    def best_excess(self) -> float:
+        """Excess risk of the best that fits can do."""
+        return np.nan if self.best is None else self.best.excess_risk
+
+    @property
+    def approximation(self) -> float:
+        """Excess risk of the best in class under this loss."""
+        return np.nan if self.best is None else self.best.approximation
+
+    @property
+    def best_error(self) -> float:
+        """Standard error of what is known of the best in class."""
+        return np.nan if self.best is None else float(np.hypot(self.best.standard_error, self.quadrature_error))
+
+    @property
+    def excess_bound(self) -> float:
+        """What the excess risk bounds the excess 0-1 risk by."""
+        return self.of.loss.excess_bound(max(self.mean_loss - self.of.bayes, 0.0))
+
+    @property
+    def excess_bound_error(self) -> float:
+        """Its standard error: how far the bound moves with the excess risk."""
+        if self.series.infinite:
+            return np.nan
+        excess, error = max(self.mean_loss - self.of.bayes, 0.0), EXCESS_RISK.standard_error(self)
+        return self.of.loss.excess_bound(excess + error) - self.of.loss.excess_bound(excess)
+
+
+EXCESS_RISK = Measure(
+    "excess_risk",
+    "excess risk: bias + variance",
+    "excess risk",
+    value=lambda a: a.mean_loss - a.of.bayes,
+    influence=lambda a: a.series.loss,
+    along_x=lambda a: a.excess_x,
+    unit="loss",
+    spoiled="with_the_loss",
+)
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "bayes_risk",
+        "Bayes risk: the least risk of any rule",
+        "Bayes risk",
+        value=lambda a: a.of.bayes,
+        along_x=lambda a: a.of.bayes_x,
+        unit="loss",
+        column=1,
+    ),
+    Measure(
+        "bias",
+        "bias: what the average over all training sets risks above Bayes risk",
+        "bias",
+        value=lambda a: a.bias,
+        influence=lambda a: a.bias_influence,
+        along_x=lambda a: a.bias_x,
+        unit="loss",
+        square=True,
+        shift=lambda a: square_shift(a.series.deviations, a.second_order),
+        spoiled="with_the_loss",
+        column=2,
+    ),
+    Measure(
+        "variance",
+        "variance: what that average would gain",
+        "variance",
+        value=lambda a: a.mean_loss - a.of.bayes - a.bias,
+        influence=lambda a: (a.series.loss - a.series.loss.mean()) - a.bias_influence,
+        along_x=lambda a: a.excess_x - a.bias_x,
+        unit="loss",
+        square=True,
+        spoiled="with_the_loss",
+        column=3,
+    ),
+    EXCESS_RISK,
+    Measure(
+        "expected_risk",
+        "expected risk: Bayes risk + bias + variance",
+        "expected risk",
+        value=lambda a: a.mean_loss,
+        influence=lambda a: a.series.loss,
+        along_x=lambda a: a.series.loss_x,
+        unit="loss",
+        spoiled="with_the_loss",
+        column=4,
+        paired=True,
+        compared_by="expected_risk_difference",
+    ),
+    Measure(
+        "empirical_risk",
+        "empirical risk: mean loss on the training set",
+        "training error",
+        value=lambda a: float(a.series.per_block["training_loss"].mean()),
+        influence=lambda a: a.series.per_block["training_loss"],
+        unit="loss",
+        column=5,
+    ),
+    Measure(
+        "generalization_gap",
+        "generalization gap: expected risk - empirical risk",
+        "generalization gap",
+        value=lambda a: a.mean_loss - float(a.series.per_block["training_loss"].mean()),
+        influence=lambda a: a.series.loss - a.series.per_block["training_loss"],
+        along_x=lambda a: a.series.loss_x,
+        unit="loss",
+        spoiled="with_the_loss",
+    ),
+    Measure(
+        "approximation_error",
+        "approximation error: excess risk of the best in class under this loss",
+        "approximation error",
+        value=lambda a: a.approximation,
+        error=lambda a: a.best_error if np.isfinite(a.approximation) else np.nan,
+        unit="loss",
+    ),
+    Measure(
+        "surrogate_error",
+        "surrogate error: what the best in class under the loss that fits minimise risks above the best under this one",
+        "surrogate error",
+        value=lambda a: a.best_excess - a.approximation,
+        error=lambda a: a.best_error if np.isfinite(a.approximation) else np.nan,
+        unit="loss",
+    ),
+    Measure(
+        "best_in_class_risk",
+        "expected risk of the best in class under the loss that fits minimise",
+        "best in class",
+        value=lambda a: a.of.bayes + a.best_excess,
+        error=lambda a: a.best_error,
+        unit="loss",
+    ),
+    Measure(
+        "estimation_error",
+        "estimation error: expected risk - risk of that best in class",
+        "estimation error",
+        value=lambda a: a.mean_loss - a.of.bayes - a.best_excess,
+        influence=lambda a: a.series.loss,
+        along_x=lambda a: a.excess_x,
+        unit="loss",
+        spoiled="with_the_loss",
+    ),
+    Measure(
+        "excess_bound",
+        "bound of the excess 0-1 risk by the excess risk: psi^-1",
+        "bound of 0-1 excess",
+        value=lambda a: a.excess_bound,
+        error=lambda a: a.excess_bound_error,
+        unit="1",
+        spoiled="with_the_loss",
+    ),
+    Measure(
+        "interpolated",
+        "share of training sets whose labels are all met",
+        "interpolated",
+        value=lambda a: float(a.series.per_block["interpolated"].mean()),
+        influence=lambda a: a.series.per_block["interpolated"],
+        unit="1",
+    ),
+    Measure(
+        "one_class",
+        "share of training sets of one class",
+        "one class",
+        value=lambda a: float(a.series.per_block["one_class"].mean()),
+        influence=lambda a: a.series.per_block["one_class"],
+        unit="1",
+    ),
+)
+
+
+CURVES: tuple[Curve, ...] = (
+    Curve(
+        "centre",
+        "average at x: of scores; for 0-1 loss the share of votes for +1, for Brier's of probabilities",
+        "average",
+        value=lambda a: a.series.centre,
+        error=lambda a: a.series.centre_error,
+        unit="",
+    ),
+    RISK_X,
+)
