@@ -96,15 +96,15 @@ def connection_of(
     files = (tls_ca_file, tls_cert, tls_key)
     if not chosen and not any(files):
         return None
-    from biasvar.execution import clusters
+    from biasvar.execution import addresses, clusters
 
-    secure = clusters.security(*files)
+    secure = addresses.security(*files)
     if secure and not (cluster or scheduler_file or str(scheduler).startswith("tls://")):
         raise StudyError("--tls-ca-file: TLS is for --scheduler tls://HOST:PORT, --scheduler-file and --cluster")
     if cluster:
         return clusters.Slurm(**{name: options[name] for name in given & queued}, security=secure)
     if scheduler_file:
-        return clusters.SchedulerFile(scheduler_file, secure)
+        return addresses.SchedulerFile(scheduler_file, secure)
     if given & local:
         return clusters.LocalWorkers(**{name: options[name] for name in given & local})
-    return clusters.Address(clusters.checked_address(scheduler), secure) if secure else scheduler
+    return addresses.Address(addresses.checked_address(scheduler), secure) if secure else scheduler

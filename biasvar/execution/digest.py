@@ -4,7 +4,8 @@ import hashlib
 
 from biasvar.execution.backends import Place
 from biasvar.execution.records import checksums
-from biasvar.execution.store import Store, summary_digest
+from biasvar.execution.store import Store
+from biasvar.execution.summaries import summary_digest
 
 
 def digest(store: Place) -> str:

@@ -10,9 +10,9 @@ from dask.base import tokenize
 from dask.delayed import delayed
 
 from biasvar.errors import StudyError
+from biasvar.execution.attributes import as_text, study_attributes
 from biasvar.execution.graph import PackedStudy
 from biasvar.execution.plan import TASKS_WANTED
-from biasvar.execution.store import as_text, study_attributes
 from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Summary, nodes_of, summary_of
 from biasvar.studies.blocks import Memory, simulate_blocks

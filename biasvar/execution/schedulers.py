@@ -18,7 +18,9 @@ from dask.base import annotate
 from dask.callbacks import Callback
 
 from biasvar.errors import BiasvarError, RunError, SchedulerError, StoreUnreachableError, StudyError
-from biasvar.execution.clusters import AN_ADDRESS, GUARD, Address, Borrowed, Connection, LocalWorkers, checked_address
+from biasvar.execution.addresses import AN_ADDRESS, Address, Borrowed, checked_address
+from biasvar.execution.clusters import GUARD, LocalWorkers
+from biasvar.execution.connection import Connection
 from biasvar.execution.dashboard import add_page
 from biasvar.execution.graph import Tasks
 from biasvar.studies.base import Group

@@ -1,31 +1,25 @@
 """A study's Zarr store: the labelled summary at the root, the groups' records beneath ``blocks/``."""
 
-import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import MemoryStore
 
 from biasvar.errors import StoreError, StudyChangedError
+from biasvar.execution.attributes import SCHEMA, SOFTWARE, as_text, editions_of, from_text, root_attributes
 from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
+from biasvar.execution.summaries import encoded, opened, summary_digest
 from biasvar.studies.base import Group, Summary, edition_of, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
 from biasvar.studies.study import Study
 
-SCHEMA = 2
-SOFTWARE = "biasvar"
 AT_A_TIME = 16  # files of metadata and summary: an object store takes its time for each
-#: Attributes that are JSON text where a netCDF attribute cannot hold them; stores of older versions have them as JSON.
-_STRUCTURED = ("cells", "complete", "editions", "evidence", "nodes", "seed", "supplement", "versions")
-_NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
 class Store:
@@ -87,8 +81,8 @@ class Store:
 
         Whatever metadata above the groups was lost is written anew.
         """
-        self._write_group("", _root_attributes(study, complete=False))
-        self._write_group("blocks", _root_attributes(study, complete=False))
+        self._write_group("", root_attributes(study, complete=False))
+        self._write_group("blocks", root_attributes(study, complete=False))
         for problem in {group.problem for group in study.groups()}:
             self._write_group(f"blocks/{problem}", {})
 
@@ -170,7 +164,7 @@ class Store:
         StoreError
             If the disk does not answer.
         """
-        editions = self._editions() if of is None else _editions(of)
+        editions = self._editions() if of is None else editions_of(of)
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             found = pool.map(lambda path: self._open_records(path, editions), self._group_paths())
             return {records.group: records for records in found if records is not None}
@@ -261,7 +255,7 @@ class Store:
         nodes = nodes_of(summary)
         order = {path: [str(name) for name in node.variables] for path, node in nodes.items()}
         about = {"summary_digest": summary_digest(summary), "nodes": order}
-        files = _encoded(nodes)
+        files = encoded(nodes)
         del files["zarr.json"]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
@@ -271,7 +265,7 @@ class Store:
             list(pool.map(self.location.write, files.keys(), files.values()))
         # A summary says itself how it is printed.
         said = {str(name): value for name, value in nodes[""].attrs.items()}
-        self._write_group("", said | _root_attributes(study, complete=True) | about)
+        self._write_group("", said | root_attributes(study, complete=True) | about)
         self._remove_superseded()
         with warnings.catch_warnings(), writing(self.location):
             # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
@@ -298,7 +292,7 @@ class Store:
                 # Stores of before list the nodes' paths alone.
                 listed = attributes["nodes"]
                 order = listed if isinstance(listed, dict) else dict.fromkeys(listed, ())
-                nodes = {path: self._node(path, names) for path, names in order.items()}
+                nodes = {path: opened(self.location, path, names) for path, names in order.items()}
                 return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(attributes))})
         except StoreError:
             raise
@@ -306,18 +300,6 @@ class Store:
             raise StoreError(
                 f"store {self.location}: its summary cannot be read ({type(error).__name__}); run the study again"
             ) from error
-
-    def _node(self, path: str, order: Sequence[str]) -> xr.Dataset:
-        """Open a node of the summary, its variables in this order; a store lists them in any."""
-        node = xr.open_zarr(self.location.zarr, group=path or None, consolidated=False, chunks=None, zarr_format=3)
-        # Zarr gives text back as numpy's StringDType, with which xarray cannot do all that it can with objects.
-        labels = {name: node[name].astype(object) for name in node.coords if node[name].dtype.kind == "T"}
-        labelled: xr.Dataset = node.assign_coords(labels)
-        names = [*order, *(str(name) for name in labelled.variables if name not in order)]
-        values, coordinates = (
-            {name: labelled[name] for name in names if name in some} for some in (labelled.data_vars, labelled.coords)
-        )
-        return xr.Dataset(values, coordinates, labelled.attrs)
 
     # Metadata files
 
@@ -333,7 +315,7 @@ class Store:
         if attributes.get("software") != SOFTWARE or "study" not in attributes:
             return None
         try:
-            return attributes | {name: _decoded(attributes[name]) for name in _STRUCTURED if name in attributes}
+            return from_text(attributes)
         except ValueError:
             return None
 
@@ -374,75 +356,5 @@ class Store:
         return ""
 
 
-def as_text(attributes: Mapping[str, Any]) -> dict[str, str | int]:
-    """Return attributes as every netCDF format holds them: text, integers of 32 bits, and JSON text for the rest."""
-    return {name: _encoded_attribute(value) for name, value in attributes.items()}
-
-
-def _encoded_attribute(value: Any) -> str | int:
-    if isinstance(value, str) or (type(value) is int and value in _NETCDF_INTEGERS):
-        return value
-    return json.dumps(value)
-
-
-def _decoded(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _metadata_key(node: str) -> str:
     return f"{node}/zarr.json".lstrip("/")
-
-
-def _encoded(nodes: Mapping[str, xr.Dataset]) -> dict[str, bytes]:
-    """Return the files of a summary in Zarr."""
-    draft: dict[str, Any] = {}
-    for path, node in nodes.items():
-        node.to_zarr(MemoryStore(draft), group=path or None, mode="a", consolidated=False, zarr_format=3)
-    return {key: value.to_bytes() for key, value in draft.items()}
-
-
-def summary_digest(summary: Summary) -> str:
-    """Return the SHA-256 of a summary's values, by path and name."""
-    total = hashlib.sha256()
-    for path, node in sorted(nodes_of(summary).items()):
-        for name in sorted(str(name) for name in node.variables):
-            values = node[name].values
-            total.update(f"{path}/{name}{values.shape}".encode())
-            if values.dtype.kind in "OTU":
-                total.update(json.dumps([str(v) for v in values.ravel()]).encode())
-            else:
-                if values.dtype.kind == "f":
-                    values = np.where(np.isnan(values), np.nan, values)  # Zarr may give one NaN back for another
-                total.update(np.ascontiguousarray(values).tobytes())
-    return total.hexdigest()
-
-
-def study_attributes(study: Study[Any]) -> dict[str, Any]:
-    """Return what is to be known of a study beside its results."""
-    from importlib.metadata import version
-
-    text = json.dumps(study.to_json(), sort_keys=True)
-    return {
-        "software": SOFTWARE,
-        "schema": SCHEMA,
-        "numerics": NUMERICS,
-        "study": text,
-        "study_hash": hashlib.sha256(text.encode()).hexdigest(),
-        "seed": study.seed,
-        "supplement": study.supplement(),
-        "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
-    }
-
-
-def _root_attributes(study: Study[Any], complete: bool) -> dict[str, Any]:
-    cells = [[group.problem, cell] for group in study.groups() for cell in group.cells]
-    return study_attributes(study) | {
-        "cells": cells,
-        "editions": _editions(study),
-        "evidence": study.fingerprint_values(),
-        "complete": complete,
-    }
-
-
-def _editions(study: Study[Any]) -> dict[str, str]:
-    return {group.problem: group.edition for group in study.groups() if group.edition}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from biasvar.errors import DamagedChunkError, several
 from biasvar.execution.backends import Place
 from biasvar.execution.records import Records
-from biasvar.execution.store import Store, summary_digest
+from biasvar.execution.store import Store
+from biasvar.execution.summaries import summary_digest
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,6 +9,7 @@ from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import StoreError
+from biasvar.execution import attributes
 from biasvar.execution import store as stores
 from biasvar.execution.backends import Location
 from biasvar.execution.status import store_status
@@ -83,7 +84,8 @@ def test_the_command_line_refuses_in_a_line_and_shows_all_the_same(stored, tmp_p
 
 
 def test_stores_without_a_number_were_made_by_the_first(stored, monkeypatch):
-    monkeypatch.setattr(stores, "NUMERICS", 1)
+    for module in (stores, attributes):
+        monkeypatch.setattr(module, "NUMERICS", 1)
     digest = bv.digest(stored)
     edit_attributes(stored, lambda attributes: attributes.pop("numerics"))
     bv.run(small_study(), stored, scheduler="synchronous")

@@ -14,7 +14,7 @@ from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import RunError, SchedulerError, StudyError
-from biasvar.execution import clusters, graph, schedulers
+from biasvar.execution import graph, schedulers
 from biasvar.execution.status import failures
 from biasvar.studies.base import failed_cells
 
@@ -226,7 +226,7 @@ def test_a_wrong_address_is_told_before_anything_is_written(study, store):
         bv.run(study, store, scheduler="tcp://127.0.0.1:9")
     assert not store.exists()
     with dask.config.set({"biasvar.connect-timeout": "1s"}), pytest.raises(SchedulerError, match="no address in it"):
-        bv.run(study, store, scheduler=clusters.SchedulerFile(store.with_name("none.json")))
+        bv.run(study, store, scheduler=addresses.SchedulerFile(store.with_name("none.json")))
     assert not store.exists()
 
 
