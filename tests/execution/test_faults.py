@@ -14,7 +14,7 @@ from helpers import command, small_study
 
 import biasvar as bv
 from biasvar.errors import RunError, SchedulerError, StudyError
-from biasvar.execution import graph, schedulers
+from biasvar.execution import addresses, graph, schedulers
 from biasvar.execution.status import failures
 from biasvar.studies.base import failed_cells
 
