@@ -85,6 +85,7 @@ from .optimization.sets.simple import Simplex as Simplex
 from .report import animate as animate
 from .report import plot as plot
 from .report.best import best_configurations as best_configurations
+from .report.diagnosis import diagnose as diagnose
 from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled

@@ -25,6 +25,7 @@ ROOMS = [
     "studies",
     "execution",
     "report",
+    "pages",
     "accessor",
     "cli",
 ]  # each may import those before it

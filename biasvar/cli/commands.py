@@ -202,6 +202,20 @@ def animate(store: str, out: str | None, width: int) -> None:
     click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 
+@main.command(short_help="Write what a store holds as one page of HTML.")
+@_STORE
+@click.option("--out", metavar="FILE", help="The page [default: the store's name, with .html].")
+@click.option("--open", "look", is_flag=True, help="Open it in the browser.")
+def report(store: str, out: str | None, look: bool) -> None:
+    """Write what STORE holds as one page of HTML, for people without biasvar: findings, figures, tables, the study."""
+    from biasvar.pages.report import report as write
+
+    path = write(store, out)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    if look:
+        click.launch(str(path))
+
+
 @main.command(short_help="How far a store is, who runs on it, what failed.")
 @_STORE
 @click.option("--tracebacks", is_flag=True, help="Print where user functions failed, one traceback per group.")

@@ -85,6 +85,39 @@ class Averages(ABC):
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a measure is a part of, and what lowers it: of this diagnoses are made.
+
+    Parameters
+    ----------
+    of : str
+        The measure that it is a part of; all its parts add up to it.
+    remedy : str
+        What lowers it, as the subject of *would lower it*; empty if nothing does.
+    floor : str
+        The measure below which no fit of the same set can bring it.
+    nearer : str
+        What lowers it where it is mostly above that floor.
+    """
+
+    of: str
+    remedy: str
+    floor: str = ""
+    nearer: str = ""
+
+    def attributes(self) -> dict[str, str]:
+        """Return what a summary's variable says of it."""
+        said = {"part_of": self.of, "remedy": self.remedy, "floor": self.floor, "nearer": self.nearer}
+        return {name: text for name, text in said.items() if text}
+
+
+#: What lowers what every loss has.
+LESS_SPREAD = "more examples, or a set that is poorer or held tighter,"
+LESS_BIAS = "a richer set"
+NEARER = "less penalty, more steps, or more examples"
+
+
+@dataclass(frozen=True)
 class Measure:
     """A number that every cell has, with its standard error.
 
@@ -118,6 +151,8 @@ class Measure:
         Whether differences between hypothesis sets are of interest; ``influence`` then averages to the value.
     compared_by : str
         Variable of differences by which tables tell the least of it from the rest; nothing: they do not.
+    part : Part, optional
+        What it is a part of, if it is one of several that add up.
     """
 
     name: str
@@ -136,6 +171,7 @@ class Measure:
     column: int = field(default=0, kw_only=True)
     paired: bool = field(default=False, kw_only=True)
     compared_by: str = field(default="", kw_only=True)
+    part: Part | None = field(default=None, kw_only=True)
 
     def standard_error(self, averages: Averages) -> float:
         """Return the standard error of :attr:`value`, from the spread between blocks and what test points leave."""

@@ -22,7 +22,7 @@ from biasvar.learning.loss_tails import LossTails, signal_index
 from biasvar.learning.losses import squared_measures
 from biasvar.learning.losses.squared import Squared
 from biasvar.learning.losses.squared_measures import SquaredAverages, SquaredReduction, SquaredSeries
-from biasvar.learning.measures import Measure
+from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, Measure, Part
 from biasvar.learning.stopped import record_of
 from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import RunningMean
@@ -123,8 +123,8 @@ def _of_squared(name: str, **changes: Any) -> Measure:
 
 MEASURES: tuple[Measure, ...] = (
     _of_squared("excess_risk", label="excess risk: approximation + estimation + optimization error", column=1),
-    _of_squared("bias2"),
-    _of_squared("variance"),
+    _of_squared("bias2", part=None),
+    _of_squared("variance", part=None),
     Measure(
         OPTIMIZATION,
         "optimization error: risk over that of the minimiser of empirical risk; negative where stopping helps",
@@ -134,6 +134,7 @@ MEASURES: tuple[Measure, ...] = (
         spoiled="with_the_loss",
         column=2,
         of_target="value",
+        part=Part("excess_risk", "more steps, or a learning rate that needs fewer,"),
     ),
     _of_squared("empirical_risk", spoiled="with_the_loss", column=3),
     Measure(
@@ -157,8 +158,8 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 MINIMISER_MEASURES: tuple[Measure, ...] = (
-    _of_squared("approximation_error", column=1),
-    _of_squared("estimation_error", column=2),
+    _of_squared("approximation_error", column=1, part=Part("excess_risk", LESS_BIAS)),
+    _of_squared("estimation_error", column=2, part=Part("excess_risk", LESS_SPREAD)),
     _of_squared("excess_risk", label="excess risk of the minimiser of empirical risk", column=3),
     _of_squared("empirical_risk", label="least empirical risk", column=4),
 )

@@ -1,6 +1,6 @@
 """What summaries say, found from their numbers: which is least, how sure that is, in words for titles and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -9,6 +9,12 @@ from biasvar.notation import with_error
 
 AXES = {"n_train": "training-set size"}  # in words
 SURE = 1.96  # standard errors of a difference by which two cells are told apart, at 95 %
+
+
+def labelled(cell: xr.DataArray | xr.Dataset, dims: Iterable[Hashable]) -> str:
+    """Name one cell by its labels: words as they are, numbers with their axis."""
+    labels = {str(dim): cell[dim].item() for dim in dims}
+    return ", ".join(f"{dim} {v:g}" if isinstance(v, int | float) else str(v) for dim, v in labels.items())
 
 
 def compared_axis(summary: xr.Dataset, name: str) -> str:

@@ -25,6 +25,8 @@ class Table:
         Lines below.
     leading : collection of (int, int)
         Row and column of the cells that stand out.
+    meaning : str
+        What it means that they do.
     """
 
     head: Sequence[str]
@@ -33,6 +35,11 @@ class Table:
     title: str = ""
     notes: Sequence[str] = ()
     leading: Collection[tuple[int, int]] = ()
+    meaning: str = ""
+
+    def words(self, sign: str) -> list[str]:
+        """Return the lines below, that on what stands out first: by which sign."""
+        return [*([f"{sign} {self.meaning}"] if self.meaning else []), *self.notes]
 
 
 def as_text(table: Table) -> str:
@@ -51,7 +58,7 @@ def as_text(table: Table) -> str:
         [text + _mark((i, j) in table.leading) * (j in marked) for j, text in enumerate(row)]
         for i, row in enumerate(table.rows)
     ]
-    return "\n".join(filter(None, [table.title, *align([table.head, *rows], table.left), *table.notes]))
+    return "\n".join(filter(None, [table.title, *align([table.head, *rows], table.left), *table.words("*")]))
 
 
 def _mark(leads: bool) -> str:
@@ -86,7 +93,7 @@ def as_markdown(table: Table) -> str:
     ruler = [":--" if i in table.left else "--:" for i in range(len(table.head))]
     lines = [f"| {' | '.join(row)} |" for row in (table.head, ruler, *rows)]
     title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, *lines, *(line for note in table.notes for line in ("", note))])
+    return "\n".join([*title, *lines, *(line for note in table.words("bold:") for line in ("", note))])
 
 
 _LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
@@ -112,7 +119,7 @@ def as_latex(table: Table) -> str:
     rows = [" & ".join(row) for row in _emphasised(table, _latex, r"\textbf{{{}}}")]
     lines = [*([f"% {table.title}"] if table.title else []), f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [f"{head} \\\\", r"\midrule", *(f"{row} \\\\" for row in rows), r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, *(f"% {note}" for note in table.notes)])
+    return "\n".join([*lines, *(f"% {note}" for note in table.words("bold:"))])
 
 
 def _latex(text: str) -> str:
@@ -135,7 +142,7 @@ def as_html(table: Table) -> str:
 
     rows = "".join(line(row, "td") for row in _emphasised(table, escape, "<b>{}</b>"))
     title = f"<caption>{escape(table.title)}</caption>" if table.title else ""
-    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in table.words("bold:"))
     head = line([escape(text) for text in table.head], "th")
     return f"<table>{title}<thead>{head}</thead><tbody>{rows}</tbody></table>{notes}"
 

@@ -88,8 +88,7 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
         *_limits(summary, axes),
         *counts(summary).splitlines(),
     ]
-    leading, marks = _leading(summary, axes, columns)
-    return Table(header, rows, (*words, len(header) - 1), title, [*marks, *notes], leading)
+    return Table(header, rows, (*words, len(header) - 1), title, notes, *_leading(summary, axes, columns))
 
 
 def _marked(summary: xr.Dataset, mark: str) -> list[str]:
@@ -97,19 +96,17 @@ def _marked(summary: xr.Dataset, mark: str) -> list[str]:
     return [str(name) for name, variable in summary.data_vars.items() if mark in variable.attrs]
 
 
-def _leading(
-    summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]
-) -> tuple[set[tuple[int, int]], list[str]]:
+def _leading(summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]) -> tuple[set[tuple[int, int]], str]:
     """Find the least of each group, and what cannot be told from it: a variable of paired differences says how."""
     found = [name for name in columns if "compared_by" in summary[name].attrs]
     if not found:
-        return set(), []
+        return set(), ""
     name = found[0]
     others = [axis for axis in axes if axis != compared_axis(summary, name)]
     rows = np.flatnonzero(leaders(summary, name).transpose(*axes))
     each = f" of each {' and '.join(others)}" if others else ""
-    said = f"* least {heading(summary, name)}{each}, or not told from it (paired difference, 95 %)"
-    return {(int(row), len(axes) + columns.index(name)) for row in rows}, [said]
+    said = f"least {heading(summary, name)}{each}, or not told from it (paired difference, 95 %)"
+    return {(int(row), len(axes) + columns.index(name)) for row in rows}, said
 
 
 def _number(cell: xr.Dataset, name: str) -> str:

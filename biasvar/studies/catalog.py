@@ -111,22 +111,16 @@ def from_json(
     >>> from_json(study.to_json(), study.supplement()) == study
     True
     """
-    fields = json.loads(json.dumps(stored))
-    kind = supplement.get("kind", fields["kind"])
-    if kind is None:
+    if supplement.get("kind", stored["kind"]) is None:
         raise StudyError(
-            f"study {title}: kind: {fields['kind']!r} is of a script or a session, not of a module to import it from; "
+            f"study {title}: kind: {stored['kind']!r} is of a script or a session, not of a module to import it from; "
             f"{STATE_AGAIN}"
         )
-    fields["kind"] = kind
+    kind = supplement.get("kind", stored["kind"])
     try:
-        fields = dict(_kind(kind).without_defaults(fields))
+        fields = in_order({**_kind(kind).without_defaults({**stored, "kind": kind})}, supplement)
     except StudyError as error:
         raise type(error)(f"study {title}: {error}") from error
-    for name, labels in supplement.get("labels", {}).items():
-        fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
-    if source := supplement.get("source"):
-        fields["data"] = {**fields["data"], "source": source}
     for change in changes:
         _apply(fields, change)
     try:
@@ -134,6 +128,16 @@ def from_json(
     except StudyError as error:
         raise StudyError(f"study {title}: {error}") from error
     return _made(fields, (), title)
+
+
+def in_order(stored: Mapping[str, Any], supplement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study's canonical JSON as its author stated it: labels in order, data with the place they come from."""
+    fields: dict[str, Any] = json.loads(json.dumps(stored))
+    for name, labels in supplement.get("labels", {}).items():
+        fields[name] = {label: fields[name][label] for label in labels if label in fields[name]} | fields[name]
+    if source := supplement.get("source"):
+        fields["data"] = {**fields["data"], "source": source}
+    return fields
 
 
 def _made(fields: dict[str, Any], changes: Sequence[str], title: str) -> Study[Any]:

@@ -153,6 +153,7 @@ class CellGrid:
                 column=measure.column,
                 shift=shift,
                 compared_by=measure.compared_by,
+                **(measure.part.attributes() if measure.part else {}),
                 **behind,
             )
             add(f"{name}_se", axes, f"standard error of {name}", unit)

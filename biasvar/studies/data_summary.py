@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from biasvar.learning.cuts import Cuts
 from biasvar.learning.examples import Examples
 from biasvar.learning.loss_tails import Index
+from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, Part
 from biasvar.learning.pair_risks import Loss, Parts
 from biasvar.learning.record import Record
 from biasvar.montecarlo.data_variance import data_variance
@@ -26,6 +27,10 @@ NAMES = {
     "bias2_plus_noise": ("squared bias and noise together", "bias2 + noise", 1),
     "variance": ("variance", "variance", 3),
     "expected_risk": ("expected risk", "expected risk", 5),
+}
+OF_RISK = {
+    "bias2_plus_noise": Part("expected_risk", f"{LESS_BIAS} or less noise, which one data set cannot tell apart,"),
+    "variance": Part("expected_risk", LESS_SPREAD),
 }
 _MISSING = {Status.INFINITE: "mean", Status.SE_UNRELIABLE: "variance"}
 
@@ -88,7 +93,9 @@ class DataGrid:
         told = {"units": unit, "blocks": "examples", "reason": "se_data_reason"}
         for name, (label, short, column) in NAMES.items():
             compared = {"compared_by": "expected_risk_difference"} if name == "expected_risk" else {}
-            add(name, axes, label, short_name=short, column=column, error=f"{name}_se_data", **compared, **behind)
+            part = OF_RISK[name].attributes() if name in OF_RISK else {}
+            said = {"short_name": short, "column": column, "error": f"{name}_se_data"}
+            add(name, axes, label, **said, **compared, **behind, **part)
             add(f"{name}_se", axes, f"standard error of {name}, of the cuts", units=unit)
             said = {"short_name": "+- data", "column": column + 1}
             add(f"{name}_se_data", axes, f"standard error of {name}, {over_data}", **said, **told)

@@ -1,7 +1,7 @@
 """Fields of studies in YAML, read without surprises: what another reader would take for something else is refused."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import yaml
@@ -73,3 +73,15 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise StudyError(f"is not YAML: {' '.join(str(error).split())}") from error
+
+
+def as_yaml(fields: Mapping[str, Any]) -> str:
+    """Write fields of a study in YAML, as :func:`read_yaml` reads them.
+
+    Examples
+    --------
+    >>> print(as_yaml({"name": "a", "noise": [0, 1e-4]}), end="")
+    name: a
+    noise: [0, 0.0001]
+    """
+    return str(yaml.safe_dump(dict(fields), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True))

@@ -319,6 +319,8 @@ def _variables(
     variables: dict[str, Any] = {}
     for each in measures:
         said: dict[str, Any] = {"blocks": "block_count"} | ({"column": each.column} if each.column else {})
+        if each.part:
+            said |= each.part.attributes()
         if each.shift:
             said["shift"] = f"{each.name}_shift"
         variables[each.name] = _variable(dims, np.full(shape, np.nan), each.label, each.short_name, each.unit, **said)

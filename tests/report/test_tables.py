@@ -123,7 +123,7 @@ def test_the_least_of_each_group_is_marked_and_what_paired_errors_cannot_tell_fr
     assert table.leading == {(0, 2), (3, 2)}  # a alone: 0.1 is ten standard errors
     table = tables(compared(risk, more, np.full((3, 3), 0.06)))[0]
     assert table.leading == {(0, 2), (1, 2), (3, 2), (4, 2)}  # b too, at 1.7; c, at 5 or infinite, never
-    assert table.notes[0] == "* least risk of each size, or not told from it (paired difference, 95 %)"
+    assert table.meaning == "least risk of each size, or not told from it (paired difference, 95 %)"
     unknown = tables(compared(np.full((3, 2), np.nan), more, np.full((3, 3), 0.06)))[0]
     assert unknown.leading == set()
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Best, Problem
-from biasvar.learning.measures import Averages, Curve, Measure
+from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Averages, Curve, Measure, Part
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
 from biasvar.montecarlo.intervals import (
@@ -235,6 +235,7 @@ MEASURES: tuple[Measure, ...] = (
         error=lambda a: 0.0,
         known=lambda noise: noise**2,
         column=3,
+        part=Part("expected_risk", "less noise in the labels, and nothing else,"),
     ),
     Measure(
         "bias2",
@@ -248,6 +249,7 @@ MEASURES: tuple[Measure, ...] = (
         spoiled="with_the_signal",
         column=1,
         of_target="value",
+        part=Part("expected_risk", LESS_BIAS, floor="approximation_error", nearer=NEARER),
     ),
     Measure(
         "variance",
@@ -259,6 +261,7 @@ MEASURES: tuple[Measure, ...] = (
         square=True,
         spoiled="with_the_loss",
         column=2,
+        part=Part("expected_risk", LESS_SPREAD),
     ),
     Measure(
         "excess_risk",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from biasvar.learning.decomposition import Best
 from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.losses.simulated import RISK_X, LossAverages
-from biasvar.learning.measures import Curve, Measure
+from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Curve, Measure, Part
 from biasvar.montecarlo.intervals import jackknife, square_shift
 
 Array = NDArray[np.float64]
@@ -127,6 +127,7 @@ MEASURES: tuple[Measure, ...] = (
         along_x=lambda a: a.of.bayes_x,
         unit="loss",
         column=1,
+        part=Part("expected_risk", ""),
     ),
     Measure(
         "bias",
@@ -140,6 +141,7 @@ MEASURES: tuple[Measure, ...] = (
         shift=lambda a: square_shift(a.series.deviations, a.second_order),
         spoiled="with_the_loss",
         column=2,
+        part=Part("expected_risk", LESS_BIAS, floor="approximation_error", nearer=f"another surrogate, {NEARER}"),
     ),
     Measure(
         "variance",
@@ -152,6 +154,7 @@ MEASURES: tuple[Measure, ...] = (
         square=True,
         spoiled="with_the_loss",
         column=3,
+        part=Part("expected_risk", LESS_SPREAD),
     ),
     EXCESS_RISK,
     Measure(

@@ -1,0 +1,206 @@
+"""The report of a store: one file that says what was found, how sure it is, why learning errs, and how to repeat it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from biasvar.errors import BiasvarError, several
+from biasvar.execution.backends import Place
+from biasvar.execution.digest import digest
+from biasvar.execution.store import Store
+from biasvar.execution.verify import verify
+from biasvar.notation import rounded
+from biasvar.pages import explorer, html
+from biasvar.report import plot
+from biasvar.report.conclusions import conclusions, flags
+from biasvar.report.diagnosis import diagnose
+from biasvar.report.findings import labelled
+from biasvar.report.rows import Table, as_html
+from biasvar.report.tables import columns_of, counts, heading, tables
+from biasvar.studies.base import Summary, nodes_of
+from biasvar.studies.catalog import in_order
+from biasvar.studies.text import as_yaml
+
+MOST_ROWS = 250  # of a table in a page
+
+
+def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
+    """Write what a store holds as one file of HTML, which needs no network and no biasvar.
+
+    What failed or is infinite comes first; then what was found, in sentences with paired 95 % intervals; the main
+    figure; tables that are sorted by a click; which error dominates each cell and what would lower it; further figures;
+    every stored descent under the reader's sliders, where there are descents; how sure all that is; and the study, to
+    copy and to run again. The same store gives the same bytes. Code of the user's own is not run.
+
+    Parameters
+    ----------
+    store : path-like or str
+        A store made by :func:`~biasvar.run`.
+    out : path-like, optional
+        The file; unless given, the store's name with the ending ``.html``, in the current folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If the store is none, or its run has not finished.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv, os, tempfile
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> folder = tempfile.mkdtemp()
+    >>> summary = bv.run(study, os.path.join(folder, "mean.zarr"), scheduler="synchronous")
+    >>> page = report(os.path.join(folder, "mean.zarr"), os.path.join(folder, "mean.html"))
+    >>> "Of 1 cell bias2 dominates 1" in page.read_text()
+    True
+    """
+    target = Store(store)
+    summary = target.summary().load()
+    stated = target.attributes()
+    study = in_order(json.loads(stated["study"]), stated.get("supplement", {}))
+    path = Path(out) if out is not None else Path(f"{Path(str(target.location)).name.removesuffix('.zarr')}.html")
+    figures = plot.figures_of(summary)
+    descents = explorer.descents_of(stated, summary)
+    body = [
+        html.element("h1", html.text(str(study["name"]))),
+        html.element("p", html.text(_about(study)), class_="about"),
+        *_found(summary),
+        *(_figure(summary, name) for name in figures[:1]),
+        html.section("Numbers", *map(_table, tables(summary))),
+        html.section("Why it errs, and what would help", *_diagnosed(summary)),
+        explorer.section(descents),
+        html.section("Further figures", *(_folded(name, _figure(summary, name)) for name in figures[1:])),
+        html.section("How sure", *_sure(summary)),
+        html.section("To repeat it", *_provenance(target, study)),
+    ]
+    scripts = ["page.js", *(["explore.js"] if descents else [])]
+    styles = ["page.css", *(["explore.css"] if descents else [])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html.page(str(study["name"]), body, scripts=scripts, styles=styles), encoding="utf-8")
+    return path
+
+
+def _about(study: Mapping[str, object]) -> str:
+    return f"{study['kind']} study, by biasvar".capitalize()
+
+
+def _found(summary: Summary) -> Iterator[str]:
+    """Say what is flagged, then what was found."""
+    flagged = flags(nodes_of(summary))
+    for sentence in conclusions(summary):
+        yield html.element("p", html.text(sentence), class_="flag" if sentence in flagged else "finding")
+
+
+def _figure(summary: Summary, name: str) -> str:
+    """Draw a figure, or say why it cannot be drawn."""
+    try:
+        figure = getattr(plot, name)(summary)
+    except BiasvarError as error:
+        return html.element("p", html.text(f"{_noun(name)}: {error}"))
+    title = figure.get_suptitle() or _noun(name)
+    return html.element("figure", html.image(figure, title))
+
+
+def _noun(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _folded(name: str, figure: str) -> str:
+    return html.element("details", html.element("summary", html.text(_noun(name))), figure)
+
+
+def _table(table: Table) -> str:
+    """Return a table that may be wider than the page; of a very long one the first rows, and how many there are."""
+    if len(table.rows) <= MOST_ROWS:
+        return html.element("div", as_html(table), class_="scroll")
+    leading = [(row, column) for row, column in table.leading if row < MOST_ROWS]
+    said = f"the first {MOST_ROWS} of {len(table.rows)} rows; all of them: biasvar show --format csv"
+    shown = replace(table, rows=table.rows[:MOST_ROWS], notes=[said, *table.notes], leading=leading)
+    return html.element("div", as_html(shown), class_="scroll")
+
+
+def _diagnosed(summary: Summary) -> list[str]:
+    """Tabulate which error dominates each cell, how sure that is, and what would lower it."""
+    try:
+        found = nodes_of(diagnose(summary))
+    except BiasvarError:
+        return []
+    return [_table(_diagnosis_table(path, node)) for path, node in found.items() if "dominant" in node]
+
+
+def _diagnosis_table(path: str, node: xr.Dataset) -> Table:
+    dims = [str(dim) for dim in node.dominant.dims]
+    rows = []
+    for at in np.ndindex(node.dominant.shape):
+        cell = node.isel(dict(zip(dims, at, strict=True)))
+        if not (name := str(cell.dominant.item())):
+            continue
+        labels = [f"{label:g}" if isinstance(label := cell[dim].item(), int | float) else str(label) for dim in dims]
+        sure = f"{float(cell.lead):.3g} +- {rounded(float(cell.lead_se))}"
+        rows.append([*labels, _noun(name), f"{float(cell.share):.0%}", sure, str(cell.remedy.item()).strip(",")])
+    left = (*(i for i, dim in enumerate(dims) if node[dim].dtype.kind == "O"), len(dims), len(dims) + 3)
+    head = [*dims, "dominant error", "share", "above the next by", "what would lower it"]
+    silent = node.dominant.size - len(rows)
+    said = f"{several(silent, 'further cell')}: the numbers cannot tell (95 %), or the risk is infinite or failed"
+    return Table(head, rows, left, path, [said] if silent else [])
+
+
+def _sure(summary: Summary) -> Iterator[str]:
+    """Say how large standard errors are, where, and how much is behind them."""
+    for path, node in nodes_of(summary).items():
+        if "status" not in node:
+            continue
+        rows = [row for name in columns_of(node) if (row := _largest_error(node, name))]
+        behind = [line for line in counts(node).splitlines() if line]
+        if "tail_index" in node and np.isfinite(node.tail_index).any():
+            least = float(node.tail_index.min())
+            behind.append(f"the least tail index is {least:.3g}: risks exist above 1, standard errors above 2")
+        if rows:
+            yield _table(Table(["number", "largest standard error", "relative", "where"], rows, (0, 3), path, behind))
+
+
+def _largest_error(node: xr.Dataset, name: str) -> list[str]:
+    """Return the row of a number's largest standard error; nothing if it has none."""
+    error = node.get(str(node[name].attrs.get("error", f"{name}_se")))
+    if error is None or error.dims != node.status.dims or not (np.isfinite(error) & (error > 0)).any():
+        return []
+    place = np.unravel_index(int(np.where(np.isfinite(error.values), error.values, -1).argmax()), error.shape)
+    at = dict(zip(error.dims, place, strict=True))
+    cell, value = error.isel(at), float(node[name].isel(at))
+    relative = rounded(float(cell) / abs(value)) if value else "-"
+    return [heading(node, name), rounded(float(cell)), relative, labelled(cell, error.dims)]
+
+
+def _provenance(store: Store, study: Mapping[str, object]) -> Iterator[str]:
+    """Give the study to copy, the command, and what identifies its numbers."""
+    stated = store.attributes()
+    command = "Save this as study.yaml; then: biasvar run study.yaml"
+    stated_first = {name: study[name] for name in ("name", "kind")} | dict(study)
+    yield html.element(
+        "details", html.element("summary", html.text(command)), html.element("pre", html.text(as_yaml(stated_first)))
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in stated.get("versions", {}).items())
+    yield html.pairs(
+        {
+            "study hash": str(stated["study_hash"]),
+            "digest of all results": digest(store.location),
+            "checked": str(verify(store.location)),
+            "software": versions,
+            "arithmetic": f"number {stated.get('numerics', 1)}",
+        }
+    )
