@@ -12,12 +12,19 @@ def pytest_addoption(parser):
     )
 
 
+    parser.addoption("--browser", action="store_true", help="run the tests marked browser, in Chromium")
+
+
+NEEDS = {"cluster": "real schedulers, hosts and containers", "browser": "playwright and Chromium"}
+
+
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--cluster"):
-        skip = pytest.mark.skip(reason="needs --cluster: real schedulers, hosts and containers")
-        for item in items:
-            if item.get_closest_marker("cluster"):
-                item.add_marker(skip)
+    for marker, what in NEEDS.items():
+        if not config.getoption(f"--{marker}"):
+            skip = pytest.mark.skip(reason=f"needs --{marker}: {what}")
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(skip)
 
 
 @pytest.fixture

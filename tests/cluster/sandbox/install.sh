@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Install from Debian what the tests marked "cluster" need: SLURM, network namespaces, containers, a compiler. As root.
+# Install from Debian what the tests marked "cluster" and "browser" need: SLURM, network namespaces, containers, a compiler,
+# Chromium. As root.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # no daemon is started
 missing=()
 for package in slurmctld slurmd slurm-client munge iproute2 iptables podman runc debootstrap netavark aardvark-dns \
-    catatonit golang-github-containers-common gcc libc6-dev; do
+    catatonit golang-github-containers-common gcc libc6-dev chromium; do
     dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
