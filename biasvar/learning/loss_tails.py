@@ -106,7 +106,7 @@ def signal_index(known: TailIndex, problem: Problem, estimate: IndexEstimate) ->
     estimate : IndexEstimate
         What the largest losses say.
     """
-    signal, gain = known
+    signal, gain, least = known
     target, found = problem.square_tail_index, Index.estimated(estimate)
     if np.isfinite(signal):
         return Index.known(signal)
@@ -118,11 +118,11 @@ def signal_index(known: TailIndex, problem: Problem, estimate: IndexEstimate) ->
         signal = np.inf
     if np.isinf(signal) and bounded and problem.smooth:
         return Index.known(np.inf)
-    bound = target if np.isinf(signal) else gain if bounded and not np.isnan(gain) else 0.0
+    bound = target if np.isinf(signal) else gain if bounded and not np.isnan(gain) else least
     # Evidence against what theory says of bounded targets is evidence that the target is none.
     return found if found.most <= 2 < bound else found.at_least(bound)
 
 
 def noise_index(known: TailIndex, estimate: IndexEstimate) -> Index:
     """Return the tail index of what unit label noise adds to the loss."""
-    return Index.estimated(estimate) if np.isnan(known.noise) else Index.known(known.noise)
+    return Index.estimated(estimate).at_least(known.least) if np.isnan(known.noise) else Index.known(known.noise)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Problem
-from biasvar.learning.hypotheses.base import TailIndex
+from biasvar.learning.hypotheses.base import HAS_MEAN, TailIndex
 from biasvar.learning.loss_tails import LossTails, signal_index
 from biasvar.learning.losses import squared_measures
 from biasvar.learning.losses.squared import Squared
@@ -30,7 +30,6 @@ from biasvar.montecarlo.moments import RunningMean
 Array = NDArray[np.float64]
 OF_SQUARED = {measure.name: measure for measure in squared_measures.MEASURES}
 OPTIMIZATION = "optimization_error"
-MEAN_EXISTS = float(np.nextafter(1.0, 2.0))  # the least tail index of a loss that has a mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def stopped_tails(problem: Problem, known: TailIndex, series: StoppedSeries, noi
         return found
     signal = signal_index(known, problem, series.loss_tail.index)
     noise = found.noise if np.isnan(known.noise) else found.noise.at_least(known.noise)
-    return LossTails(signal.at_least(MEAN_EXISTS), noise.at_least(MEAN_EXISTS))
+    return LossTails(signal.at_least(HAS_MEAN.least), noise.at_least(HAS_MEAN.least))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PAIRED_BLOCKS = 256
+DRAWS = 512
 
 
 def standard_error(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,6 +51,37 @@ def jackknife(full: float, left_out: NDArray[np.float64]) -> tuple[float, NDArra
     """
     count = left_out.size
     return float(count * full - (count - 1) * left_out.mean()), -(count - 1) * (left_out - left_out.mean())
+
+
+def other_averages(deviations: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
+    """Draw by how much averages would differ had other blocks been averaged: for functions of them that are steps.
+
+    Sums of the deviations with standard normal weights, the same at every call, have the covariance of the average.
+
+    Parameters
+    ----------
+    deviations : ndarray of shape (b, numbers)
+        Deviations of some blocks (the first ``MAX_PAIRED_BLOCKS`` serve) from the mean of those blocks.
+    blocks : int
+        B, how many blocks are averaged.
+
+    Returns
+    -------
+    ndarray of shape (DRAWS, numbers)
+        The draws.
+
+    References
+    ----------
+    A. van der Vaart and J. Wellner, Weak Convergence and Empirical Processes, 1996, section 2.9 (multipliers).
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(1).normal(size=(100, 1))
+    >>> bool(abs(other_averages(x - x.mean(), 100).std() / standard_error(x[:, 0]) - 1) < 0.1)
+    True
+    """
+    weights = np.random.default_rng(0).standard_normal((DRAWS, len(deviations)))
+    return np.asarray(weights @ deviations / np.sqrt((len(deviations) - 1) * blocks))
 
 
 def unbiased_square(mean_square: float, deviations: NDArray[np.float64]) -> float:

@@ -6,6 +6,10 @@ from numpy.polynomial.legendre import leggauss
 
 import biasvar as bv
 from biasvar.errors import StudyError
+from biasvar.learning.decomposition import Problem
+from biasvar.learning.hypotheses.base import TailIndex
+from biasvar.learning.losses.squared import Squared
+from biasvar.montecarlo.tails import IndexEstimate, Tail
 from biasvar.optimization.rules.base import descend
 from biasvar.studies.blocks import run_in_memory
 from biasvar.studies.catalog import from_json
@@ -118,6 +122,46 @@ def test_two_noisy_points_and_a_stopped_line_have_a_finite_risk():
     for noise, truth in ((0.0, signal), (1.0, signal + gain)):
         cell = stopped.sel(noise=noise)
         assert abs(cell.excess_risk - truth) < 4 * cell.excess_risk_se
+
+
+class Losses:
+    """A series whose largest losses show a tail."""
+
+    def __init__(self, index):
+        self.loss_tail = self.gain_tail = Tail(1.0, 10, index)
+
+
+def test_batches_in_risk_studies_are_the_sums_that_they_make():
+    # A mean of two labels after three single examples: an epoch in random order, and the first example of another.
+    r, noise = 0.3, 0.7
+    early, late = r * (1 - r) ** 2, r * (1 - r)
+    squares = ((early + r) ** 2 + late**2 + early**2 + (late + r) ** 2) / 2
+    study = bv.RiskStudy(
+        name="online",
+        target=bv.Sine(),
+        inputs=LINE,
+        hypotheses={"mean": bv.Descended(bv.Polynomial(0), bv.SGD(r), steps=3, batch_size=1)},
+        n_train=[2],
+        noise=[0.0, noise],
+        replicates=2**13,
+        block_size=2**8,
+    )
+    summary = run_in_memory(study).squeeze()
+    for level in (0.0, noise):
+        cell = summary.sel(noise=level)
+        # The sine's mean square is one half. Each fails by chance once in 15,000.
+        assert abs(cell.variance - squares * (0.5 + level**2)) < 4 * cell.variance_se
+        assert abs(cell.expected_risk - (level**2 + 0.5 + squares * (0.5 + level**2))) < 4 * cell.expected_risk_se
+
+
+@pytest.mark.parametrize("inputs", [LINE, bv.Normal(), bv.FixedDesign([-1.0, 0.5])], ids=repr)
+def test_a_descent_near_its_end_has_a_mean_loss_however_long_its_tail(inputs):
+    # A line through two noisy points has none; so many steps are a power of the data, whatever the largest losses say.
+    known = bv.Descended(bv.Polynomial(1), bv.SGD(0.1), steps=10_000).tail_index(inputs, 2)
+    heavy = IndexEstimate(shape=1.9, shape_se=0.05, upper_shape=1.8)
+    problem = Problem.of(bv.Sine(), inputs, None, 0)
+    assert Squared().tails(problem, TailIndex(), Losses(heavy), noisy=True).status == "infinite"
+    assert Squared().tails(problem, known, Losses(heavy), noisy=True).status == "se_unreliable"
 
 
 def test_studies_of_stopped_sets_are_given_back_and_serve_classes():

@@ -22,14 +22,16 @@ class TailIndex(NamedTuple):
     """State tail indices of a set's squared error, as theory knows them.
 
     P(loss > t) falls like t^-index: the risk exists for an index above 1, its standard error above 2. ``nan`` is for
-    "not known": then the index is estimated from the largest losses.
+    "not known": then the index is estimated from the largest losses, and ``least`` is what both are above.
     """
 
     signal: float = np.nan
     noise: float = np.nan
+    least: float = 0.0
 
 
 BOUNDED = TailIndex(np.inf, np.inf)
+HAS_MEAN = TailIndex(least=float(np.nextafter(1.0, 2.0)))
 
 
 class HypothesisSet(ABC):

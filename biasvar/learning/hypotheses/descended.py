@@ -15,8 +15,8 @@ from pydantic import model_validator
 
 from biasvar.fields import PositiveInt, component
 from biasvar.learning.fits import Fit, Predictions, SmootherWeights, Trained
-from biasvar.learning.hypotheses.base import HypothesisSet, LeastSquaresSet
-from biasvar.learning.inputs import Inputs
+from biasvar.learning.hypotheses.base import HAS_MEAN, HypothesisSet, LeastSquaresSet, TailIndex
+from biasvar.learning.inputs import FixedDesign, Independent, Inputs
 from biasvar.learning.least_squares import LinearModel
 from biasvar.optimization.batches import shuffled_batches
 from biasvar.optimization.rules.base import UpdateRule, adapted, looks
@@ -91,6 +91,14 @@ class Descended(HypothesisSet):
         if self.batch_size is not None and self.batch_size > n_train:
             return f"batch_size={self.batch_size} needs n_train of at least that, got {n_train}"
         return None
+
+    def tail_index(self, inputs: Inputs, n_train: int) -> TailIndex:
+        """Say that the loss has a mean under laws that have all moments.
+
+        So many steps make no more of the data than some power of it. How far its tails are seen is another question:
+        near the minimum they are long those of the minimiser.
+        """
+        return HAS_MEAN if isinstance(inputs, Independent | FixedDesign) else TailIndex()
 
     def spanning_functions(self, inputs: Inputs, x: Array) -> Array | None:
         """Return the set's features."""

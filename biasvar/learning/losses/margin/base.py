@@ -164,7 +164,7 @@ class MarginLoss(Loss):
         found = Index.estimated(series.loss_tail.index)
         random = bool(problem.test.weights @ (problem.f * (1 - problem.f)) > 0)
         if np.isnan(known.noise) or not random:
-            return found
+            return found.at_least(known.least * 2 / self.growth)
         # Random labels are label noise: the square of a score has the tails of its gain.
         return Index.known(known.noise * 2 / self.growth if np.isfinite(known.noise) else np.inf)
 

@@ -94,7 +94,11 @@ class Centre:
         return error if error > ROUNDING * abs(there) else 0.0
 
     def numbers(self, centres: Array) -> dict[str, Array]:
-        """Return what else is a nonlinear function of centres (rows, points), a number per row."""
+        """Return smooth nonlinear functions of centres (rows, points), a number per row."""
+        return {"risk": self.risk(centres)}
+
+    def steps(self, centres: Array) -> dict[str, Array]:
+        """Return functions of centres (rows, points) that jump where votes change, a number per row."""
         return {}
 
     def scaled(self, deviations: Array, centre: Array) -> Array:
@@ -108,3 +112,13 @@ class Centre:
     def undecided(self, centre: Array, error: Array) -> float:
         """Return the share of risk at places where it is not known which way the centre goes."""
         return 0.0
+
+    @property
+    def tolerated(self) -> float:
+        """Which share of the excess risk may be :meth:`undecided`."""
+        return 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether half of what is undecided is an error at least."""
+        return False

@@ -1,7 +1,7 @@
 """What losses of scores come to: Bayes risk, bias and variance around a centre, of averaged records.
 
 Averages over training sets are noisy by block, and bias is what a nonlinear function makes of them: its standard error
-is that of the jackknife, each block left out in turn.
+is that of the jackknife, each block left out in turn; where the function is a step, averages are drawn anew.
 
 References
 ----------
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Best
 from biasvar.learning.losses.margin.centres import Centre
+from biasvar.learning.losses.margin.series import Number
 from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Curve, Measure, Part
-from biasvar.montecarlo.intervals import jackknife, square_shift
+from biasvar.montecarlo.intervals import square_shift
 
 Array = NDArray[np.float64]
 
@@ -49,24 +50,32 @@ class MarginAverages(LossAverages):
         """Expected risk."""
         return np.inf if self.series.infinite else float(self.series.loss.mean())
 
-    def jackknife(self, name: str) -> tuple[float, Array]:
-        """Return a nonlinear number of the centre, freed of what a finite number of blocks adds, and its influence."""
-        return jackknife(self.series.full[name], self.series.left_out[name])
+    def number(self, name: str) -> Number:
+        """Return a nonlinear number of the centre, freed of what a finite number of blocks adds; or the loss."""
+        found: Number = self.series.numbers[name]
+        return found
 
     @cached_property
     def bias(self) -> float:
         """Risk of the centre less Bayes risk; NaN where the majority's vote is not known."""
-        return np.nan if self.series.undecided or self.series.infinite else self.jackknife("risk")[0] - self.of.bayes
+        return np.nan if self.series.undecided or self.series.infinite else self.number("risk").value - self.of.bayes
 
     @cached_property
     def bias_influence(self) -> Array:
         """What each block contributes to the bias."""
-        return np.full(self.blocks, np.nan) if self.series.infinite else self.jackknife("risk")[1]
+        influence = self.number("risk").influence
+        return np.full_like(influence, np.nan) if self.series.infinite else influence
 
     @property
     def bias_x(self) -> Array:
         """Bias at x."""
         return self.of.loss.at_centre(self.of.p, self.series.centre) - self.of.bayes_x
+
+    @property
+    def biased_x(self) -> Array:
+        """What variance takes off at x, where the vote is not Bayes'."""
+        p, share = self.of.p, self.series.centre
+        return np.where((share > 0.5) == (p > 0.5), 0.0, np.abs(2 * p - 1) * np.minimum(share, 1 - share))
 
     @property
     def excess_x(self) -> Array:
@@ -76,7 +85,7 @@ class MarginAverages(LossAverages):
     @cached_property
     def biased(self) -> float:
         """What variance takes off where the vote is not Bayes'."""
-        return np.nan if self.series.undecided else self.jackknife("biased")[0]
+        return np.nan if self.series.undecided else self.number("biased").value
 
     @property
     def best_excess(self) -> float:
@@ -148,7 +157,7 @@ MEASURES: tuple[Measure, ...] = (
         "variance: what that average would gain",
         "variance",
         value=lambda a: a.mean_loss - a.of.bayes - a.bias,
-        influence=lambda a: (a.series.loss - a.series.loss.mean()) - a.bias_influence,
+        influence=lambda a: a.number("loss").influence - a.bias_influence,
         along_x=lambda a: a.excess_x - a.bias_x,
         unit="loss",
         square=True,

@@ -1,6 +1,7 @@
-"""What is collected of the records of one cell: losses by block, and the centre without each block."""
+"""What is collected of the records of one cell: losses by block, and what each block does to the centre's risk."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +9,19 @@ from numpy.typing import NDArray
 from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
-from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, second_order_variance
+from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, jackknife, other_averages, second_order_variance
 from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
-UNDECIDED = 0.1  # of the excess risk
 UNTOLD = "so few training sets do not tell which class their majority votes for: bias and variance have no value"
+
+
+class Number(NamedTuple):
+    """A number, and what each block contributes to it, or each draw of other blocks."""
+
+    value: float
+    influence: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +33,7 @@ class MarginSeries(Series):
     loss_x: Array  # (points,): expected loss
     loss_spread: Array  # (points,): sum over blocks of squared deviations from it
     per_block: dict[str, Array]  # training loss and shares, (blocks,)
-    full: dict[str, float]  # nonlinear numbers of the average
-    left_out: dict[str, Array]  # the same without each block, (blocks,)
+    numbers: dict[str, Number]  # the loss, and nonlinear numbers of the average
     deviations: Array  # (blocks,): what each block's deviation adds to the centre's risk
     rule_error: float  # how far off the centre's risk is for want of test points
     second_order: float  # variance of the bias were it zero
@@ -56,7 +62,7 @@ class MarginReduction(Reduction):
         for name in self.spread:
             self.spread[name] = add_in_order(self.spread[name], (parts[name] - self.average[name]) ** 2)
         others = (self.blocks * self.average["centre"] - parts["centre"]) / (self.blocks - 1)
-        for name, values in {"risk": self.of.risk(others), **self.of.numbers(others)}.items():
+        for name, values in self.of.numbers(others).items():
             self.left_out.setdefault(name, []).append(values)
         self.borders.update(self.of.borders(others).tolist())
         deviations = parts["centre"] - self.average["centre"]
@@ -77,29 +83,47 @@ class MarginReduction(Reduction):
         head = np.concatenate(self.heads)[:MAX_PAIRED_BLOCKS]
         head = head - head.mean(axis=0)
         centre, whole = self.average["centre"], self.average["centre"][None]
-        full = {"risk": self.of.risk(whole), **self.of.numbers(whole)}
+        loss = series.pop("loss")
+        numbers = {"loss": Number(float(loss.mean()), loss - loss.mean())}
+        for name, (value,) in self.of.numbers(whole).items():
+            numbers[name] = Number(*jackknife(float(value), np.concatenate(self.left_out[name])))
+        if steps := self.of.steps(whole):
+            numbers |= self._drawn(steps, head, loss)
         error = np.sqrt(self.spread["centre"] / (self.blocks * (self.blocks - 1)))
         stakes = self.of.undecided(centre, error)
-        excess = float(series["loss"].mean()) - self.of.bayes
-        undecided = len(self.borders) > 1 or stakes > UNDECIDED * max(excess, 0.0)
+        excess = float(loss.mean()) - self.of.bayes
+        undecided = len(self.borders) > 1 or stakes > self.of.tolerated * max(excess, 0.0)
         scaled = self.of.scaled(head, centre)
         largest = series.pop("largest_loss")
         return MarginSeries(
-            loss=series.pop("loss"),
+            loss=loss,
             loss_tail=Tail.of(largest, block_size),
             gain_tail=Tail.of(np.zeros_like(largest), block_size),
             centre=centre,
             centre_error=error,
             loss_x=self.average["loss"],
             loss_spread=self.spread["loss"],
-            full={name: float(value[0]) for name, value in full.items()},
-            left_out={name: np.concatenate(parts) for name, parts in self.left_out.items()},
+            numbers=numbers,
             deviations=series.pop("deviations"),
             rule_error=self.of.rule_error(centre),
-            second_order=max(second_order_variance(scaled, self.blocks), (stakes / 2) ** 2),
+            second_order=max(second_order_variance(scaled, self.blocks), (stakes / 2) ** 2 * self.of.doubtful),
             kw_deviations=series.pop("kw_deviations"),
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
             per_block=series,
             infinite=bool(np.isnan(self.average["loss"]).any()),
             undecided=UNTOLD if undecided else "",
         )
+
+    def _drawn(self, full: dict[str, Array], head: Array, loss: Array) -> dict[str, Number]:
+        """Return what is a step by draws of other averages, and the loss of the same draws."""
+        beside = loss[: len(head)] - loss[: len(head)].mean()
+        moved = other_averages(np.column_stack([head, beside]), self.blocks)
+        numbers = {"loss": Number(float(loss.mean()), _as_blocks(moved[:, -1]))}
+        for name, drawn in self.of.steps(self.average["centre"] + moved[:, :-1]).items():
+            numbers[name] = Number(float(2 * full[name][0] - drawn.mean()), _as_blocks(drawn))
+        return numbers
+
+
+def _as_blocks(drawn: Array) -> Array:
+    """Scale draws of an average as if each were a block of it."""
+    return np.asarray(np.sqrt(len(drawn)) * (drawn - drawn.mean()))

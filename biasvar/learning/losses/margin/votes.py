@@ -2,7 +2,8 @@
 
 An indicator on test points would not see how far the border of the majority's vote moves from block to block, and its
 standard error would be zero where it is most wrong. In one dimension the border is therefore interpolated, and risk
-integrated up to it.
+integrated up to it. It is where half of the training sets vote for +1, a median, and the jackknife is no good for
+medians: whole averages are drawn anew, with the covariance that blocks show.
 
 References
 ----------
@@ -20,13 +21,15 @@ from biasvar.fields import component
 from biasvar.learning.hypotheses.base import HypothesisSet
 from biasvar.learning.losses.margin.base import MarginLoss
 from biasvar.learning.losses.margin.centres import Centre
-from biasvar.learning.losses.margin.measures import MEASURES, MarginAverages
+from biasvar.learning.losses.margin.measures import MEASURES
 from biasvar.learning.measures import Measure
 from biasvar.montecarlo.intervals import square_shift
 
 Array = NDArray[np.float64]
 OUTSKIRTS = 1e-4  # probability on either side within which borders are not counted
 BY_BORDERS = 4.0  # standard errors of that share, by which a border may move
+UNDECIDED = 0.1  # of the excess risk, beside borders that move
+UNDECIDED_POINTS = 0.5  # where points at borders count too
 SURE = 2.0  # standard errors of a vote's share
 
 
@@ -53,16 +56,19 @@ class VoteCentre(Centre):
         return 0.0
 
     def numbers(self, centres: Array) -> dict[str, Array]:
-        """Return the variance where the vote is not Bayes', and Kohavi's and Wolpert's parts."""
-        p, weights, bayes = self.p, self.weights, self.p > 0.5
-        stake = np.abs(self._stakes)
+        """Return Kohavi's and Wolpert's parts."""
+        return {
+            "kw_bias2": ((centres - self.p) ** 2 * self.weights).sum(axis=1),
+            "kw_variance": (centres * (1 - centres) * self.weights).sum(axis=1),
+        }
+
+    def steps(self, centres: Array) -> dict[str, Array]:
+        """Return the risk, and the variance where the vote is not Bayes'."""
+        bayes, stake = self.p > 0.5, np.abs(self._stakes)
         # Where the vote is not Bayes', variance is -|2p - 1| times the share of the minority.
         for_plus, for_minus = ~bayes * stake * (1 - centres), bayes * stake * centres
-        return {
-            "biased": for_minus.sum(axis=1) + self._where_plus(centres, for_plus - for_minus),
-            "kw_bias2": ((centres - p) ** 2 * weights).sum(axis=1),
-            "kw_variance": (centres * (1 - centres) * weights).sum(axis=1),
-        }
+        biased = for_minus.sum(axis=1) + self._where_plus(centres, for_plus - for_minus)
+        return {"risk": self.risk(centres), "biased": biased}
 
     def scaled(self, deviations: Array, centre: Array) -> Array:
         """Return how far the vote's borders move, each such that its square is what that adds to the risk."""
@@ -89,6 +95,16 @@ class VoteCentre(Centre):
             for place, slope in zip(places, slopes, strict=True):
                 unsure &= np.abs(panels.nodes - place) * slope > BY_BORDERS * error
         return float(np.abs(self._stakes)[unsure].sum())
+
+    @property
+    def tolerated(self) -> float:
+        """Which share of the excess risk may be :meth:`undecided`."""
+        return UNDECIDED_POINTS if self.problem.panels is None else UNDECIDED
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether half of what is undecided is an error at least: but for samples of points, which draws serve."""
+        return self.problem.test.replicates == 1
 
     def borders(self, centres: Array) -> NDArray[np.int64]:
         """Return how many borders the votes (rows, points) have, but for the outskirts of the law."""
@@ -135,17 +151,14 @@ def _are_polynomials(features: Array, x: Array) -> bool:
     return bool(inside and np.linalg.matrix_rank(scaled) == len(features))
 
 
-def _kw_variance(a: MarginAverages) -> float:
-    return a.jackknife("kw_variance")[0]
-
-
 VOTE_MEASURES: tuple[Measure, ...] = (
     Measure(
         "variance_unbiased",
         "variance where the majority's vote is Bayes': what single fits lose there",
         "unbiased variance",
         value=lambda a: a.mean_loss - a.of.bayes - a.bias + a.biased,
-        influence=lambda a: (a.series.loss - a.series.loss.mean()) - a.bias_influence + a.jackknife("biased")[1],
+        influence=lambda a: a.number("loss").influence - a.bias_influence + a.number("biased").influence,
+        along_x=lambda a: a.excess_x - a.bias_x + a.biased_x,
         unit="loss",
         square=True,
     ),
@@ -154,7 +167,8 @@ VOTE_MEASURES: tuple[Measure, ...] = (
         "variance where the majority's vote is not Bayes': what single fits gain there",
         "biased variance",
         value=lambda a: a.biased,
-        influence=lambda a: a.jackknife("biased")[1],
+        influence=lambda a: a.number("biased").influence,
+        along_x=lambda a: a.biased_x,
         unit="loss",
         square=True,
     ),
@@ -170,8 +184,8 @@ VOTE_MEASURES: tuple[Measure, ...] = (
         "kw_bias2",
         "Kohavi and Wolpert's squared bias: E (share of votes - p)^2",
         "KW bias2",
-        value=lambda a: a.jackknife("kw_bias2")[0],
-        influence=lambda a: a.jackknife("kw_bias2")[1],
+        value=lambda a: a.number("kw_bias2").value,
+        influence=lambda a: a.number("kw_bias2").influence,
         along_x=lambda a: (a.series.centre - a.of.p) ** 2,
         unit="loss",
         shift=lambda a: square_shift(a.series.kw_deviations, a.series.kw_second_order),
@@ -180,8 +194,8 @@ VOTE_MEASURES: tuple[Measure, ...] = (
         "kw_variance",
         "Kohavi and Wolpert's variance: E s (1 - s), s the share of votes",
         "KW variance",
-        value=_kw_variance,
-        influence=lambda a: a.jackknife("kw_variance")[1],
+        value=lambda a: a.number("kw_variance").value,
+        influence=lambda a: a.number("kw_variance").influence,
         along_x=lambda a: a.series.centre * (1 - a.series.centre),
         unit="loss",
     ),
