@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from biasvar.report import plot, records, rows, tables
+from biasvar import rows
+from biasvar.report import plot, records, tables
 from biasvar.studies.base import Summary
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ def pytest_addoption(parser):
         "--cluster", action="store_true", help="run the tests marked cluster; a missing piece is then a failure"
     )
 
-
     parser.addoption("--browser", action="store_true", help="run the tests marked browser, in Chromium")
 
 

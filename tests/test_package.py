@@ -17,6 +17,7 @@ ROOMS = [
     "errors",
     "adapting",
     "notation",
+    "rows",
     "compiling",
     "fields",
     "montecarlo",

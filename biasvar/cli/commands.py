@@ -276,7 +276,7 @@ def verify(store: str, as_json: bool) -> None:
 @click.option("--cost", is_flag=True, help="Say what each takes, too: each is planned, which takes some seconds.")
 def studies(cost: bool) -> None:
     """List the studies that come with biasvar."""
-    from biasvar.report.rows import align
+    from biasvar.rows import align
     from biasvar.studies.catalog import bundled, load
 
     found = {name: load(name) for name in bundled()}

@@ -8,6 +8,7 @@ from typing import Any
 from biasvar.errors import StudyError, several
 from biasvar.execution import settings
 from biasvar.execution.threads import one_blas_thread
+from biasvar.rows import Table, as_html
 from biasvar.studies.base import Group
 from biasvar.studies.sizes import RECORD_BYTES, STUDY_BYTES, in_words
 from biasvar.studies.study import Study, check_is_study
@@ -91,6 +92,22 @@ class Plan:
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                plan.group.task_name,
+                str(len(plan.group.cells)),
+                str(plan.blocks),
+                str(plan.tasks),
+                f"{plan.seconds:.2g}",
+                f"{plan.bytes / 1e6:.3g}",
+                "\N{FULL BLOCK}" * round(20 * plan.seconds / self.seconds) if self.seconds else "",
+            ]
+            for plan in self.groups
+        ]
+        head = ["group", "cells", "blocks", "tasks", "CPU seconds", "MB", "share of seconds"]
+        return as_html(Table(head, rows, left=(0, 6), title=self.name, notes=[str(self)]))
 
     def __str__(self) -> str:
         return (

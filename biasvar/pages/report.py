@@ -20,8 +20,8 @@ from biasvar.report import plot
 from biasvar.report.conclusions import conclusions, flags
 from biasvar.report.diagnosis import diagnose
 from biasvar.report.findings import labelled
-from biasvar.report.rows import Table, as_html
 from biasvar.report.tables import columns_of, counts, heading, tables
+from biasvar.rows import Table, as_html
 from biasvar.studies.base import Summary, nodes_of
 from biasvar.studies.catalog import in_order
 from biasvar.studies.text import as_yaml

@@ -7,7 +7,7 @@ import xarray as xr
 
 from biasvar.notation import with_error
 from biasvar.report.best import labels_of_best
-from biasvar.report.rows import Table
+from biasvar.rows import Table
 
 COST = "cost: gradient evaluations, the median over replicates; reached: share of replicates"
 AGREE = "agree: share of the replicates that, left out of the choice, leave it as it is"

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.notation import with_error
-from biasvar.report.rows import Table
+from biasvar.rows import Table
 from biasvar.studies.base import nodes_of
 
 ERRORS = ("approximation_error", "estimation_error", "optimization_error")

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.report.figures import BLUE, GREEN, GREY, VERMILION, new_panels
-from biasvar.report.rows import align
+from biasvar.rows import align
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

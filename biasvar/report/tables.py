@@ -11,7 +11,7 @@ from biasvar.notation import rounded, with_error
 from biasvar.report.best_table import best_tables
 from biasvar.report.budget_table import budget_table
 from biasvar.report.findings import compared_axis, leaders
-from biasvar.report.rows import FORMS, Table, as_text
+from biasvar.rows import FORMS, Table, as_text
 from biasvar.studies.base import Summary, nodes_of
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create
 
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeInt, as_tuple, validation_text
+from biasvar.rows import Table, as_html
 from biasvar.studies import origins
 from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen, thawed
 
@@ -146,6 +147,10 @@ class StudyModel(_Checked):
             f"{name}={thawed(value)!r}" for name, value in self._fields() if value != getattr(type(self), name, ...)
         )
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        fields = [[name, repr(thawed(value))] for name, value in self._fields() if value is not None]
+        return as_html(Table(["field", "value"], fields, left=(0, 1), title=type(self).__name__))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StudyModel) and (self is other or self.to_json() == other.to_json())

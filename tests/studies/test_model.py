@@ -1,8 +1,10 @@
 """Studies as values: changed by making another, copied, compared, joined; and what the marks on their fields mean."""
 
 import copy
+import html
 import pickle
 import pydoc
+import re
 import traceback
 
 import numpy as np
@@ -237,3 +239,22 @@ def test_what_is_not_one_study_is_told_by_the_rules_of_extension():
     assert len(one.union(other).extension_errors(other.to_json())) == 2
     with pytest.raises(StudyError, match="kind: small is of risk, descents of optimizer"):
         one.union(descents())
+
+
+def test_a_study_shows_itself_in_notebooks_as_a_table_of_its_fields():
+    text = small_study(name="shown")._repr_html_()
+    assert text.startswith("<table><caption>RiskStudy</caption>")
+    fields = re.findall(r'<tr><td style="text-align:left">(\w+)</td><td style="text-align:left">(.*?)</td></tr>', text)
+    assert dict(fields)["n_train"] == "(2, 10)"
+    assert html.unescape(dict(fields)["name"]) == "'shown'"
+    assert "precision" not in dict(fields)
+
+
+def test_a_plan_shows_itself_in_notebooks_as_a_table_of_its_groups():
+    plan = bv.plan(small_study())
+    text = plan._repr_html_()
+    assert text.count("<tr>") == 1 + len(plan.groups)
+    assert all(f">{group.group.task_name}<" in text for group in plan.groups)
+    assert html.escape(str(plan)) in text
+    # Shares of the seconds: twenty full blocks in all, but for rounding.
+    assert abs(text.count("\N{FULL BLOCK}") - 20) <= len(plan.groups)
