@@ -12,6 +12,7 @@ import cloudpickle
 import dask.array as da
 import numpy as np
 from dask.base import DaskMethodsMixin, tokenize
+from dask.delayed import Delayed, delayed
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
@@ -43,6 +44,13 @@ class PackedStudy:
     def __init__(self, study: Study[Any]) -> None:
         self._study = study
 
+    @cached_property
+    def node(self) -> Delayed:
+        """The study as one key of graphs, of which a worker gets a copy once, however large its data are."""
+        # A fresh token: a scheduler that still remembers a failed key would return its old error.
+        node: Delayed = delayed(self, name=f"study-{_fresh()}", traverse=False)
+        return node
+
     def study(self) -> Study[Any]:
         """Return the study."""
         return self._study
@@ -68,17 +76,24 @@ class _ReceivedStudy:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
+    @cached_property
+    def _study(self) -> Study[Any]:
+        study: Study[Any] = pickle.loads(self._content)
+        return study
+
     def study(self) -> Study[Any]:
-        return _unpack(self._content)
+        return self._study
 
     def __reduce__(self) -> Any:
         return _ReceivedStudy, (self._content,)
 
+    def __sizeof__(self) -> int:
+        # By which Dask judges whether to move it.
+        return len(self._content)
 
-@lru_cache(maxsize=4)
-def _unpack(content: bytes) -> Study[Any]:
-    study: Study[Any] = pickle.loads(content)
-    return study
+
+def _fresh() -> str:
+    return f"{np.random.default_rng().integers(2**62):x}"
 
 
 class Tasks(DaskMethodsMixin):
@@ -108,14 +123,14 @@ class Tasks(DaskMethodsMixin):
         """
         group = records.group
         # A fresh token per call: a scheduler that still remembers a failed key would return its old error.
-        layer = f"{group.task_name}-{tokenize(group.path, str(store), np.random.default_rng().integers(2**62))}"
+        layer = f"{group.task_name}-{tokenize(group.path, str(store), _fresh())}"
         array = da.map_blocks(
             simulate_chunk,
             chunks=((1,) * records.chunks,),
             dtype="f8",
             meta=np.empty(0),
             name=layer,
-            packed=packed,
+            packed=packed.node,
             group=group,
             store=store,
             layer=layer,

@@ -56,7 +56,7 @@ def lazy(study: Study[S]) -> S:
     blocks = study.blocks_needed()
     packed, token = PackedStudy(study), tokenize(study.to_json())
     parts = [(group, _records(packed, token, group, blocks[group.problem])) for group in study.groups()]
-    summary = delayed(_summarise, name=f"summarise-{token}")(packed, parts)
+    summary = delayed(_summarise, name=f"summarise-{token}")(packed.node, parts)
     attributes = study_attributes(study)
     nodes = {
         path: layout.assign(
@@ -82,7 +82,7 @@ def _records(packed: PackedStudy, token: str, group: Group, blocks: int) -> list
         dtype=object,
         meta=np.empty(0, object),
         name=f"{group.task_name}-{tokenize(token, group)}",
-        packed=packed,
+        packed=packed.node,
         group=group,
         blocks=blocks,
         size=size,

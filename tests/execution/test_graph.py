@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import cloudpickle
 import dask
+import numpy as np
 import pytest
 from helpers import ROOT, small_study
 
@@ -23,7 +25,20 @@ def test_tasks_have_readable_names(study, store):
     tasks = graph.Tasks.of(graph.PackedStudy(study), store, blocks, [1, 3])
     assert [key_split(key) for key in tasks.__dask_keys__()] == ["n2:H0+H1"] * 2
     optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
-    assert len(dict(optimised)) == 2  # one task per chunk, and none for chunks that are there
+    assert len(dict(optimised)) == 3  # the study, and one task per chunk, but none for chunks that are there
+
+
+def test_data_travel_once_and_not_with_every_task(store):
+    x = np.random.default_rng(0).standard_normal((4000, 25))
+    made = bv.DataStudy(name="large", data=(x, x[:, 0]), hypotheses={"H0": bv.Polynomial(0)}, n_train=[5])
+    Store(store).claim(made)
+    (group,) = made.groups()
+    blocks = Store(store).create(group, 16, 4, made.record_coordinates(group))
+    tasks = graph.Tasks.of(graph.PackedStudy(made), store, blocks, range(4))
+    sizes = sorted(len(cloudpickle.dumps(task)) for task in dict(tasks.__dask_graph__()).values())
+    assert len(sizes) == 5
+    assert sizes[-1] > x.nbytes
+    assert sizes[-2] < 10_000
 
 
 @pytest.mark.parametrize("blocks_per_chunk", [4, 16])
