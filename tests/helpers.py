@@ -74,6 +74,38 @@ def everything():
     )
 
 
+def classified():
+    """A small classification study, with fits that are trained, smoothed and simulated."""
+    return bv.ClassificationStudy(
+        name="classified",
+        inputs=bv.GaussianClasses(means=[-1, 1], stds=[2, 1]),
+        hypotheses={
+            "logistic": bv.LinearClassifier(1, "logistic", 0.1),
+            "hinge": bv.LinearClassifier(1, "hinge", 0.1),
+            "nearest": bv.NearestNeighbors(3),
+            "quadratic": bv.Discriminant("each"),
+        },
+        losses=["zero_one", "logistic", "hinge"],
+        n_train=[5, 8],
+        noise=[0.0, 0.1],
+        replicates=16 * 32,
+        block_size=32,
+    )
+
+
+def from_data():
+    """A small study of one data set, of which nothing but numbers is known."""
+    x = np.random.default_rng(1).uniform(-1, 1, (60, 2))
+    return bv.DataStudy(
+        name="from-data",
+        data=(x, np.sin(3 * x[:, 0]) + x[:, 1]),
+        hypotheses={"mean": Noisy(), "line": bv.Polynomial(1), "near": bv.NearestNeighbors(2)},
+        n_train=[6, 10],
+        replicates=16 * 32,
+        block_size=32,
+    )
+
+
 def two_point_study(**changes):
     fields = {
         "name": "truth",

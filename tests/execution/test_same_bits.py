@@ -9,7 +9,7 @@ import time
 import dask
 import pytest
 import xarray as xr
-from helpers import ROOT, everything
+from helpers import ROOT, classified, everything, from_data
 
 import biasvar as bv
 
@@ -35,6 +35,53 @@ def test_same_bits_on_a_cluster(client, workers, store, reference):
     assert len(client.scheduler_info()["workers"]) == 2
     bv.run(everything(), store, scheduler=address if workers == 1 else None, blocks_per_chunk=5 * workers)
     assert bv.digest(store) == reference
+
+
+KINDS = {"classified": classified, "from_data": from_data}
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Digests of studies of other kinds, run one task after another."""
+    found = {}
+    for kind, make in KINDS.items():
+        path = tmp_path_factory.mktemp(kind) / "store.zarr"
+        bv.run(make(), path, scheduler="synchronous")
+        found[kind] = bv.digest(path)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scheduler", ["threads", "processes", "cluster"])
+def test_same_bits_of_studies_of_other_kinds(kind, scheduler, store, references, request):
+    chosen = request.getfixturevalue("client") if scheduler == "cluster" else scheduler
+    bv.run(KINDS[kind](), store, scheduler=chosen, blocks_per_chunk=3)
+    assert bv.digest(store) == references[kind]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import biasvar as bv
+import helpers
+
+def seen(progress):
+    if progress.done >= 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+bv.run(getattr(helpers, sys.argv[1])(), sys.argv[2], scheduler="synchronous", blocks_per_chunk=2, progress=seen)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_bits_of_studies_of_other_kinds_after_a_kill(kind, store, references):
+    script = KILLED.format(tests=str(ROOT / "tests"))
+    killed = subprocess.run([sys.executable, "-c", script, kind, str(store)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list(store.glob("blocks/*/*/count/c/*"))
+    assert not (store / "expected_risk").exists()
+    bv.run(KINDS[kind](), store, scheduler="threads", blocks_per_chunk=2)
+    assert bv.digest(store) == references[kind]
 
 
 def test_same_bits_with_single_block_tasks(store, reference):
