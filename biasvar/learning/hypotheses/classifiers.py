@@ -151,6 +151,11 @@ class Histogram(Predictor):
     smoothing : float
         Added to the counts of both classes; without it a cell of one class is infinitely sure. Empty cells score 0.
 
+    Notes
+    -----
+    Fits jump at the edges, so that the quadrature of the whole study is cut there. A store of other test points cannot
+    be extended by it: have it in the study from the start, or in a store of its own.
+
     Examples
     --------
     >>> x, y = np.array([[-1.0, -2.0, 1.0]]), np.array([[-1.0, -1.0, 1.0]])
