@@ -1,9 +1,11 @@
 """Tradeoff studies against plain loops, quadrature and closed forms; coverage of their intervals."""
 
+import itertools
 from functools import cache
 
 import numpy as np
 import pytest
+from helpers import line_through, sine, sine_slope
 from scipy import stats
 
 import biasvar as bv
@@ -261,7 +263,7 @@ MEAN, SQUARE, NOISE = 1.0, 1.0 + 1 / 3, 0.7  # of f(x) = 1 + x on (-1, 1)
 REPEATS = 400
 
 
-def truths(n, rate, budget):
+def constants(n, rate, budget):
     """Errors of the constant: after k steps it is 1 - (1 - rate)^k of the mean label."""
     reached = 1 - (1 - rate) ** (budget // n)
     variance = (SQUARE - MEAN**2 + NOISE**2) / n
@@ -273,33 +275,84 @@ def truths(n, rate, budget):
     }
 
 
+def online_constants(n, rate, budget):
+    """The same where a step sees one example, in epochs of random order: a sum of labels w'y, over all orders."""
+    orders = list(itertools.permutations(range(n)))
+    each = []
+    for epochs in itertools.product(orders, repeat=-(-budget // n)):
+        w = np.zeros(n)
+        for i in list(itertools.chain(*epochs))[:budget]:
+            w = (1 - rate) * w
+            w[i] += rate
+        each.append(w)
+    square, reached = float(np.mean(np.square(each).sum(axis=1))), float(each[0].sum())
+    variance = SQUARE - MEAN**2 + NOISE**2
+    return {
+        "excess_risk": 1 / 3 + (1 - reached) ** 2 * MEAN**2 + square * variance,
+        "optimization_error": (1 - reached) ** 2 * MEAN**2 + (square - 1 / n) * variance,
+        "empirical_optimization_error": (1 - reached) ** 2 * MEAN**2 + (square - 2 * reached / n + 1 / n) * variance,
+        "estimation_error": variance / n,
+    }
+
+
+def lines(n, rate, budget):
+    """Errors of a line through two points of a sine, without noise, by quadrature over them."""
+    assert n == 2
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    x = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    weight, y = np.outer(weights, weights).ravel() / 4, sine(x)
+    phi = np.stack([np.ones_like(x), np.sqrt(3) * x], axis=-1)
+    c = np.zeros((len(x), 2))
+    for _ in range(budget // n):
+        c -= rate * np.einsum("kni,kn->ki", phi, np.einsum("kni,ki->kn", phi, c) - y) / 2
+    excess = APPROXIMATION + weight @ ((c - [0, np.sqrt(3) / np.pi]) ** 2).sum(axis=1)
+    minimiser = sum(line_through(sine, sine_slope))
+    return {
+        "excess_risk": excess,
+        "optimization_error": excess - minimiser,
+        "empirical_optimization_error": weight @ ((np.einsum("kni,ki->kn", phi, c) - y) ** 2).mean(axis=1),
+        "estimation_error": minimiser - APPROXIMATION,
+    }
+
+
+CONSTANT = {"target": bv.PolynomialTarget([1.0, 1.0]), "model": bv.Polynomial(0), "noise": NOISE}
+COVERED = {
+    "constant": (constants, 4, [8, 20], CONSTANT),
+    "online": (online_constants, 3, [2, 5], CONSTANT | {"batch_size": 1}),
+    "line": (lines, 2, [8, 60], {"target": bv.Sine(), "model": bv.Polynomial(1), "noise": 0.0}),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["sobol", "random"])
-def test_intervals_cover_the_truth(sampler):
+@pytest.mark.parametrize("name", COVERED)
+def test_intervals_cover_the_truth(name, sampler):
     """Of 95 % intervals by the smallest study allowed; a binomial test at 1e-4 per number and budget."""
-    n, rate, budgets = 4, 0.3, [8, 20]
-    covered = {name: np.zeros(len(budgets)) for name in truths(n, rate, budgets[0])}
+    truths, n, budgets, fields = COVERED[name]
+    rate = 0.3
+    truth = [truths(n, rate, budget) for budget in budgets]
+    covered = {number: np.zeros(len(budgets)) for number in truth[0]}
     for seed in range(REPEATS):
         study = bv.TradeoffStudy(
-            name="constant",
-            target=bv.PolynomialTarget([1.0, 1.0]),
+            name="coverage",
             inputs=bv.Uniform(-1, 1),
-            model=bv.Polynomial(0),
             n_train=n,
-            noise=NOISE,
             optimizers={"sgd": bv.SGD(rate)},
             budgets=budgets,
             replicates=256,
             block_size=16,
             sampler=sampler,
             seed=seed,
+            **fields,
         )
         tree = run_in_memory(study)
         for i, budget in enumerate(budgets):
-            for name, truth in truths(n, rate, budget).items():
-                node = tree.to_dataset() if name == "estimation_error" else tree["sgd"].to_dataset().sel(budget=budget)
-                bounds = bv.confidence_interval(node, name).squeeze()
-                covered[name][i] += bool(bounds.low <= truth <= bounds.high)
+            for number, value in truth[i].items():
+                node = (
+                    tree.to_dataset() if number == "estimation_error" else tree["sgd"].to_dataset().sel(budget=budget)
+                )
+                bounds = bv.confidence_interval(node, number).squeeze()
+                covered[number][i] += bool(bounds.low <= value <= bounds.high)
     low, high = stats.binom.ppf([5e-5, 1 - 5e-5], REPEATS, 0.95)
-    for name, counts in covered.items():
-        assert ((low <= counts) & (counts <= high)).all(), (name, counts)
+    for number, counts in covered.items():
+        assert ((low <= counts) & (counts <= high)).all(), (number, counts)
