@@ -233,22 +233,12 @@ def status(store: str, tracebacks: bool, as_json: bool) -> None:
 @main.command(short_help="Follow a run's progress from its store.")
 @_STORE
 @click.option("--every", type=click.FloatRange(0.1), default=WATCH_SECONDS, help="Seconds between looks.")
-def watch(store: str, every: float) -> None:
-    """Show the progress of the run in STORE until it is complete, from the store alone and from any machine."""
-    from biasvar.execution.status import store_status
+@_JSON
+def watch(store: str, every: float, as_json: bool) -> None:
+    """Show how far the run in STORE is and what is known so far, until it is complete, from the store alone."""
+    from biasvar.cli.watching import follow
 
-    shown = ""
-    while True:
-        found = store_status(store)
-        if sys.stdout.isatty():
-            click.echo(f"\r\033[K{found}", nl=found.complete)
-        elif str(found) != shown:
-            click.echo(str(found))
-        sys.stdout.flush()
-        if found.complete or getattr(sys.stdout, "unread", False):
-            return
-        shown = str(found)
-        time.sleep(every)
+    follow(store, every, as_json)
 
 
 @main.command(short_help="SHA-256 of a store's results.")

@@ -4,21 +4,17 @@ The scheduler keeps the last events of a topic by itself, and the page reads the
 browser that comes late sees all, and a run that died leaves its last state.
 """
 
-import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biasvar.execution.progress import Progress
-from biasvar.studies.base import Group
 from biasvar.studies.study import Study
 
 TOPIC = "biasvar"
 TELL_SECONDS = 1.0
-MOST_ROWS = 40  # of cells of one group; of larger groups the best cell is told
 MOST_CELLS = 400
 
 
@@ -49,8 +45,6 @@ class Broadcast:
 
     def snapshot(self, progress: Progress, planned: Mapping[str, int], complete: bool) -> dict[str, Any]:
         """Return how the numbers stand, in what msgpack can write: lists, numbers, None, text."""
-        cells = _least_of_each(row for group, moments in progress.cells.items() for row in _rows(group, moments))
-        least_known = sorted(cells, key=lambda row: -(row[4] or 0))[:MOST_CELLS]
         done = dict.fromkeys(planned, 0)
         for group, (count, _, _) in progress.cells.items():
             done[group.problem] = max(done.get(group.problem, 0), int(count[0]))
@@ -63,35 +57,9 @@ class Broadcast:
             "done": progress.done,
             "total": progress.total,
             "seconds": progress.seconds,
-            "left": _number(progress.seconds_left),
+            "left": None if np.isnan(progress.seconds_left) else progress.seconds_left,
             "stage": "done" if complete else progress.stage,
             "least_known": progress.precision,
             "blocks": [[problem, done[problem], number] for problem, number in planned.items()],
-            "cells": [row for row in cells if row in least_known],
+            "cells": [list(estimate) for estimate in progress.estimates(MOST_CELLS)],
         }
-
-
-def _rows(group: Group, moments: NDArray[np.float64]) -> Iterable[list[Any]]:
-    """Yield problem, cell, blocks, mean and standard error; of a group of many cells only of the least mean."""
-    count, mean, squares = moments
-    error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
-    many = len(mean) > MOST_ROWS
-    if many and np.isnan(mean).all():
-        return
-    for i in [int(np.nanargmin(mean))] if many else range(len(mean)):
-        cell = f"{group.title}: the least" if many else group.cells[i]
-        yield [group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i])]
-
-
-def _least_of_each(rows: Iterable[list[Any]]) -> list[list[Any]]:
-    """Keep one row per problem and cell: large groups are several, of the same name."""
-    found: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        other = found.setdefault((row[0], row[1]), row)
-        if row[3] is not None and (other[3] is None or row[3] < other[3]):
-            found[row[0], row[1]] = row
-    return list(found.values())
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -1,15 +1,16 @@
 """How far a run is, and how that is shown: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,19 @@ from biasvar.errors import StudyError, several
 from biasvar.studies.base import Group
 
 MOST_LETTERS = 40  # of a cell's key, in a line
+MOST_ROWS = 40  # of cells of one group; of larger groups the best cell is told
+MOST_TOLD = 60  # estimates that those are told who watch a store
 LINE_SECONDS = 5.0  # between lines where there is no terminal
+
+
+class Estimate(NamedTuple):
+    """How well a cell's headline number is known so far; of a group of many cells only its least is told."""
+
+    problem: str
+    cell: str
+    blocks: int
+    mean: float | None
+    error: float | None
 
 
 @dataclass
@@ -51,8 +64,15 @@ class Progress:
     def to_json(self) -> dict[str, Any]:
         """Return what those who watch the store are told."""
         told = {"done": self.done, "total": self.total, "seconds": self.seconds, "least_known": self.least_known}
+        told |= {"headline": self.name, "estimates": [list(estimate) for estimate in self.estimates(MOST_TOLD)]}
         numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
         return told | {name: None if np.isnan(value) else value for name, value in numbers.items()}
+
+    def estimates(self, most: int) -> list[Estimate]:
+        """Return estimates of all cells, or of so many that are the least known."""
+        found = _least_of_each(row for group, moments in self.cells.items() for row in _estimates(group, moments))
+        least_known = sorted(found, key=lambda estimate: -(estimate.error or 0))[:most]
+        return [estimate for estimate in found if estimate in least_known]
 
     @property
     def worst_error(self) -> float:
@@ -86,6 +106,32 @@ class Progress:
         """How precise the run is so far, in words."""
         error, name = self._worst
         return "no standard error yet" if np.isnan(error) else f"least known: {name}, +-{error:.2g}"
+
+
+def _estimates(group: Group, moments: NDArray[np.float64]) -> Iterator[Estimate]:
+    count, mean, squares = moments
+    error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
+    many = len(mean) > MOST_ROWS
+    if many and np.isnan(mean).all():
+        return
+    for i in [int(np.nanargmin(mean))] if many else range(len(mean)):
+        cell = f"{group.title}: the least" if many else group.cells[i]
+        yield Estimate(group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i]))
+
+
+def _least_of_each(estimates: Iterable[Estimate]) -> list[Estimate]:
+    """Keep one estimate per problem and cell: large groups are several, of the same name."""
+    found: dict[tuple[str, str], Estimate] = {}
+    for estimate in estimates:
+        key = estimate.problem, estimate.cell
+        other = found.setdefault(key, estimate)
+        if estimate.mean is not None and (other.mean is None or estimate.mean < other.mean):
+            found[key] = estimate
+    return list(found.values())
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 Report = Callable[[Progress], None]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from biasvar.errors import several
 from biasvar.execution.backends import Place
 from biasvar.execution.lock import in_words
+from biasvar.execution.progress import Estimate
 from biasvar.execution.store import Store
 from biasvar.studies.base import Group
 
@@ -28,6 +29,10 @@ class StoreStatus:
         Chunks per second, seconds to go and the worst standard error of a cell's headline number, as last told.
     least_known : str
         Which number of which cell that is.
+    headline : str
+        Which number of each cell is followed.
+    estimates : tuple of Estimate
+        How well it is known in each cell, as last told; of very many cells the least known.
     """
 
     name: str
@@ -40,10 +45,12 @@ class StoreStatus:
     seconds_left: float | None = None
     worst_error: float | None = None
     least_known: str = ""
+    headline: str = ""
+    estimates: tuple[Estimate, ...] = ()
 
-    def to_json(self) -> dict[str, str | int | float | bool | None]:
+    def to_json(self) -> dict[str, object]:
         """Return the status as JSON."""
-        return asdict(self)
+        return asdict(self) | {"estimates": [estimate._asdict() for estimate in self.estimates]}
 
     def __repr__(self) -> str:
         return str(self)
@@ -92,6 +99,8 @@ def store_status(store: Place) -> StoreStatus:
         seconds_left=told.get("seconds_left"),
         worst_error=told.get("worst_error"),
         least_known=told.get("least_known", ""),
+        headline=told.get("headline", ""),
+        estimates=tuple(Estimate(*row) for row in told.get("estimates", ())),
     )
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import dask
@@ -328,22 +327,3 @@ def test_opening_a_store_imports_nothing_of_the_users(tmp_path):
     for verb in ("show", "status", "verify", "digest", "watch"):
         assert command(verb, "mine.zarr", cwd=tmp_path).returncode == 0
     assert not (tmp_path / "imported").exists()
-
-
-def test_a_run_is_watched_from_its_store_alone(tmp_path):
-    user_study(tmp_path)
-    run = start_run(tmp_path, "--scheduler", "synchronous")
-    seen = []
-
-    def watch():
-        seen.append(command("watch", "--every", "0.3", "mine.zarr", cwd=tmp_path).stdout)
-
-    wait_for(lambda: counted(tmp_path / "mine.zarr") > 0)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run.communicate(timeout=120)
-    watcher.join(timeout=60)
-    assert f"process {run.pid} of" in seen[0]
-    for words in ("chunks per second", "least known: ", "s left"):
-        assert words in seen[0]
-    assert seen[0].strip().splitlines()[-1].startswith("mine: complete")

@@ -1,0 +1,53 @@
+"""Following a run from its store: a table that redraws in place on a terminal, lines elsewhere."""
+
+import json
+import shutil
+import sys
+import time
+
+import click
+
+from biasvar.execution.status import StoreStatus, store_status
+from biasvar.notation import with_error
+from biasvar.rows import Table, as_text
+
+UP_AND_CLEAR = "\033[{}F\033[J"
+
+
+def follow(store: str, every: float, as_json: bool) -> None:
+    """Show how far the run in a store is, each time that something is new, until it is complete."""
+    shown = ""
+    while True:
+        found = store_status(store)
+        text = json.dumps(found.to_json()) if as_json else _told(found)
+        if text != shown:
+            if shown and sys.stdout.isatty() and not as_json:
+                click.echo(UP_AND_CLEAR.format(shown.count("\n") + 1), nl=False)
+            click.echo(text)
+            shown = text
+        sys.stdout.flush()
+        if found.complete or getattr(sys.stdout, "unread", False):
+            return
+        time.sleep(every)
+
+
+def _told(found: StoreStatus) -> str:
+    """Return the line, and on a terminal below it as many estimates as there is room for, the least known ones."""
+    if not (sys.stdout.isatty() and found.estimates):
+        return str(found)
+    size = shutil.get_terminal_size()
+    room = max(size.lines - 5, 1)
+    least_known = sorted(found.estimates, key=lambda estimate: -(estimate.error or 0))[:room]
+    rows = [
+        [
+            estimate.problem,
+            estimate.cell,
+            str(estimate.blocks),
+            "-" if estimate.mean is None else with_error(estimate.mean, estimate.error or float("nan")),
+        ]
+        for estimate in found.estimates
+        if estimate in least_known
+    ]
+    table = Table(["problem", "cell", "blocks", found.headline or "mean"], rows, left=(0, 1))
+    # A line that wraps would be two, and what is drawn over it would miss one.
+    return "\n".join(line[: size.columns - 1] for line in f"{found}\n{as_text(table)}".splitlines())
