@@ -1,0 +1,119 @@
+"""Write the pages and scripts that Sphinx reads but nobody writes: of the public names, the README and the workflows.
+
+All of it goes to ``docs/made``.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import biasvar
+from biasvar import errors
+
+#: Rooms of the package in the order in which a reader needs them, and what each is called there.
+ROOMS = {
+    "studies": "Studies",
+    "execution": "Running, storing, reading",
+    "report": "Results",
+    "learning": "Laws, targets, hypothesis sets, losses",
+    "optimization": "Objectives, update rules, schedules, convex sets",
+}
+#: What a workflow is run with for its page, where all of it would take long.
+SMALLER = {
+    "adaptive_methods": ["--replicates", "16"],
+    "bagging": ["--replicates", "256"],
+    "convexity": ["--segments", "4096"],
+    "edge_of_stability": ["--replicates", "1", "--steps", "1000"],
+    "extremes": ["--replicates", "1024"],
+    "ravine": ["--replicates", "8"],
+    "two_point_sine": ["--replicates", "16384"],
+}
+
+
+def names_by_room(stub: str) -> dict[str, list[str]]:
+    """Return the public names of a stub, by the room that each is imported from; errors are told apart."""
+    found: dict[str, list[str]] = {room: [] for room in ROOMS}
+    for room, name in re.findall(r"^from \.(\w+)[\w.]* import (\w+) as \2", stub, flags=re.MULTILINE):
+        if room != "errors":
+            found[room].append(name)
+    return found
+
+
+def protocols() -> list[str]:
+    """Return the public names that users write classes for."""
+    return [name for name in biasvar.__all__ if getattr(getattr(biasvar, name), "_is_protocol", False)]
+
+
+def raised() -> list[str]:
+    """Return the names of the errors and warnings."""
+    return [
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__
+    ]
+
+
+def section(title: str, module: str, names: list[str]) -> str:
+    """Write a table of names, with a page for each."""
+    table = "\n".join(f"   {name}" for name in names)
+    head = f"\n{title}\n{'-' * len(title)}\n\n.. currentmodule:: {module}\n\n"
+    return f"{head}.. autosummary::\n   :toctree: reference\n   :nosignatures:\n\n{table}\n"
+
+
+def reference(stub: str) -> str:
+    """Write the list of all public names, room by room."""
+    text = "Reference\n=========\n\nThe public names, room by room, and what they raise.\n"
+    modules = {}
+    for room, names in names_by_room(stub).items():
+        modules |= {name: getattr(biasvar, name) for name in names if type(getattr(biasvar, name)) is type(biasvar)}
+        text += section(ROOMS[room], "biasvar", [name for name in names if name not in modules])
+    for name, module in modules.items():
+        text += section(f"Functions of biasvar.{name}", f"biasvar.{name}", module.__all__)
+    return text + section("Errors", "biasvar.errors", raised())
+
+
+def script(text: str, options: list[str]) -> str:
+    """Turn a workflow into a script of the gallery: a headed page, and a cell of its own for what it says.
+
+    The first line of its docstring becomes the heading, and its last lines the cell.
+    """
+    text = re.sub(r'\A"""(.*?)\.?(\n|""")', lambda found: f'"""\n{found[1]}\n{"=" * len(found[1])}\n{found[2]}', text)
+    call, said = "main([])", "# What it says"
+    if options:
+        call = f"main({options})".replace("'", '"')
+        said = f"# What it says, when run with ``{' '.join(options)}``"
+    return text.replace('if __name__ == "__main__":\n    main()\n', f"# %%\n{said}\n{call}\n")
+
+
+def at_home(text: str) -> str:
+    """Make links of the README, and of guides to what is beside them, those of the site; what it lacks is text."""
+    code = r"(^```.*?^```)"
+    parts = re.split(code, text, flags=re.DOTALL | re.MULTILINE)
+    whole = "".join(part if part.startswith("```") else relinked(part) for part in parts)
+    return whole.replace("```mermaid", "```text")  # to draw it takes a script from elsewhere
+
+
+def relinked(text: str) -> str:
+    """Do that where there is no code."""
+    text = re.sub(r"\]\((?:\.\./)?workflows/(\w+)/README\.md", r"](/made/\1.md", text)
+    text = re.sub(r"\]\((?:\.\./)?workflows/(\w+)\.py\)", r"](/made/gallery/\1.rst)", text)
+    text = re.sub(r"\]\((?:\.\./)*CONTRIBUTING\.md", "](/made/contributing.md", text)
+    text = re.sub(r"\]\(\.\./README\.md", "](/made/readme.md", text)
+    text = re.sub(r"\]\((?:\.\./\.\./)?docs/", "](/", text)
+    return re.sub(r"\[([^]]*)\]\((?!https:|/|#|\w[\w-]*\.(?:md|png)\b)[^)]*\)", r"\1", text)
+
+
+def write(root: Path) -> None:
+    """Write all pages of a checkout."""
+    made = root / "docs" / "made"
+    shutil.rmtree(made / "scripts", ignore_errors=True)
+    for kind, heading in (("tutorials", "Tutorials"), ("gallery", "Gallery")):
+        folder = root / "workflows" if kind == "gallery" else root / "docs" / "tutorials"
+        into = made / "scripts" / kind
+        into.mkdir(parents=True)
+        for path in sorted(folder.glob("*.py")):
+            (into / path.name).write_text(script(path.read_text(), SMALLER.get(path.stem, [])))
+        (into / "GALLERY_HEADER.rst").write_text(f"{heading}\n{'=' * len(heading)}\n")
+    (made / "reference.rst").write_text(reference((root / "biasvar" / "__init__.pyi").read_text()))
+    for name, path in (("readme", "README.md"), ("changes", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")):
+        (made / f"{name}.md").write_text(at_home((root / path).read_text()))
+    for readme in (root / "workflows").glob("*/README.md"):
+        (made / f"{readme.parent.name}.md").write_text(at_home(readme.read_text()))

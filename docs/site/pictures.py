@@ -1,0 +1,32 @@
+"""Pictures of the gallery's scripts: those that they save, and those that a tutorial only names."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from sphinx_gallery.scrapers import figure_rst
+
+KINDS = (".png", ".gif")  # what a page can show as a picture
+
+
+def saved(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
+    """Show what a script has saved into ``figures`` where it runs."""
+    folder = Path(variables["src_file"]).parent / "figures"
+    shown = []
+    for picture in sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime):
+        if picture.suffix in KINDS:
+            shown.append(Path(next(variables["image_path_iterator"])).with_suffix(picture.suffix))
+            shutil.move(picture, shown[-1])
+    return figure_rst([str(path) for path in shown], conf["src_dir"])
+
+
+def unsaved(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
+    """Show the figures, none of which pyplot knows, that a cell binds to a name."""
+    known, shown = variables.setdefault("known_figures", set()), []
+    for value in list(variables["example_globals"].values()):
+        if isinstance(value, Figure) and id(value) not in known:
+            known.add(id(value))
+            shown.append(next(variables["image_path_iterator"]))
+            value.savefig(shown[-1], dpi=110)
+    return figure_rst(shown, conf["src_dir"])
