@@ -21,6 +21,7 @@ What to see
   plain descent {sgd[1]:g}; {first} is the first, after {least:g}: the axes are nothing to it.
 - On the saddle plain descent lingers, for its steps are as small as the gradient: {sgd[2]:g} of them. Adaptive rules
   take a long step however small the gradient is: {adagrad[2]:g} for AdaGrad.
+- The animation has settings that stay in the picture; some are a few steps slower than the best.
 - Two points of a sine: lines through them differ so much that constants predict better."""
 
 
@@ -84,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat-store", default="two-point-sine.zarr", help="another for the sine [%(default)s]")
     parser.add_argument("--out", default="figures", help="folder of the animations [%(default)s]")
     parser.add_argument("--rates", type=int, default=29, help="learning rates of each grid [%(default)s]")
+    parser.add_argument("--sets", type=int, default=2000, help="training sets that are drawn [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=2**17, help="and that numbers are made of [%(default)s]")
     args = parser.parse_args(argv)
 
     study = race_study(args.rates)
@@ -93,10 +96,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = min(steps, key=lambda label: steps[label][1])
     print(LESSON.format(**steps, first=first, least=steps[first][1]))
 
-    sine = bv.load("two-point-sine")
+    sine = bv.load("two-point-sine", [f"replicates={args.replicates}"])
     summary = bv.run(sine, args.repeat_store)
     print("race:", save(bv.animate.race(tree, study.objectives), Path(args.out) / "race"))
-    print("repeat:", save(bv.animate.repeat(sine, summary, noise=0.0), Path(args.out) / "repeat"))
+    print(
+        "repeat:",
+        save(bv.animate.repeat(sine, summary, n_train=2, noise=0.0, count=args.sets), Path(args.out) / "repeat"),
+    )
 
 
 if __name__ == "__main__":

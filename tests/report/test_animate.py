@@ -14,6 +14,7 @@ from biasvar.errors import BiasvarError, MissingDependencyError
 from biasvar.report.animate.choose import film_of
 from biasvar.report.animate.film import FPS, moments_of
 from biasvar.report.animate.repeat import running_estimates
+from biasvar.report.figures import BLACK, BLUE, ORANGE, VERMILION
 
 STEPS = 120
 START = np.array([-1.9, 0.55])
@@ -270,6 +271,19 @@ def test_pictures_that_move_decode(race, tmp_path, suffix):
             if number in (0, 30, image.n_frames - 1):
                 assert np.abs(np.asarray(image.convert("RGB"), float) - drawn[number]).mean() < 6
     assert seconds == pytest.approx(race.seconds, rel=0.05)  # gifs count hundredths
+
+
+def test_gifs_keep_the_colours_of_thin_lines(tmp_path):
+    rates = {"adagrad": bv.AdaGrad([0.5]), "adam": bv.Adam([0.3])}
+    study = race_study(objectives={"ravine": bv.Quadratic([1, 40])}, initial={"ravine": START}, targets={})
+    study = study.replace(optimizers={**study.optimizers, **rates})
+    path = bv.animate.race(bv.lazy(study).compute(), study.objectives).save(tmp_path / "race.gif", width=600)
+    with Image.open(path) as image:
+        image.seek(image.n_frames - 1)
+        pixels = np.asarray(image.convert("RGB"), float).reshape(-1, 3)
+    for color in (BLACK, BLUE, ORANGE, VERMILION):
+        wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(pixels - wanted).max(axis=1).min() < 12, color
 
 
 # Refusals

@@ -195,7 +195,8 @@ def _write_gif(film: Film, path: Path, width: int) -> None:
     moments = [moment for moment, _ in film.moments]
     chosen = [moments[0], moments[len(moments) // 3], moments[-1]]
     whole = Image.fromarray(np.concatenate(list(film.frames(width, chosen))))
-    palette = whole.quantize(COLORS, dither=Image.Dither.NONE)
+    # Thin lines are few pixels, and keep their colours by this method, not by that of Pillow's choice.
+    palette = whole.quantize(COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     frames = (Image.fromarray(frame) for frame in film.frames(width))
     _write(film, path, (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames), optimize=False)
 
