@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import combinations
 
 import imageio_ffmpeg
 import numpy as np
@@ -284,6 +285,43 @@ def test_gifs_keep_the_colours_of_thin_lines(tmp_path):
     for color in (BLACK, BLUE, ORANGE, VERMILION):
         wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(pixels - wanted).max(axis=1).min() < 12, color
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_no_words_are_cut_or_upon_each_other(columns, summary):
+    labels = ["ravine", "saddle"][:columns]
+    study = race_study(
+        **{
+            field: {label: getattr(race_study(), field)[label] for label in labels}
+            for field in ("objectives", "initial", "targets")
+        }
+    )
+    sets = [f"H{number}" for number in range(columns)]
+    films = [
+        (bv.animate.race(bv.lazy(study).compute(), study.objectives), STEPS),
+        (bv.animate.repeat(sine_study(), summary.sel(hypothesis=sets), n_train=2, noise=0.0, count=20), 21),
+    ]
+    for film, moment in films:
+        next(film.frames(1000, [moment]))
+        figure, renderer = film.figure, film.figure.canvas.get_renderer()
+        written = [*figure.texts, *figure.legends, *(panel.title for panel in figure.axes)]
+        boxes = [each.get_window_extent(renderer) for each in written]
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+        for one, other in combinations([box for box in boxes if box.width > 1], 2):
+            assert not one.overlaps(other)
+
+
+def test_who_does_not_arrive_runs_at_the_lowest_end():
+    study = race_study(
+        objectives={"ravine": bv.Quadratic([1, 40])},
+        optimizers={"sgd": bv.SGD([1e-5, 0.02, 1e-4, 0.06])},
+        initial={"ravine": START},
+        targets={"ravine": [1e-30, 1e-31]},
+    )
+    film = bv.animate.race(bv.lazy(study).compute(), study.objectives)
+    assert film.figure.axes[0].get_title() == "ravine"
+    (_, path), *_ = shown(film, STEPS)[0]
+    np.testing.assert_allclose(path[-1, 0], START[0] * (1 - 0.02) ** STEPS)
 
 
 # Refusals

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MARKS = "osD^vPX*"
-PANEL, LOWER, APART = (2.9, 2.35), 1.55, 0.72  # inches: of panels above, height of those below, and between columns
+PANEL, ALONE = (2.9, 2.35), (6.4, 3.4)  # inches: of panels above, and of one that stands alone
+LOWER, APART, LEFT = 1.55, 0.72, 0.8  # height of those below, room between columns, and on the left
 MARGIN = 0.28  # of the way from the start to the end, on all sides
 LEVELS = 14  # contours
 TICKS = [0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
@@ -63,17 +64,15 @@ def race(tree: xr.DataTree, objectives: Mapping[str, Any], *, title: str | None 
     >>> film.figure.axes[0].get_title().splitlines()
     ['bowl', 'first sgd, 6 steps']
     """
-    tracks = {
-        label: _Track.of(tree.children[label], adapted(resolved(objective)))
-        for label, objective in objectives.items()
-        if label in tree.children and has_paths(tree.children[label])
-    }
+    seen = [label for label in objectives if label in tree.children and has_paths(tree.children[label])]
+    shape = ALONE if len(seen) == 1 else PANEL
+    tracks = {label: _Track.of(tree.children[label], adapted(resolved(objectives[label])), shape) for label in seen}
     if not tracks:
         raise BiasvarError(
             "race: no objective has paths of two parameters; run a study of one of two parameters, with "
             "record=[objective, parameters] and record_steps=range(steps + 1)"
         )
-    scene = _Race(tracks, title or _who_is_first(tracks))
+    scene = _Race(tracks, shape, title or _who_is_first(tracks))
     return Film(scene, moments_of(max(track.last for track in tracks.values())))
 
 
@@ -104,13 +103,14 @@ class _Track:
     target: float | None
 
     @classmethod
-    def of(cls, tree: xr.DataTree, objective: Objective) -> "_Track":
-        """Choose the settings of each rule."""
+    def of(cls, tree: xr.DataTree, objective: Objective, shape: tuple[float, float]) -> "_Track":
+        """Choose what is seen, in a panel of some shape, and the settings of each rule."""
         nodes = {name: _settings(child.to_dataset()) for name, child in tree.children.items() if has_paths(child)}
         costs = {name: _costs(node, objective) for name, node in nodes.items()}
         quickest = [_path(node)[int(np.argmin(costs[name]))] for name, node in nodes.items()]
         ends = [path[-1] for path in quickest if np.isfinite(path[-1]).all()] or [quickest[0][0]]
-        view = _view(np.stack([quickest[0][0], np.median(ends, axis=0)]))
+        aim = np.median(ends, axis=0) if objective.minimizer is None else objective.minimizer
+        view = _view(np.stack([quickest[0][0], aim]), shape)
         runners = tuple(_runner(name, node, costs[name], view) for name, node in nodes.items())
         one = next(iter(nodes.values()))
         target = float(one.target_value[0]) if "target_value" in one else None
@@ -158,22 +158,24 @@ def _path(node: xr.Dataset) -> Array:
 
 
 def _costs(node: xr.Dataset, objective: Objective) -> Array:
-    """Return what settings are chosen by: steps to the first target, which is kept, or J in the end."""
-    if "steps_to_stay" in node:
-        steps: Array = node.steps_to_stay.isel(target=0).values
-        return steps
+    """Return what settings are chosen by: steps to the first target, there to stay; behind those, J in the end."""
     with np.errstate(all="ignore"):  # what diverged is infinite
         ends = np.asarray(objective.value(_path(node)[:, -1]))
-    return np.where(np.isfinite(ends), ends, np.inf)
+    behind = float(node.step.max()) + 1 + np.argsort(np.argsort(ends))
+    last: Array = np.where(np.isfinite(ends), behind, np.inf)
+    if "steps_to_stay" not in node:
+        return last
+    steps = node.steps_to_stay.isel(target=0).values
+    return np.where(np.isfinite(steps), steps, last)
 
 
-def _view(points: Array) -> tuple[float, float, float, float]:
+def _view(points: Array, shape: tuple[float, float]) -> tuple[float, float, float, float]:
     """Return what is seen, (left, right, bottom, top): all points, a margin, and as much as makes the axes equal."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = MARGIN * max(float(np.max(high - low)), 1e-12)
     middle, half = (low + high) / 2, (high - low) / 2 + margin
-    wide = max(half[0], half[1] * PANEL[0] / PANEL[1])
-    half = np.array([wide, wide * PANEL[1] / PANEL[0]])
+    wide = max(half[0], half[1] * shape[0] / shape[1])
+    half = np.array([wide, wide * shape[1] / shape[0]])
     return middle[0] - half[0], middle[0] + half[0], middle[1] - half[1], middle[1] + half[1]
 
 
@@ -199,14 +201,14 @@ def _who_is_first(tracks: Mapping[str, _Track]) -> str:
 class _Race(Scene):
     """Contours and falling curves, and what moves over them."""
 
-    def __init__(self, tracks: Mapping[str, _Track], title: str) -> None:
+    def __init__(self, tracks: Mapping[str, _Track], shape: tuple[float, float], title: str) -> None:
         from matplotlib.patheffects import Normal, Stroke
 
         self.tracks, self.halo = tracks, [Stroke(linewidth=3.4, foreground="white"), Normal()]
-        columns, (wide, high) = len(tracks), PANEL
-        width, height = 0.85 + columns * (wide + APART) - APART, 1.15 + high + 0.5 + LOWER + 0.75
+        columns, (wide, high) = len(tracks), shape
+        width, height = LEFT + columns * (wide + APART) - APART + 0.2, 1.15 + high + 0.5 + LOWER + 0.75
         self.figure = new_figure(width, height)
-        across = {"left": 0.65 / width, "right": 1 - 0.2 / width, "wspace": APART / wide}
+        across = {"left": LEFT / width, "right": 1 - 0.2 / width, "wspace": APART / wide}
         upper = self.figure.add_gridspec(1, columns, top=1 - 1.15 / height, bottom=1 - (1.15 + high) / height, **across)
         lower = self.figure.add_gridspec(1, columns, top=(0.75 + LOWER) / height, bottom=0.75 / height, **across)
         self.moving: list[tuple[_Track, _Runner, list[Any]]] = []
@@ -235,15 +237,17 @@ class _Race(Scene):
     def _write(self, title: str) -> None:
         """Write the title, the names of the rules, the clock, and how settings were chosen."""
         figure, (width, height) = self.figure, self.figure.get_size_inches()
-        left = 0.65 / width
+        left = LEFT / width
         figure.text(left, 1 - 0.27 / height, title, fontsize=12, fontweight="bold", va="center")
         names = list(dict.fromkeys(runner.label for _, runner, _ in self.moving))
         marks = [_mark(number, name) for number, name in enumerate(names)]
         place: Any = {"loc": "center left", "bbox_to_anchor": (left - 0.012, 1 - 0.57 / height), "frameon": False}
         figure.legend(handles=marks, ncols=len(names), columnspacing=1.3, handletextpad=0.5, **place)
         targets = any(track.ranking for track in self.tracks.values())
-        words = "first at the target and stays there" if targets else "lowest in the end"
-        figure.text(left, 0.16 / height, f"Same start; each rule at the settings with which it is {words}.", color=INK)
+        words = "first at the target, to stay" if targets else "lowest in the end"
+        figure.text(
+            left, 0.16 / height, f"Same start; each rule at the settings that are {words}.", color=INK, fontsize=9
+        )
         self.clock = figure.text(
             1 - 0.2 / width, 0.16 / height, "", ha="right", family="monospace", fontweight="bold", animated=True
         )

@@ -25,7 +25,7 @@ COUNT = 600  # training sets
 MOST = 3  # hypothesis sets side by side
 SINGLE = 12  # training sets that are seen one by one
 BRIGHT = 150  # up to which the newest fit is bright
-WIDE, BESIDE = 3.2, 1.1  # inches: of panels, and beside them, where the study's numbers stand
+WIDE, ALONE, BESIDE = 3.2, 6.2, 1.1  # inches: of panels, of one alone, and beside them, where numbers stand
 CLOSEST = 0.27  # of the height of a panel: how near to each other they may stand
 #: What settles, its name, its colour and that of its words.
 PARTS = (("bias2", "bias²", ORANGE, "#9c6a00"), ("variance", "variance", BLUE, BLUE))
@@ -52,7 +52,7 @@ def repeat(
     study : RiskStudy
         With inputs of one coordinate.
     summary : xarray.Dataset
-        Its summary.
+        Its summary, or a selection of hypothesis sets of it: ``summary.sel(hypothesis=["H1"])``.
     n_train, noise : number, optional
         Which training sets; the study's first unless given.
     count : int, optional
@@ -84,7 +84,8 @@ def repeat(
         raise BiasvarError(f"repeat: needs {', '.join(NEEDED)} of a risk study with inputs of one coordinate")
     count = min(COUNT, study.block_size) if count is None else count
     drawn = replicates(study.replace(sampler="random"), n_train=n_train, noise=noise, count=count)
-    labels = {"n_train": drawn.n_train, "noise": drawn.noise, "hypothesis": drawn.hypothesis.values}
+    sets = [label for label in drawn.hypothesis.values if label in summary.hypothesis.values]
+    labels = {"n_train": drawn.n_train, "noise": drawn.noise, "hypothesis": sets}
     cells = summary.sel(labels).compute()
     shown = _shown(cells)
     found = title or who_leads(cells) or "One random training set after another"
@@ -172,9 +173,10 @@ class _Pile(Scene):
         self.drawn, self.at, self.count, self.last = drawn, drawn["at"].values, drawn.sizes["replicate"], 0
         labels = [str(label) for label in drawn.hypothesis.values]
         columns = len(labels)
-        width, height = 0.65 + columns * (WIDE + BESIDE), 6.3
+        wide = ALONE if columns == 1 else WIDE
+        width, height = 0.65 + columns * (wide + BESIDE), 6.3
         self.figure = new_figure(width, height)
-        across = {"left": 0.65 / width, "right": 1 - BESIDE / width, "wspace": BESIDE / WIDE}
+        across = {"left": 0.65 / width, "right": 1 - BESIDE / width, "wspace": BESIDE / wide}
         upper = self.figure.add_gridspec(1, columns, top=1 - 1.05 / height, bottom=1 - 3.5 / height, **across)
         lower = self.figure.add_gridspec(1, columns, top=2.3 / height, bottom=0.75 / height, **across)
         self.columns = [
@@ -235,7 +237,7 @@ class _Pile(Scene):
         place: Any = {"loc": "center left", "bbox_to_anchor": (left - 0.012, 1 - 0.57 / height), "frameon": False}
         figure.legend(handles=handles, ncols=len(handles), columnspacing=1.3, handletextpad=0.5, **place)
         words = f"Random training sets of {self.drawn.n_train} examples, noise {SIGMA} = {self.drawn.noise:g}"
-        figure.text(left, 0.16 / height, f"{words}; dashed: the study's numbers.", color=INK)
+        figure.text(left, 0.16 / height, f"{words}; dashed: the study's numbers.", color=INK, fontsize=9)
         self.clock = figure.text(
             1 - 0.2 / width, 0.16 / height, "", ha="right", family="monospace", fontweight="bold", animated=True
         )
