@@ -5,12 +5,13 @@ The learning rate of each has the least median objective of half of the random s
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import descent_figures, figures
+from biasvar.report import figures
 
 SHOWN = (0, 10, 100, 800, 2000)
 LESSON = """
@@ -66,7 +67,7 @@ def below_adagrad(measured: dict[str, xr.Dataset], label: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the study, print its table and save its figure."""
+    """Run the study, print its table and save its figures."""
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split()))
     parser.add_argument("--store", default="adaptive-methods.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/adaptive-methods.png", help="picture to save [%(default)s]")
@@ -81,13 +82,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(LESSON.format(**{label: below_adagrad(measured, label) for label in measured}))
 
     panels = {
-        "objective": {label: found.objective for label, found in measured.items()},
+        "objective J": {label: found.objective for label, found in measured.items()},
         "effective rate, |step| / |gradient|": {
             label: found.rate.rename(pair="step") for label, found in measured.items()
         },
     }
-    figure = descent_figures.descents(panels, x="step", title="Rosenbrock's valley: the best learning rate of each")
-    print("figure:", figures.save(figure, args.figure))
+    print("figure:", figures.save(bv.plot.curves(panels), args.figure))
+    paths = bv.plot.paths(tree, at={label: {"learning_rate": float(m.learning_rate)} for label, m in measured.items()})
+    print("figure:", figures.save(paths, Path(args.figure).with_name("adaptive-paths.png")))
 
 
 if __name__ == "__main__":

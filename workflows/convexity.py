@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import biasvar as bv
-from biasvar.report import convexity_figures, figures, tables
+from biasvar.report import figures, tables
 
 LESSON = """
 What to see
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(tables.results(tree), LESSON, sep="\n")
     path = Path(args.figure)
     some = ["quadratic", "log-sum-exp", "rosenbrock", "norm-half", "network"]
-    figures.save(convexity_figures.chords(tree, objectives=some), path)
-    spread = convexity_figures.curvatures(tree, objectives=["quadratic", "logistic", "rosenbrock", "rosenbrock-20"])
+    figures.save(bv.plot.witness(tree, objectives=some), path)
+    spread = bv.plot.curvature(tree, objectives=["quadratic", "logistic", "rosenbrock", "rosenbrock-20"])
     figures.save(spread, path.with_name(f"{path.stem}_curvature{path.suffix}"))
-    plane = convexity_figures.plane(tree, objectives=["quadratic", "rosenbrock", "annulus"])
+    plane = bv.plot.plane(tree, objectives=["quadratic", "rosenbrock", "annulus"])
     figures.save(plane, path.with_name(f"{path.stem}_plane{path.suffix}"))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import descent_figures, figures
+from biasvar.report import figures
 
 RATES = (0.1, 0.2, 0.4, 0.8)
 LOOKS = sorted({*np.geomspace(1, 4000, 40).round().astype(int).tolist(), 100, 300, 1000, 2000})
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             last=float(slow[-1]),
         )
     )
-    print("figure:", figures.save(descent_figures.stability(node), args.figure))
+    print("figure:", figures.save(bv.plot.sharpness(tree), args.figure))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import descent_figures, figures, tables
+from biasvar.report import figures, tables
 
 LESSON = """
 What to see
@@ -60,7 +61,7 @@ def search_table(node: xr.Dataset) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the study, print its tables and save its figure."""
+    """Run the study, print its tables and save its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default="hyperparameter-grid.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/hyperparameter-grid.png", help="picture to save [%(default)s]")
@@ -80,7 +81,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     share = with_error(float(rate.sensitivity), float(rate.sensitivity_se))
     print(LESSON.format(share=share, draws=int(last.draws[near].min()), count=int(last.draws.max())))
 
-    print("figure:", figures.save(descent_figures.hyperparameters(node), args.figure))
+    path = Path(args.figure)
+    map_of_two = bv.plot.heat(tree, rows="beta1", columns="learning_rate")
+    print("figure:", figures.save(map_of_two, path))
+    print("figure:", figures.save(bv.plot.sensitivity(tree), path.with_name(f"{path.stem}-sensitivity{path.suffix}")))
+    print("figure:", figures.save(bv.plot.expected_best(tree), path.with_name(f"{path.stem}-luck{path.suffix}")))
 
 
 if __name__ == "__main__":

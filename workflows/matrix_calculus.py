@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import derivatives, figures
+from biasvar.report import figures
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     wrong = bv.check_derivatives(Scalar(N, f, lambda x: 2 * x @ B.T))
     print(LESSON.format(wrong=wrong.reason.values[0]))
     shown = {name: found[name] for name in ("x'Bx", "f g", "h(f(x))", "v(u(x))")}
-    print("figure:", figures.save(derivatives.remainders(shown), args.figure))
+    print("figure:", figures.save(bv.plot.remainders(shown), args.figure))
 
 
 if __name__ == "__main__":

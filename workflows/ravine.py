@@ -7,14 +7,14 @@ Half of the random starts choose a configuration, the other half judge it.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import descent_figures, figures
+from biasvar.report import figures
 
 LOOKS = [*range(41), *range(50, 200, 10), *range(200, 600, 25), *range(600, 1501, 150)]  # each step to begin with
 TARGET = 1e-9
@@ -75,10 +75,10 @@ class Cells:
         names = [name for name in index.names if len(index.unique(name)) > 1]
         return ", ".join(f"{name.replace('_', ' ')} {self.data[name].values[choice]:.3g}" for name in names)
 
-    def path(self, choice: int, replicate: int) -> np.ndarray:
-        """Return the parameters on the way to the target, shape (steps, 2)."""
-        cell = self.data.isel(configuration=choice, replicate=replicate)
-        return cell.parameters.transpose("step", "parameter").values[cell.step.values <= cell.steps.item()]
+    def labels(self, choice: int) -> dict[str, float]:
+        """Return the hyperparameters of a configuration."""
+        index = self.data.indexes["configuration"]
+        return {str(name): float(self.data[name].values[choice]) for name in index.names}
 
 
 def table(rows: dict[str, tuple[str, str, str, str]]) -> str:
@@ -87,33 +87,15 @@ def table(rows: dict[str, tuple[str, str, str, str]]) -> str:
     return "\n".join(f"{label:10}{what:36}{steps:>16}{jitter:>14}" for label, what, steps, jitter in lines)
 
 
-def draw(objective: bv.Quadratic, cells: dict[str, Cells], chosen: dict[str, int], tree: xr.DataTree) -> Any:
-    """Draw the calmest paths from one start, the fastest descents, what calm costs, and which rates are too long."""
-    start = np.abs(cells["sgd"].data.parameters.isel(step=0, configuration=0))
+def shows_both(cells: Cells) -> int:
+    """Return a start that is as far along the ravine as it can be, and about a fifth of that up its wall."""
+    start = np.abs(cells.data.parameters.isel(step=0, configuration=0))
     shallow, steep = (start.isel(parameter=i).values for i in (0, 1))
-    replicate = int(np.argmax(shallow - np.abs(5 * steep - shallow)))  # one that shows both
-    paths, curves, tradeoff = {}, {}, {}
-    for label, each in cells.items():
-        paths[label] = each.settings(chosen[label]), each.path(chosen[label], replicate)
-        path = each.data.parameters.isel(configuration=each.fastest()).transpose("replicate", "step", "parameter")
-        evaluations = {"gradient_evaluations": ("step", path.step.values)}  # one a step
-        curves[label] = xr.DataArray(objective.value(path.values), evaluations, ("replicate", "step"))
-        known = each.choosers.sortby("steps")
-        tradeoff[label] = known.steps.values, np.minimum.accumulate(known.jitter.values)
-    rates = {label: by_rate(tree[f"ravine/{label}"].to_dataset()) for label in cells}
-    limit = float(tree["ravine"].learning_rate_limit)
-    return descent_figures.ravine(objective, paths, curves, tradeoff, rates, limit, TARGET)
-
-
-def by_rate(node: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return learning rates, and the median steps to the target at the best of all other settings."""
-    steps = node.steps_to_target.isel(target=0).median("replicate")
-    steps = steps.min([name for name in steps.dims if name != "learning_rate"])
-    return steps.learning_rate.values, steps.values
+    return int(np.argmax(shallow - np.abs(5 * steep - shallow)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the study, print its tables and save its figure."""
+    """Run the study, print its tables and save its figures."""
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split()))
     parser.add_argument("--store", default="ravine.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/ravine.png", help="picture to save [%(default)s]")
@@ -135,7 +117,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     bounds = {"limit": float(known.learning_rate_limit), "quickest": float(known.quickest_learning_rate)}
     print(LESSON.format(**{label: (fastest[label][-1], calmest[label][-1]) for label in cells}, **bounds))
 
-    print("figure:", figures.save(draw(study.objectives["ravine"], cells, chosen, tree), args.figure))
+    path = Path(args.figure)
+    at = {label: each.labels(chosen[label]) for label, each in cells.items()}
+    calm = "Plain descent crosses the ravine at every step; in as many, momentum and adaptive steps need not"
+    paths = bv.plot.paths(tree, at=at, replicate=shows_both(cells["sgd"]), title=calm)
+    print("figure:", figures.save(paths, path))
+    print("figure:", figures.save(bv.plot.curves(tree), path.with_name(f"{path.stem}-curves{path.suffix}")))
+    print("figure:", figures.save(bv.plot.learning_rates(tree), path.with_name(f"{path.stem}-rates{path.suffix}")))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import biasvar as bv
-from biasvar.report import data_figures, figures, tables
+from biasvar.report import figures, tables
 
 LOSSES = {"diabetes": "squared", "breast_cancer": "zero_one"}
 SETS: dict[str, Mapping[str, Any]] = {
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         first, *others = study.hypotheses
         for other in others:
             print(compare(summary, first, other))
-        figure = data_figures.risks(summary, title=study.name)
+        figure = bv.plot.decomposition(summary)
         print("figure:", figures.save(figure, picture.with_name(f"{picture.stem}-{data}{picture.suffix}")), "\n")
     print(LESSON)
 

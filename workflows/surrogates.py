@@ -13,15 +13,15 @@ import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import classification_figures, figures, tables
+from biasvar.report import figures, tables
 
 ERRORS = ("bayes_risk", "approximation_error", "surrogate_error", "estimation_error", "expected_risk")
 LESSON = """
 What to see
 - The errors of a row add up to its risk. The surrogate error does not fall with more examples: the hinge's line is
   nearly the best one, that of the logistic loss is not, for all its probabilities.
-- Every dot of the first figure lies beyond the bound: a small surrogate excess promises a small 0-1 excess.
-- The second figure shades where the majority of all fits votes against Bayes: all of the bias comes from there."""
+- Every dot of the second figure lies beyond the bound: a small surrogate excess promises a small 0-1 excess.
+- The third figure shades where the majority of all fits votes against Bayes: all of the bias comes from there."""
 
 
 def errors_table(summary: xr.Dataset) -> str:
@@ -38,7 +38,7 @@ def errors_table(summary: xr.Dataset) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the study, print its errors and save two figures."""
+    """Run the study, print its errors and save three figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--store", default="surrogates.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/surrogates.png", help="picture to save [%(default)s]")
@@ -48,14 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     study = bv.load("surrogates", [f"replicates={args.replicates}", "block_size=128"] if args.replicates else [])
     summary = bv.run(study, args.store)
     print(errors_table(summary), tables.counts(summary), LESSON, sep="\n")
-    path = Path(args.figure)
-    noise = float(summary.noise[0])
-    figures.save(classification_figures.excess_against_surrogates(summary, noise=noise), path)
-    votes = classification_figures.votes_along_x(
-        summary.sel(hypothesis=["logistic", "hinge", "nearest mean", "quadratic"]),
-        n_train=int(summary.n_train[0]),
-        noise=noise,
-    )
+    path, noise = Path(args.figure), float(summary.noise[0])
+    some = ["logistic", "hinge", "nearest mean", "quadratic"]
+    figures.save(bv.plot.sources_of_error(summary, noise=noise), path)
+    figures.save(bv.plot.margins(summary, noise=noise), path.with_name(f"{path.stem}_margins{path.suffix}"))
+    votes = bv.plot.votes(summary, hypothesis=some, n_train=int(summary.n_train[0]), noise=noise)
     figures.save(votes, path.with_name(f"{path.stem}_votes{path.suffix}"))
 
 

@@ -29,6 +29,7 @@ LINES = tuple(zip((BLUE, VERMILION, GREEN, BLACK, PURPLE, ORANGE, SKY, GREY), "o
 DPI = 150
 TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
+FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
 def new_panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
@@ -70,8 +71,8 @@ def set_title(figure: "Figure", axes: Any, ax: Any, title: str, about: str) -> N
         axes[0, 0].set_title(f"{title}\n{about}", fontsize="medium")
 
 
-def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write the names of lines at their right ends, or in a legend above where there are too many.
+def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], direct: bool = True) -> None:
+    """Write the names of lines at their right ends; in a legend above where they are too many, or too close there.
 
     Parameters
     ----------
@@ -79,20 +80,25 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]]) -> 
         With lines that have labels.
     ends : sequence of (str, float, float, str)
         Name, x, y and colour of each.
+    direct : bool
+        Whether the ends are a place for names: not if other lines pass there.
     """
-    if len(ends) > MOST_DIRECT:
-        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(ends), 4), frameon=False, fontsize="small")
-        return
+    line = 1.3 * 10 * panel.figure.dpi / 72
     # From the lowest up, each at least a line of text above the one below.
-    heights, least = {end: panel.transData.transform(end[1:3])[1] for end in ends}, -np.inf
+    heights, least, moves = {end: panel.transData.transform(end[1:3])[1] for end in ends}, -np.inf, {}
     for end, height in sorted(heights.items(), key=lambda item: item[1]):
-        name, x, y, color = end
-        moved = max(height, least)
-        least = moved + 1.3 * 10 * panel.figure.dpi / 72
+        moves[end] = max(height, least) - height
+        least = height + moves[end] + line
+    if not direct or len(ends) > MOST_DIRECT or max(moves.values(), default=0) > FAR_NAMES * line:
+        panel.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(ends), 3) or 1, frameon=False, fontsize="small"
+        )
+        return
+    for (name, x, y, color), moved in moves.items():
         panel.annotate(
             name,
             (x, y),
-            xytext=((7, (moved - height) * 72 / panel.figure.dpi)),
+            xytext=(7, moved * 72 / panel.figure.dpi),
             textcoords="offset points",
             color=color,
             va="center",

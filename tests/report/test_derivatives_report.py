@@ -36,7 +36,8 @@ def test_the_table_has_a_row_per_comparison_and_says_what_is_wrong_below():
 
 def test_the_figure_draws_each_remainder_its_slope_and_the_floor(tmp_path):
     found = checks()
-    figure = derivatives.remainders(found)
+    figure = bv.plot.remainders(found)
+    assert figure.get_suptitle() == "Derivatives of own are wrong"
     figure.savefig(tmp_path / "remainders.png")
     left, right = figure.axes
     assert left.get_title() == "valley: agrees"

@@ -7,7 +7,6 @@ from helpers import WORKFLOWS
 
 import biasvar as bv
 from biasvar.errors import BiasvarError
-from biasvar.report import convexity_figures
 
 
 @pytest.mark.slow
@@ -33,10 +32,11 @@ def test_convexity_prints_verdicts_and_draws(tmp_path, capsys):
         picture = (tmp_path / "pictures" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 20_000
-    chords = convexity_figures.chords(tree, objectives=["annulus", "rosenbrock"])
+    chords = bv.plot.witness(tree, objectives=["annulus", "rosenbrock"])
     titles = [panel.get_title() for panel in chords.axes]
     assert titles == ["annulus: not convex", "rosenbrock: not convex"]
+    assert chords.get_suptitle().replace("\n", " ") == "5 of 10 functions are not convex: annulus, rosenbrock"
     with pytest.raises(BiasvarError, match="plane: needs an objective with two parameters"):
-        convexity_figures.plane(tree, objectives=["norm-1"])
+        bv.plot.plane(tree, objectives=["norm-1"])
     with pytest.raises(BiasvarError, match="objectives: 'hill' is not in the summary; choose from quadratic, "):
-        convexity_figures.curvatures(tree, objectives=["hill"])
+        bv.plot.curvature(tree, objectives=["hill"])

@@ -151,7 +151,8 @@ def test_surrogates_add_up_and_lie_beyond_the_bound(tmp_path, capsys):
     bounds = ran.summary.excess_bound.sel(loss=["logistic", "hinge", "squared"]).squeeze()
     assert (bounds > votes.excess_risk).all()
     assert is_picture(ran.figure)
-    assert is_picture(ran.figure.with_name(f"{ran.figure.stem}_votes.png"))
+    for name in ("margins", "votes"):
+        assert is_picture(ran.figure.with_name(f"{ran.figure.stem}_{name}.png"))
 
 
 def close(ours, our_error, theirs, their_error):

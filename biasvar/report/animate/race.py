@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective, adapted
 from biasvar.report.animate.film import Film, Scene, moments_of, new_figure
-from biasvar.report.descent_figures import COLORS, OTHERS
 from biasvar.report.figures import GREY, INK
+from biasvar.report.plot.optimizers import style_of
 from biasvar.studies.components import resolved
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-MARKS = "osD^vPX*"
 PANEL, ALONE = (2.9, 2.35), (6.4, 3.4)  # inches: of panels above, and of one that stands alone
 LOWER, APART, LEFT = 1.55, 0.72, 0.8  # height of those below, room between columns, and on the left
 MARGIN = 0.28  # of the way from the start to the end, on all sides
@@ -224,7 +223,7 @@ class _Race(Scene):
     def _artists(self, number: int, panel: "Axes", below: "Axes") -> list[Any]:
         """Return what moves of one runner: path, head, curve and its head."""
         label = next(iter(self.tracks.values())).runners[number].label
-        color, mark = _style(number, label)
+        color, mark = style_of(label, number)
         line: Any = {"color": color, "linewidth": 1.6, "animated": True, "zorder": 5}
         head: Any = {"color": color, "marker": mark, "markeredgecolor": "white", "linestyle": "", "animated": True}
         return [
@@ -273,14 +272,10 @@ class _Race(Scene):
         yield self.clock
 
 
-def _style(number: int, label: str) -> tuple[str, str]:
-    return COLORS.get(label, OTHERS[number % len(OTHERS)]), MARKS[number % len(MARKS)]
-
-
 def _mark(number: int, label: str) -> Any:
     from matplotlib.lines import Line2D
 
-    color, mark = _style(number, label)
+    color, mark = style_of(label, number)
     return Line2D([], [], color=color, marker=mark, markeredgecolor="white", markersize=9, linewidth=2, label=label)
 
 

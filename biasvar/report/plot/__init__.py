@@ -9,21 +9,46 @@ the frame, and what has no standard error is hollow. Where labels are not given,
 from biasvar.report.plot.along_x import along_x, fits
 from biasvar.report.plot.budgets import budget_curves, three_errors
 from biasvar.report.plot.comparison import differences, status_map
+from biasvar.report.plot.convexity import curvature, plane, witness
+from biasvar.report.plot.descents import curves, paths
 from biasvar.report.plot.doors import needs_of
+from biasvar.report.plot.edge import sharpness
+from biasvar.report.plot.grids import expected_best, learning_rates, performance_profile, sensitivity
+from biasvar.report.plot.maps import cost_map, heat
+from biasvar.report.plot.remainders import remainders
 from biasvar.report.plot.risk import decomposition, learning_curves, noise_curves
+from biasvar.report.plot.sources import precision, sources_of_error
+from biasvar.report.plot.votes import margins, votes
 from biasvar.studies.base import Summary, nodes_of
 
 __all__ = [
     "along_x",
     "budget_curves",
+    "cost_map",
+    "curvature",
+    "curves",
     "decomposition",
     "differences",
+    "expected_best",
     "figures_of",
     "fits",
+    "heat",
     "learning_curves",
+    "learning_rates",
+    "margins",
     "noise_curves",
+    "paths",
+    "performance_profile",
+    "plane",
+    "precision",
+    "remainders",
+    "sensitivity",
+    "sharpness",
+    "sources_of_error",
     "status_map",
     "three_errors",
+    "votes",
+    "witness",
 ]
 
 #: In the order in which they tell of a summary, the main ones first.
@@ -33,9 +58,26 @@ _TELLING = (
     decomposition,
     along_x,
     learning_curves,
+    votes,
+    margins,
+    sources_of_error,
     noise_curves,
     differences,
+    curves,
+    paths,
+    sharpness,
+    learning_rates,
+    heat,
+    cost_map,
+    sensitivity,
+    expected_best,
+    performance_profile,
+    witness,
+    curvature,
+    plane,
+    remainders,
     status_map,
+    precision,
 )
 
 

@@ -23,6 +23,7 @@ from biasvar.report.figures import (
 from biasvar.report.findings import who_leads
 from biasvar.report.plot.cells import about, few, least, parts_of, selected, shown
 from biasvar.report.plot.doors import made_of
+from biasvar.report.plot.risk import FAR
 from biasvar.studies.replicates import replicates
 
 if TYPE_CHECKING:
@@ -141,11 +142,27 @@ def along_x(
         lower.set_xlabel("input x")
     axes[0, 0].set_ylabel("prediction (y)")
     axes[1, 0].set_ylabel("squared error (y²)")
-    axes[1, 0].set_ylim(0, top)
+    axes[0, 0].set_ylim(*_near(axes[0, 0].get_ylim(), finite(cells.target)))
+    axes[1, 0].set_ylim(0, top or _lowest_errors(cells))
     for row in axes:
         row[0].legend(loc="best", frameon=False, fontsize="small")
     set_title(figure, axes, ax, words, about(cells))
     return figure
+
+
+def _near(limits: tuple[float, float], target: Any) -> tuple[float, float]:
+    """Return limits that are at most three times as far from the target's middle as the target is."""
+    middle, reach = (target.max() + target.min()) / 2, 3 * (target.max() - target.min()) / 2
+    return (max(limits[0], middle - reach), min(limits[1], middle + reach)) if reach > 0 else limits
+
+
+def _lowest_errors(cells: xr.Dataset) -> float:
+    """Return up to which error to draw: not much above the best set's own."""
+    errors = finite(cells.bias2_x + cells.variance_x.clip(min=0)) + float(cells.noise) ** 2
+    highest = np.nanmax(np.where(np.isnan(errors), 0, errors), axis=cells.bias2_x.dims.index("x"))
+    best = least(cells)
+    above = 1.05 * max(float(highest.max()), 1e-300)
+    return min(above, FAR * float(highest[best[0]])) if best and highest[best[0]] > 0 else above
 
 
 def _numbers_of(label: str, cell: xr.Dataset) -> str:

@@ -124,7 +124,7 @@ def three_errors(
         See :mod:`biasvar.report.plot`.
     **sel : labels
         One of each dimension but the budget. The first unless given, of training-set sizes the least at which least
-        squares has a finite risk.
+        squares has a risk with a standard error.
 
     Raises
     ------
@@ -162,9 +162,11 @@ def three_errors(
 
 def _sign(cells: xr.Dataset) -> str:
     """Say whether stopping helps: where the optimization error is surely below zero."""
-    helps = cells.budget.values[(cells.optimization_error + 2 * cells.optimization_error_se < 0).values]
+    extra, error = cells.optimization_error, 2 * cells.optimization_error_se
+    helps = cells.budget.values[(extra + error < 0).values]
     if helps.size == 0:
-        return "Stopping early costs at every budget"
+        costs = bool((extra - error > 0).all())
+        return "Stopping early costs at every budget" if costs else "Whether stopping early helps cannot be told"
     return f"Stopping helps from {helps[0]} to {helps[-1]} gradients: a negative optimization error"
 
 
@@ -198,8 +200,8 @@ def _selected(
 
 
 def _first_finite(root: xr.Dataset, axis: str) -> int:
-    """Return the first label at which least squares has a finite risk everywhere; the first where that is no matter."""
+    """Return the first label at which least squares has a known error everywhere; the first where that is no matter."""
     if axis not in root.estimation_error.dims:
         return 0
-    error = root.estimation_error
+    error = root.estimation_error_se
     return int(np.isfinite(error).all([dim for dim in error.dims if dim != axis]).argmax(axis))

@@ -9,6 +9,7 @@ from biasvar.report.figures import BLUE, GREY, INK, ORANGE, SKY, finite, panels_
 from biasvar.report.findings import SURE, who_leads
 from biasvar.report.plot.cells import about, error_of, few, selected, shown, units, written
 from biasvar.report.plot.doors import made_of
+from biasvar.report.plot.risk import FAR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,11 +49,26 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
         figure.set_size_inches(7, 1.6 + 0.4 * max(len(places), 1))
     error = SURE * finite(error_of(others, name))
     panel.errorbar(finite(others[name]), places, xerr=error, color=BLUE, marker="o", linestyle="none", capsize=3)
+    _set_reach(panel, finite(others[name]), others[name].values, places, float(cells.expected_risk[0]))
     panel.axvline(0, color=GREY, linewidth=1)
     panel.set_yticks(places, [shown(label) for label in others.hypothesis.values])
     panel.set_xlabel(f"expected risk above that of {shown(best)}{units(cells.expected_risk)}")
     set_title(figure, axes, ax, title or who_leads(cells), f"{about(cells)}; bars: 95 % intervals, paired")
     return figure
+
+
+def _set_reach(panel: "Axes", values: Any, numbers: Any, places: Any, best: float) -> None:
+    """End the axis not far above the best risk; what is beyond is an arrow with its number."""
+    far = FAR * best
+    if np.isfinite(numbers).all() and not (values > far).any():
+        return
+    inside = values[values <= far]
+    end = max(1.3 * float(inside.max()), 0.1 * best) if inside.size else far
+    panel.set_xlim(-0.05 * end, end)
+    for place, number in zip(places, numbers, strict=True):
+        if not number <= end:
+            words = "?" if np.isnan(number) else f"{number:.3g}"
+            panel.annotate(f"{words} →", (end, place), (-2, 0), textcoords="offset points", ha="right", va="center")
 
 
 @made_of("status", "expected_risk", dims=("hypothesis", "n_train"))

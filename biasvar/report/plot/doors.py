@@ -27,6 +27,8 @@ class Needs:
         Dimensions of just so many labels.
     labels : mapping of str to str
         A label that a coordinate must have.
+    varied : int
+        How many of the dimensions that the coordinate ``hyperparameter`` names have at least two labels.
     """
 
     variables: Collection[str]
@@ -34,6 +36,7 @@ class Needs:
     several: Collection[str] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    varied: int = 0
 
     def met_by(self, node: xr.Dataset) -> bool:
         """Tell whether a node has all that."""
@@ -43,7 +46,11 @@ class Needs:
             and all(node.sizes.get(dim, 0) > 1 for dim in self.several)
             and all(node.sizes.get(dim) == size for dim, size in self.sizes.items())
             and all(name in node.coords and label in node[name].values for name, label in self.labels.items())
+            and (not self.varied or self._varied(node) >= self.varied)
         )
+
+    def _varied(self, node: xr.Dataset) -> int:
+        return sum(node.sizes.get(str(name), 1) > 1 for name in node.hyperparameter.values)
 
 
 def made_of(*variables: str, **more: Any) -> Callable[[Draw], Draw]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LETTERS = 24  # that stand side by side under a panel
+FAR = 6  # times the risk of the best set: what is above ends in an arrow
 
 
 @made_of("expected_risk", "expected_risk_se", "variance", dims=("hypothesis", "n_train"))
@@ -56,12 +57,12 @@ def decomposition(
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train"))
     words, cells = title or who_leads(cells) or "What expected risk is made of", few(cells, "n_train")
-    top = top or _ceiling(cells)
+    top = top or ceiling(cells)
     figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
     places = np.arange(cells.sizes["hypothesis"])
     for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
         cell = cells.sel(n_train=n_train)
-        _draw_stack(panel, cell, top)
+        draw_stack(panel, cell, parts_of(cells), top)
         draw_points(panel, places - 0.15, cell, "expected_risk", BLACK, "o", top)
         if "empirical_risk" in cell:
             draw_points(panel, places + 0.15, cell, "empirical_risk", GREEN, "s", top)
@@ -81,13 +82,14 @@ def name_places(panel: "Axes", places: Any, names: Sequence[str]) -> None:
     panel.set_xticks(places, names, **turned)
 
 
-def _draw_stack(panel: "Axes", cells: xr.Dataset, top: float) -> None:
+def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str, str]], top: float) -> None:
+    """Stack parts of the risk; hatched is what they are not told apart in."""
     base, places = np.zeros(cells.sizes["hypothesis"]), range(cells.sizes["hypothesis"])
-    for name, label, color in parts_of(cells):
+    for name, label, color in parts:
         height = np.minimum(np.nan_to_num(cells[name].values, posinf=np.inf), 10 * top)  # what is infinite has no end
         panel.bar(places, height, bottom=base, width=0.75, color=color, label=label)
         base = base + height
-    rest = np.where(np.isnan([cells[name] for name, *_ in parts_of(cells)]).any(axis=0), cells.expected_risk - base, 0)
+    rest = np.where(np.isnan([cells[name] for name, *_ in parts]).any(axis=0), cells.expected_risk - base, 0)
     if rest.any():
         unknown: dict[str, Any] = {"color": "white", "edgecolor": GREY, "hatch": "//", "label": "not told apart"}
         panel.bar(places, np.nan_to_num(rest), bottom=base, width=0.75, **unknown)
@@ -198,7 +200,7 @@ def noise_curves(
     ends = _draw_curves(panel, strength, cells, "expected_risk")
     # Of sets that err much more than the best, only where they leave the picture is of interest.
     least = finite(cells.expected_risk.min("hypothesis"))
-    panel.set_ylim(0, top or min(4 * float(np.nanmax(least)), _ceiling(cells)))
+    panel.set_ylim(0, top or min(4 * float(np.nanmax(least)), ceiling(cells)))
     if added:
         panel.plot(strength, strength, color=GREY, linewidth=2, linestyle="-.")
         ends.append(("noise alone", float(strength[-1]), float(strength[-1]), INK))
@@ -236,5 +238,7 @@ def draw_points(
             )
 
 
-def _ceiling(cells: xr.Dataset) -> float:
-    return 1.08 * float(np.nanmax(finite(cells.expected_risk)))
+def ceiling(cells: xr.Dataset) -> float:
+    """Return up to which risk to draw: not much above what the best sets have."""
+    risk = finite(cells.expected_risk.transpose("hypothesis", ...))
+    return min(1.08 * float(np.nanmax(risk)), FAR * float(np.nanmax(np.nanmin(risk, axis=0))))
