@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Plots:
-    """The figures of :mod:`biasvar.report.plot` that are made of a summary, as methods."""
+    """The figures of :mod:`biasvar.plot` that are made of a summary, as methods."""
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary

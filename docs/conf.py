@@ -45,7 +45,7 @@ html_show_sourcelink = False
 # Reference: a page for each name of biasvar/__init__.pyi and each error.
 autosummary_generate = True
 autosummary_imported_members = True  # names are attached when first used
-autosummary_context = {"protocols": pages.protocols()}  # what users write themselves: there the methods are shown
+autosummary_context = {"bases": pages.bases()}  # what users write themselves: there the members are shown
 templates_path = ["templates"]
 autodoc_typehints = "none"  # the sections of docstrings have them, with shapes and units
 numpydoc_show_class_members = False  # methods of bundled classes are the engine's business
@@ -62,7 +62,7 @@ nitpick_ignore_regex = [
 sphinx_gallery_conf = {
     "examples_dirs": ["made/scripts/tutorials", "made/scripts/gallery"],
     "gallery_dirs": ["made/tutorials", "made/gallery"],
-    "filename_pattern": r"\.py$",
+    "filename_pattern": rf"/tutorials/|/({'|'.join(pages.RUN)})\.py$",
     "abort_on_example_error": True,
     "image_scrapers": (pictures.saved, pictures.unsaved),
     "reset_modules": (),

@@ -1,5 +1,7 @@
 """What README and docs say: their code runs, their numbers are the code's, their links lead somewhere."""
 
+import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import yaml
 from helpers import ROOT
 
 import biasvar as bv
+from biasvar import errors
 from biasvar.cli import main
 from biasvar.execution import blocks, schedulers, settings
 from biasvar.learning import inputs
@@ -144,3 +147,39 @@ def test_what_dask_is_said_to_do_it_does():
 
     for setting, default in re.findall(r"`(distributed\.[a-z.-]+)` \((\w+);", CLUSTERS):
         assert str(dask.config.get(setting, override_with=None)) == default, setting
+
+
+def reference():
+    """Return what the site's reference lists, by the module that each name is asked of."""
+    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site" / "pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    text = pages.reference((ROOT / "biasvar" / "__init__.pyi").read_text())
+    found = {}
+    for section in text.split(".. currentmodule:: ")[1:]:
+        table = section.partition(":nosignatures:")[2]
+        found.setdefault(section.split("\n", 1)[0], set()).update(re.findall(r"^   (\w+)$", table, flags=re.MULTILINE))
+    return found
+
+
+def test_each_public_name_has_a_page_and_an_example():
+    found = reference()
+    modules = {name for name in bv.__all__ if inspect.ismodule(getattr(bv, name))}
+    raised = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    names = set(bv.__all__) - {"__version__"} - modules - raised
+    assert found == {
+        "biasvar": names,
+        "biasvar.errors": raised,
+        **{f"biasvar.{name}": set(getattr(bv, name).__all__) for name in modules},
+    }
+    homes = {"biasvar": bv, "biasvar.errors": errors, **{f"biasvar.{name}": getattr(bv, name) for name in modules}}
+    public = [getattr(homes[place], name) for place, listed in found.items() for name in listed]
+    assert [each.__name__ for each in public if ">>> " not in inspect.getdoc(each)] == []
+
+
+def test_each_workflow_that_the_site_runs_ends_as_one_that_it_can():
+    """It is run by its last two lines: the site puts a call with less to do in their place."""
+    for path in (ROOT / "workflows").glob("*.py"):
+        assert path.read_text().endswith('if __name__ == "__main__":\n    main()\n'), path

@@ -22,6 +22,21 @@ def digest(store: Place) -> str:
     ------
     StoreError
         If the store is none, unfinished or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> first, second = f"{folder.name}/first.zarr", f"{folder.name}/second.zarr"
+    >>> _ = bv.run(study, first, progress=False), bv.run(study, second, progress=False)
+    >>> bv.digest(first) == bv.digest(second)
+    True
+    >>> folder.cleanup()
     """
     target = Store(store)
     summary = target.summary().load()

@@ -140,6 +140,16 @@ def plan(study: Study[Any], groups: list[Group] | None = None, blocks: Mapping[s
         If it is no study, or takes more than any run can hold, with the bytes and hours that it would take.
     SettingError
         If a setting in Dask's configuration is wrong.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> [group.blocks for group in bv.plan(study).groups]
+    [16]
     """
     check_is_study(study)
     settings.check()

@@ -74,7 +74,7 @@ def run(
     progress : bool or callable, optional
         By default a bar on a terminal and in a notebook, and a line now and then elsewhere, on standard error. True: a
         bar wherever that is. False: none, only messages such as the address of a dashboard. A callable is called with
-        a :class:`~biasvar.execution.progress.Progress` when a task has finished, and at the end, when all are done.
+        a ``Progress`` when a task has finished, and at the end, when all are done.
     strict : bool
         Raise, at the end, where cells failed or a goal of the study was missed, instead of warning.
 
@@ -186,6 +186,20 @@ def open(store: str | PathLike[str]) -> Summary:  # noqa: A001  # bv.open, like 
     ------
     StoreError
         If it is not one, or not finished.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = bv.run(study, f"{folder.name}/mean.zarr", progress=False)
+    >>> bv.open(f"{folder.name}/mean.zarr").status.values.ravel().tolist()
+    ['ok']
+    >>> folder.cleanup()
     """
     return Store(store).summary()
 

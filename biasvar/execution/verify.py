@@ -57,6 +57,20 @@ def verify(store: Place) -> Verification:
     ------
     StoreError
         If the path holds no store.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import biasvar as bv
+    >>> study = bv.RiskStudy(
+    ...     name="mean", target=bv.Sine(), inputs=bv.Uniform(-1, 1), hypotheses={"H0": bv.Polynomial(0)}, n_train=[4],
+    ...     replicates=256, block_size=16,
+    ... )
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = bv.run(study, f"{folder.name}/mean.zarr", progress=False)
+    >>> bv.verify(f"{folder.name}/mean.zarr").problems
+    ()
+    >>> folder.cleanup()
     """
     target = Store(store)
     attributes = target.attributes()

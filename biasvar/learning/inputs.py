@@ -31,8 +31,18 @@ TEST_REPLICATES = 16  # independent scrambles that make up those
 class Inputs(ABC):
     """A law of the inputs: how training inputs are made of uniforms, and which test points stand for the law.
 
-    A user's own law needs no base class: any object with the four abstract members is :func:`adapted` when a study is
+    A user's own law needs no base class: any object with the four abstract members is ``adapted`` when a study is
     validated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biasvar as bv
+    >>> law = bv.Uniform(-1, 1)
+    >>> isinstance(law, bv.Inputs), law.dim, law.uniforms_per_set(n_train=3)
+    (True, 1, 3)
+    >>> law.inputs_from(np.array([[0.0, 0.5, 0.75]]), n_train=3).ravel().tolist()
+    [-1.0, 0.0, 0.5]
     """
 
     @property

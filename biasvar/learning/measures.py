@@ -126,7 +126,7 @@ class Measure:
     name, label, short_name : str
         What it is called in code, in words, and at the head of a column.
     value : callable
-        Its value, of the :class:`Averages` of a cell.
+        Its value, of the ``Averages`` of a cell.
     influence : callable, optional
         What each block contributes, shape (blocks,): its spread gives the standard error. None where no block shows it.
     along_x : callable, optional
@@ -153,6 +153,12 @@ class Measure:
         Variable of differences by which tables tell the least of it from the rest; nothing: they do not.
     part : Part, optional
         What it is a part of, if it is one of several that add up.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> {each.name: each.unit for each in bv.Squared().measures if each.column in (1, 2)}
+    {'bias2': 'y^2', 'variance': 'y^2'}
     """
 
     name: str
@@ -212,9 +218,15 @@ class Curve:
     name, label, short_name, unit, spoiled, of_target
         As for :class:`Measure`.
     value, error : callable
-        Values and standard errors at the test points, shape (points,), of the :class:`Averages` of a cell.
+        Values and standard errors at the test points, shape (points,), of the ``Averages`` of a cell.
     shift_error : str
         The variable whose square is the variance by which intervals reach further to the right.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> [curve.name for curve in bv.Squared().curves if isinstance(curve, bv.Curve)]
+    ['mean_prediction', 'bias2_x', 'variance_x']
     """
 
     name: str

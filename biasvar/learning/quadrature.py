@@ -27,6 +27,14 @@ class TestPoints:
         Probabilities; they sum to one.
     replicate : ndarray of shape (points,)
         Which independent randomisation a point belongs to; all zero where the rule is deterministic.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biasvar as bv
+    >>> points = bv.TestPoints.deterministic(np.array([-1.0, 1.0]), np.array([0.25, 0.75]))
+    >>> float(points.weights @ points.x), points.replicates
+    (0.5, 1)
     """
 
     __test__ = False  # not a test class, whatever pytest makes of the name

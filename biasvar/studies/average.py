@@ -41,6 +41,12 @@ class Number:
         What it is called in code and in words.
     unit : str
         Its unit.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> bv.Number("gain", "what an hour is worth", unit="EUR / h").unit
+    'EUR / h'
     """
 
     name: str

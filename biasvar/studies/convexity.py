@@ -64,7 +64,7 @@ class ConvexityStudy(Study[xr.DataTree]):
     name : str
         Name of the study: letters, digits, ``.``, ``-`` and ``_``.
     objectives : dict of str to objective or callable
-        The functions by label: objectives, see :mod:`biasvar.optimization.objectives`; the :class:`Indicator` of a set;
+        The functions by label: objectives, see ``biasvar.optimization.objectives``; the :class:`Indicator` of a set;
         or f(theta) of arrays (..., D), of which ``jensen`` alone is measured.
     within : dict of str to set or law, optional
         Where: a set that has points at random, uniform in it, or the law of each coordinate. ``Normal(0, 1)`` unless

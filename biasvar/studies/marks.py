@@ -53,7 +53,13 @@ class Mark(ABC):
 
 
 class Fixed(Mark):
-    """What must be in the study as it is in the store."""
+    """What must be in the study as it is in the store.
+
+    Examples
+    --------
+    >>> Fixed().errors("seed", stored=0, mine=1)
+    ['seed: the store has 0, the study 1']
+    """
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Complain of any difference."""
@@ -65,7 +71,13 @@ class Fixed(Mark):
 
 
 class Free(Mark):
-    """What says nothing of the numbers that are stored."""
+    """What says nothing of the numbers that are stored.
+
+    Examples
+    --------
+    >>> Free().errors("description", stored="first try", mine="second try")
+    []
+    """
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Return nothing."""
@@ -83,7 +95,15 @@ class Unwritten(Free):
 
 
 class Axis(Mark):
-    """Values of which a study may have more than the store."""
+    """Values of which a study may have more than the store.
+
+    Examples
+    --------
+    >>> Axis().errors("n_train", stored=[2, 10], mine=[2, 5])
+    ['n_train: the store has [10], which the study lacks']
+    >>> Axis().join([2, 10], [2, 5])
+    (2, 5, 10)
+    """
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Complain of what the study lacks."""
@@ -120,7 +140,15 @@ class Selection(Mark):
 
 
 class AtLeast(Mark):
-    """A number that may be larger in a study than in the store; None stands for another way to say how many."""
+    """A number that may be larger in a study than in the store; None stands for another way to say how many.
+
+    Examples
+    --------
+    >>> AtLeast().errors("replicates", stored=512, mine=256)
+    ['replicates: the store has 512, the study only 256']
+    >>> AtLeast().join(512, 256)
+    512
+    """
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Complain of a smaller number."""
@@ -136,7 +164,15 @@ class AtLeast(Mark):
 
 
 class AtMost(Mark):
-    """Bounds, by name, that may be lower or more in a study than in the store; None stands for no bounds at all."""
+    """Bounds, by name, that may be lower or more in a study than in the store; None stands for no bounds at all.
+
+    Examples
+    --------
+    >>> AtMost().errors("precision", stored={"bias2": 1e-3}, mine={"bias2": 1e-2})
+    ['precision.bias2: the store has 0.001, the study 0.01']
+    >>> AtMost().join({"bias2": 1e-3}, {"bias2": 1e-2, "variance": 1e-3})
+    {'bias2': 0.001, 'variance': 0.001}
+    """
 
     def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
         """Complain of each bound that is higher or missing."""

@@ -33,9 +33,9 @@ class OptimizerStudy(DescentStudy):
     name : str
         Name of the study: letters, digits, ``.``, ``-`` and ``_``.
     objectives : dict of str to objective
-        What is minimised, by label; see :mod:`biasvar.optimization.objectives`.
+        What is minimised, by label; see ``biasvar.optimization.objectives``.
     optimizers : dict of str to update rule
-        What minimises it, each with a grid of hyperparameters; see :mod:`biasvar.optimization.rules`.
+        What minimises it, each with a grid of hyperparameters; see ``biasvar.optimization.rules``.
     steps : int
         How many steps at the most. More than a store has extend it: its descents go on if it has ``keep_state``, else
         they are simulated again.
@@ -50,7 +50,7 @@ class OptimizerStudy(DescentStudy):
         Starting point of each objective, or the law of its coordinates; ``Normal(0, 1)`` unless given.
     constraints : dict of str to set, optional
         What the parameters of objectives are kept in: after each step the nearest point of the set is taken, in the
-        norm of the update rule; see :mod:`biasvar.optimization.sets`. Starts outside begin at their nearest point.
+        norm of the update rule; see ``biasvar.optimization.sets``. Starts outside begin at their nearest point.
     tolerance : float
         Gradient norm at which a trajectory has converged, and stops; within a set, length of the step along the
         gradient to the nearest point.

@@ -1,6 +1,6 @@
 """What an optimizer study's records come to: a labelled tree, a dataset for each objective and optimizer.
 
-Arrays in :mod:`biasvar.optimization.tuning` do the arithmetic; here they get their names.
+Arrays in ``biasvar.optimization.tuning`` do the arithmetic; here they get their names.
 """
 
 from collections.abc import Mapping

@@ -23,13 +23,13 @@ class RiskStudy(ReplicatedStudy):
     name : str
         Name of the study: letters, digits, ``.``, ``-`` and ``_``.
     target : callable
-        f in y = f(x) + noise e. One of :mod:`biasvar.learning.targets` or any vectorised callable.
+        f in y = f(x) + noise e. One of ``biasvar.learning.targets`` or any vectorised callable.
     inputs : Uniform, Normal, FixedDesign or alike
         Law of x.
     hypotheses : dict of str to hypothesis set
-        What is fitted, by label; see :mod:`biasvar.learning.hypotheses`.
+        What is fitted, by label; see ``biasvar.learning.hypotheses``.
     loss : Loss
-        What a prediction costs: squared loss unless given. See :mod:`biasvar.learning.losses`.
+        What a prediction costs: squared loss unless given. See ``biasvar.learning.losses``.
     n_train : sequence of int
         Training-set sizes.
     noise : sequence of float

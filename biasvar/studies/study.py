@@ -18,8 +18,17 @@ class Study(StudyModel, Generic[S]):
     """A study lists its cells, simulates blocks of them and summarises all blocks.
 
     What a kind of study must say is abstract here; all else has a default. Its fields, each with a mark, say how it is
-    written, how it may be extended and what two of its stores come to together: see :mod:`biasvar.studies.marks`.
+    written, how it may be extended and what two of its stores come to together: see ``biasvar.studies.marks``.
     :class:`~biasvar.studies.average.AverageStudy` is the short way to a kind whose numbers are averages.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine")
+    >>> isinstance(study, bv.Study), study.block_size
+    (True, 4096)
+    >>> study.blocks_needed()
+    {'n2': 32, 'n10': 32}
     """
 
     # What there is to do

@@ -64,8 +64,8 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
         Law of x.
     model : Polynomial or LeastSquares
         What is fitted, a set that is linear in its coefficients and has no penalty. The rule descends from coefficients
-        of zero on |y - phi c|^2 / (2 n) in the set's own features, which for ``Polynomial`` are orthonormal under the
-        law of x.
+        of zero on ``|y - phi c|^2 / (2 n)`` in the set's own features, which for ``Polynomial`` are orthonormal under
+        the law of x.
     optimizers : dict of str to update rule
         What descends, by label, each with a grid of hyperparameters. ``SGD``, ``Momentum`` and ``Nesterov`` are linear:
         their label noise is integrated exactly with all examples, and serves all levels with fewer; of others it is

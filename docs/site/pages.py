@@ -3,6 +3,7 @@
 All of it goes to ``docs/made``.
 """
 
+import inspect
 import re
 import shutil
 from pathlib import Path
@@ -18,15 +19,15 @@ ROOMS = {
     "learning": "Laws, targets, hypothesis sets, losses",
     "optimization": "Objectives, update rules, schedules, convex sets",
 }
-#: What a workflow is run with for its page, where all of it would take long.
-SMALLER = {
+#: The workflows that are run for their pages, and with what, so that together they take a minute or two. The others are
+#: only shown.
+RUN = {
     "adaptive_methods": ["--replicates", "16"],
     "bagging": ["--replicates", "256"],
+    "constrained": ["--steps", "500"],
     "convexity": ["--segments", "4096"],
-    "edge_of_stability": ["--replicates", "1", "--steps", "1000"],
-    "extremes": ["--replicates", "1024"],
-    "ravine": ["--replicates", "8"],
-    "two_point_sine": ["--replicates", "16384"],
+    "extremes": [],
+    "two_point_sine": ["--replicates", "65536"],
 }
 
 
@@ -39,9 +40,9 @@ def names_by_room(stub: str) -> dict[str, list[str]]:
     return found
 
 
-def protocols() -> list[str]:
-    """Return the public names that users write classes for."""
-    return [name for name in biasvar.__all__ if getattr(getattr(biasvar, name), "_is_protocol", False)]
+def bases() -> list[str]:
+    """Return the public classes that others are made of."""
+    return [name for name in biasvar.__all__ if inspect.isabstract(getattr(biasvar, name))]
 
 
 def raised() -> list[str]:
@@ -51,11 +52,11 @@ def raised() -> list[str]:
     ]
 
 
-def section(title: str, module: str, names: list[str]) -> str:
-    """Write a table of names, with a page for each."""
+def section(title: str, module: str, names: list[str], about: str = "") -> str:
+    """Write a table of names, with a page for each, below what is said about them."""
     table = "\n".join(f"   {name}" for name in names)
     head = f"\n{title}\n{'-' * len(title)}\n\n.. currentmodule:: {module}\n\n"
-    return f"{head}.. autosummary::\n   :toctree: reference\n   :nosignatures:\n\n{table}\n"
+    return f"{head}{about}.. autosummary::\n   :toctree: reference\n   :nosignatures:\n\n{table}\n"
 
 
 def reference(stub: str) -> str:
@@ -66,21 +67,22 @@ def reference(stub: str) -> str:
         modules |= {name: getattr(biasvar, name) for name in names if type(getattr(biasvar, name)) is type(biasvar)}
         text += section(ROOMS[room], "biasvar", [name for name in names if name not in modules])
     for name, module in modules.items():
-        text += section(f"Functions of biasvar.{name}", f"biasvar.{name}", module.__all__)
+        about = f"Functions of biasvar.{name}"
+        text += section(about, f"biasvar.{name}", module.__all__, f".. automodule:: biasvar.{name}\n\n")
     return text + section("Errors", "biasvar.errors", raised())
 
 
-def script(text: str, options: list[str]) -> str:
-    """Turn a workflow into a script of the gallery: a headed page, and a cell of its own for what it says.
+def script(text: str, options: list[str] | None) -> str:
+    """Turn a script into one of the gallery, which has a heading, and a cell of its own for what it says.
 
-    The first line of its docstring becomes the heading, and its last lines the cell.
+    The first line of its docstring becomes the heading. Without options it is not run.
     """
     text = re.sub(r'\A"""(.*?)\.?(\n|""")', lambda found: f'"""\n{found[1]}\n{"=" * len(found[1])}\n{found[2]}', text)
-    call, said = "main([])", "# What it says"
-    if options:
-        call = f"main({options})".replace("'", '"')
-        said = f"# What it says, when run with ``{' '.join(options)}``"
-    return text.replace('if __name__ == "__main__":\n    main()\n', f"# %%\n{said}\n{call}\n")
+    call = f"main({options or []})".replace("'", '"')
+    said = f"What it says, when run with ``{' '.join(options)}``" if options else "What it says"
+    if options is None:
+        said = "It takes minutes, and is not run for this page"
+    return text.replace('if __name__ == "__main__":\n    main()\n', f"# %%\n# {said}\n{call}\n")
 
 
 def at_home(text: str) -> str:
@@ -110,7 +112,7 @@ def write(root: Path) -> None:
         into = made / "scripts" / kind
         into.mkdir(parents=True)
         for path in sorted(folder.glob("*.py")):
-            (into / path.name).write_text(script(path.read_text(), SMALLER.get(path.stem, [])))
+            (into / path.name).write_text(script(path.read_text(), RUN.get(path.stem)))
         (into / "GALLERY_HEADER.rst").write_text(f"{heading}\n{'=' * len(heading)}\n")
     (made / "reference.rst").write_text(reference((root / "biasvar" / "__init__.pyi").read_text()))
     for name, path in (("readme", "README.md"), ("changes", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")):

@@ -1,7 +1,7 @@
 """Hypothesis sets, each with its fitting rule, batched over replicates.
 
 A set is any object with one of three methods; which one decides how its label noise is treated. Those here derive from
-the classes of :mod:`biasvar.learning.hypotheses.base`, which name every member; a user's own need not.
+the classes of ``biasvar.learning.hypotheses.base``, which name every member; a user's own need not.
 
 =============================  ==================================================  ======================
 method                         returns                                             label noise

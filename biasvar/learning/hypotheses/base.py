@@ -1,7 +1,7 @@
 """What a hypothesis set is: all that the rest of biasvar asks of one.
 
 A user's own set needs no base class: any object with one of the three methods ``linear_model``, ``weights`` and
-``fit_predict`` is :func:`adapted` when a study is validated; what else it says of itself is optional.
+``fit_predict`` is ``adapted`` when a study is validated; what else it says of itself is optional.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,16 @@ HAS_MEAN = TailIndex(least=float(np.nextafter(1.0, 2.0)))
 class HypothesisSet(ABC):
     """A family of functions with a rule that fits one of them to a training set.
 
-    :class:`LeastSquaresSet`, :class:`LinearSmoother` and :class:`Predictor` are its three kinds.
+    ``LeastSquaresSet``, ``LinearSmoother`` and ``Predictor`` are its three kinds.
+    A user's own set need not inherit from this: an object with ``fit_predict(x, y, at)`` serves as it is.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> all(isinstance(each, bv.HypothesisSet) for each in (bv.Polynomial(1), bv.NearestNeighbors(5)))
+    True
+    >>> bv.Polynomial(3).why_unfit(bv.Uniform(-1, 1), n_train=4) is None
+    True
     """
 
     @property

@@ -41,8 +41,8 @@ def _ascending(edges: tuple[float, ...]) -> tuple[float, ...]:
 class LinearClassifier(HypothesisSet):
     """Minimise a surrogate loss of scores that are polynomials in x, of total degree up to ``degree``.
 
-    Minimises sum_i phi(y_i <c, features of x_i>) + penalty/2 |c|^2 over the coefficients c of monomials, the intercept
-    penalised like the others: for ``loss="logistic"`` this is scikit-learn's
+    Minimises ``sum_i phi(y_i <c, features of x_i>) + penalty/2 |c|^2`` over the coefficients c of monomials, the
+    intercept penalised like the others: for ``loss="logistic"`` this is scikit-learn's
     ``LogisticRegression(C=1/penalty, fit_intercept=False)`` on monomials with a constant.
 
     Parameters

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 class Descended(HypothesisSet):
     """Fit a set that is linear in its coefficients by some steps of an update rule, from coefficients of zero.
 
-    The rule descends on |y - phi c|^2 / (2 n), and half the set's penalty over n, in the set's own features: for
+    The rule descends on ``|y - phi c|^2 / (2 n)``, and half the set's penalty over n, in the set's own features: for
     ``Polynomial`` those are orthonormal under the inputs' law.
 
     Parameters

@@ -64,7 +64,7 @@ class Polynomial(LeastSquaresSet):
 class Ridge(LeastSquaresSet):
     """Fit polynomials in the powers of x with a penalty on their squared coefficients, the intercept's excepted.
 
-    Minimises |y - phi c|^2 + penalty |c|^2 over c, phi the monomials up to total degree ``degree``: scikit-learn's
+    Minimises ``|y - phi c|^2 + penalty |c|^2`` over c, phi the monomials up to total degree ``degree``: scikit-learn's
     ``Ridge(alpha=penalty)`` on ``PolynomialFeatures(degree)``.
 
     References
@@ -98,7 +98,7 @@ class LeastSquares(LeastSquaresSet):
     Notes
     -----
     On n Gaussian inputs the noise variance is sigma^2 p / (n - p - 1) for p <= n - 2. A random matrix loses rank on a
-    set of codimension |n - p| + 1, so the noise gain has tail index (|n - p| + 1) / 2 on either side of p = n.
+    set of codimension ``|n - p| + 1``, so the noise gain has tail index ``(|n - p| + 1) / 2`` on either side of p = n.
 
     References
     ----------

@@ -25,7 +25,17 @@ class Objective(ABC):
     """A function J of parameters theta that is minimised.
 
     A user's own objective need not inherit from this: an object with ``value``, ``gradient`` and, unless every start is
-    given, ``dim`` serves as it is (:func:`adapted`); each other member is used where it is there.
+    given, ``dim`` serves as it is (``adapted``); each other member is used where it is there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biasvar as bv
+    >>> ravine = bv.Quadratic(eigenvalues=[1, 100])
+    >>> isinstance(ravine, bv.Objective), ravine.dim
+    (True, 2)
+    >>> float(ravine.value(np.array([1.0, 1.0]))), ravine.gradient(np.array([1.0, 1.0])).tolist()
+    (50.5, [1.0, 100.0])
     """
 
     @property

@@ -51,7 +51,7 @@ def _model_of(value: Any) -> Any:
 
 @component
 class EmpiricalRisk(Described, Objective):
-    """Evaluate J(theta) = mean_i loss(f(x_i; theta), y_i) + penalty |theta|^2 / 2, the empirical risk of a model f.
+    """Evaluate ``J(theta) = mean_i loss(f(x_i; theta), y_i) + penalty |theta|^2 / 2``, the empirical risk of a model f.
 
     No intercept is added to a linear model: give X a column of ones to have one (columns of named sets have mean zero).
     Where examples are held out, training examples are numbered as they follow one another without those.

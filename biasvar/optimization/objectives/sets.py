@@ -22,7 +22,7 @@ def _power(value: Any) -> Any:
 
 @component
 class Norm(Described, Objective):
-    """Evaluate J(theta) = (sum_i |theta_i|^p)^(1/p), a norm for p >= 1, the greatest |theta_i| for p = inf.
+    """Evaluate ``J(theta) = (sum_i |theta_i|^p)^(1/p)``, a norm for p >= 1, the greatest ``|theta_i|`` for p = inf.
 
     Below 1 it is none, and not convex. At kinks the gradient is one of those beside it, or between them.
 

@@ -1,6 +1,6 @@
 """Update rules of gradient descent, each for many trajectories at once.
 
-:class:`UpdateRule` says what each offers, and what a user's own one may; :func:`advance` how a step is made of that.
+:class:`UpdateRule` says what each offers, and what a user's own one may; ``advance`` how a step is made of that.
 
 Theta has shape (D, K): D parameters of K trajectories, trajectories innermost, as has all state that belongs to a
 parameter. Steps count from 1. Each hyperparameter comes as an array (K,), the learning rate times the factor of the

@@ -57,8 +57,15 @@ class UpdateRule(ABC):
     """An update rule: pure functions on explicit state.
 
     Of ours, fields that are tuples of numbers are hyperparameters, each an axis of a grid. A user's own rule need not
-    inherit from this: an object with ``init``, ``update`` and hyperparameters serves as it is (:func:`adapted`).
-    :func:`advance` says what ``lookahead`` and ``schedule`` mean.
+    inherit from this: an object with ``init``, ``update`` and hyperparameters serves as it is (``adapted``).
+    ``advance`` says what ``lookahead`` and ``schedule`` mean.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> rule = bv.Momentum([0.01, 0.1], momentum=0.9)
+    >>> isinstance(rule, bv.UpdateRule), rule.hyperparameters
+    (True, {'learning_rate': (0.01, 0.1), 'momentum': (0.9,)})
     """
 
     #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
@@ -316,7 +323,7 @@ def looks(
     Parameters
     ----------
     rule, gradient, hyper
-        As for :func:`advance`.
+        As for ``advance``.
     start : ndarray of shape (D, K)
         Where to start.
     steps : sequence of int

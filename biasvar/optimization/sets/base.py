@@ -19,8 +19,18 @@ SLACK = 1e-12  # relative to the numbers at hand: what rounding may put outside 
 class ConvexSet(ABC):
     """A set of parameters theta of shape (..., D).
 
-    A user's own set need not inherit from this: an object with ``contains(theta)`` serves as it is (:func:`adapted`),
+    A user's own set need not inherit from this: an object with ``contains(theta)`` serves as it is (``adapted``),
     with ``project(theta)`` also as a constraint. Each other member is used where it is there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biasvar as bv
+    >>> box = bv.Box(-1, 1, dim=2)
+    >>> isinstance(box, bv.ConvexSet), bool(box.contains(np.array([0.5, 2.0])))
+    (True, False)
+    >>> box.project(np.array([0.5, 2.0])).tolist()
+    [0.5, 1.0]
     """
 
     @property

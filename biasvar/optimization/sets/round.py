@@ -17,7 +17,7 @@ CLOSE = 3e-5  # relative size of a step after which the next, a part of its cube
 
 @component
 class Ball(ConvexSet):
-    """Keep parameters within a radius of a center: |theta - center| <= radius.
+    """Keep parameters within a radius of a center: ``|theta - center| <= radius``.
 
     Without weights the nearest point lies on the way to the center; with weights w it is
     center + w d / (w + m), d = theta - center, for the one m >= 0 that makes it as long as the radius.

@@ -53,7 +53,7 @@ def fits(
     count : int
         How many of them.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -63,6 +63,14 @@ def fits(
         If its inputs have several coordinates.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.fits(study, n_train=2, count=16)
+    >>> len(figure.axes)  # a panel for each hypothesis set
+    2
     """
     drawn = replicates(study, n_train=n_train, noise=noise, count=count)
     if "coordinate" in drawn.dims:
@@ -128,6 +136,14 @@ def along_x(
         If the inputs have several coordinates, or a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.along_x(bv.lazy(study).compute(), n_train=2, noise=0)
+    >>> len(figure.axes)  # fits above their errors, of two hypothesis sets
+    4
     """
     if "x" not in summary.dims:
         raise BiasvarError(f"along_x: needs inputs of one coordinate, got {summary.sizes['coordinate']}")

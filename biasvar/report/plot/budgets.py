@@ -38,7 +38,7 @@ def budget_curves(
     optimizer : str, optional
         Which of its optimizers; the first unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         A noise level and a value of each hyperparameter, the first unless given; batch sizes, 0 for all examples.
 
@@ -48,6 +48,17 @@ def budget_curves(
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.TradeoffStudy(
+    ...     name="early", target=bv.Sine(), inputs=bv.Uniform(-1, 1), model=bv.Polynomial(1), n_train=[5, 20],
+    ...     optimizers={"descent": bv.SGD(0.2)}, budgets=[20, 200], replicates=256, block_size=16,
+    ... )
+    >>> figure = bv.plot.budget_curves(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel()
+    'training examples'
     """
     root, cells, chosen = _selected(tree, optimizer, sel, keep=("batch_size", "n_train", "budget"))
     figure, axes = panels_or_given(ax, 1, cells.sizes["batch_size"], sharey=True)
@@ -121,7 +132,7 @@ def three_errors(
     optimizer : str, optional
         Which of its optimizers; the first unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         One of each dimension but the budget. The first unless given, of training-set sizes the least at which least
         squares has a risk with a standard error.
@@ -132,6 +143,17 @@ def three_errors(
         If a label is unknown, or least squares has no finite risk there: nothing can be stacked.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.TradeoffStudy(
+    ...     name="early", target=bv.Sine(), inputs=bv.Uniform(-1, 1), model=bv.Polynomial(1), n_train=[5, 20],
+    ...     optimizers={"descent": bv.SGD(0.2)}, budgets=[20, 200], replicates=256, block_size=16,
+    ... )
+    >>> figure = bv.plot.three_errors(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel()
+    'gradient evaluations'
     """
     root, cells, chosen = _selected(tree, optimizer, sel, keep=("budget",))
     if not np.isfinite(root.estimation_error):

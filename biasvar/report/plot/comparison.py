@@ -28,7 +28,7 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Which cells: one of each dimension but the hypothesis sets.
 
@@ -38,6 +38,14 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.differences(bv.lazy(study).compute(), noise=0)
+    >>> figure.axes[0].get_xlabel()
+    'expected risk above that of H0 (y²)'
     """
     cells = selected(summary, sel, keep=("hypothesis",)).sortby("expected_risk")
     name = cells.expected_risk.attrs["compared_by"]
@@ -80,7 +88,7 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Which cells; a panel for each noise level that is left.
 
@@ -90,6 +98,14 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.status_map(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel()
+    'training examples'
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train", "noise"))
     each = [cells]

@@ -40,7 +40,7 @@ def decomposition(
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     top : float, optional
         Largest risk shown; what is above it ends in an arrow with its number.
     axis : str
@@ -54,6 +54,14 @@ def decomposition(
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.decomposition(bv.lazy(study).compute(), noise=0)
+    >>> figure.axes[0].get_xlabel()
+    'hypothesis set'
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train"))
     words, cells = title or who_leads(cells) or "What expected risk is made of", few(cells, "n_train")
@@ -107,7 +115,7 @@ def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Which cells; one noise level and loss.
 
@@ -117,6 +125,14 @@ def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.learning_curves(bv.lazy(study).compute(), noise=0)
+    >>> figure.axes[0].get_xlabel()
+    'training examples'
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train")).sortby("n_train")
     name = "excess_risk" if "excess_risk" in cells else "expected_risk"
@@ -176,7 +192,7 @@ def noise_curves(
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     top : float, optional
         Largest risk shown; four times the least at the highest noise unless given.
     **sel : labels
@@ -188,6 +204,14 @@ def noise_curves(
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.noise_curves(bv.lazy(study).compute(), n_train=10)
+    >>> figure.axes[0].get_xlabel()
+    'variance of the label noise σ² (y²)'
     """
     cells = selected(summary, sel, keep=("hypothesis", "noise")).sortby("noise")
     figure, axes = panels_or_given(ax, 1, 1)

@@ -34,6 +34,16 @@ class MarginLoss(Loss):
     """A loss phi(m) of the margin m = y g: the label, -1 or +1, times the score.
 
     A loss of one's own needs :meth:`phi` and :meth:`slope`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biasvar as bv
+    >>> class Cubed(bv.MarginLoss):
+    ...     def phi(self, margins):
+    ...         return np.maximum(1 - margins, 0) ** 3
+    >>> Cubed().slope(np.array([0.0, 2.0])).round(6).tolist()
+    [-3.0, 0.0]
     """
 
     measures = MEASURES
