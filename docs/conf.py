@@ -13,7 +13,6 @@ sys.path[:0] = [str(HERE / "site")]
 
 import maths  # noqa: E402
 import pages  # noqa: E402
-import pictures  # noqa: E402
 
 import biasvar  # noqa: E402
 
@@ -64,7 +63,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["made/tutorials", "made/gallery"],
     "filename_pattern": rf"/tutorials/|/({'|'.join(pages.RUN)})\.py$",
     "abort_on_example_error": True,
-    "image_scrapers": (pictures.saved, pictures.unsaved),
+    "image_scrapers": ("pictures",),
     "reset_modules": (),
     "show_memory": False,
     "show_signature": False,

@@ -25,7 +25,7 @@ RUN = {
     "adaptive_methods": ["--replicates", "16"],
     "bagging": ["--replicates", "256"],
     "constrained": ["--steps", "500"],
-    "convexity": ["--segments", "4096"],
+    "convexity": ["--segments", "1024"],
     "extremes": [],
     "two_point_sine": ["--replicates", "65536"],
 }
