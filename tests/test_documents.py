@@ -174,8 +174,7 @@ def test_each_public_name_has_a_page_and_an_example():
         "biasvar.errors": raised,
         **{f"biasvar.{name}": set(getattr(bv, name).__all__) for name in modules},
     }
-    homes = {"biasvar": bv, "biasvar.errors": errors, **{f"biasvar.{name}": getattr(bv, name) for name in modules}}
-    public = [getattr(homes[place], name) for place, listed in found.items() for name in listed]
+    public = [getattr(bv, name) for name in names] + [getattr(errors, name) for name in raised]
     assert [each.__name__ for each in public if ">>> " not in inspect.getdoc(each)] == []
 
 

@@ -1,6 +1,6 @@
 """Animations, each a noun for what moves: ``bv.animate.race(tree, objectives)``, ``bv.animate.repeat(study, summary)``.
 
-Each returns a :class:`~biasvar.report.animate.film.Film`, which saves itself as mp4, gif or webp. Numbers on it are the
+Each returns a ``Film``, which saves itself as mp4, gif or webp. Numbers on it are the
 summary's; titles say what they say.
 """
 

@@ -49,7 +49,7 @@ def witness(
     objectives : sequence of str
         Which; all unless given, of many those that are not convex first.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def curvature(
     objectives : sequence of str
         Which; all whose curvature is known unless given, of many those that are not convex first.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def plane(
     objectives : sequence of str
         Which; all with two parameters unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def curves(
     x : str
         ``"step"`` or ``"gradient_evaluations"``.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Hyperparameters; the best that are left unless given.
 

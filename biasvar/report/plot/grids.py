@@ -43,7 +43,7 @@ def learning_rates(
     target : int
         Number of the target, from 0; the last unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def expected_best(
     objective : str, optional
         Which; all unless given, a panel for each.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def sensitivity(
     objective : str, optional
         Which; the first unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def performance_profile(tree: xr.DataTree, *, ax: "Axes | None" = None, title: s
     tree : xarray.DataTree
         Summary of an optimizer study with targets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def heat(
     rows, columns : str, optional
         Hyperparameters; the two that matter most unless given.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Values of other hyperparameters.
 

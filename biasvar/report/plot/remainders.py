@@ -32,7 +32,7 @@ def remainders(
     found : xarray.Dataset, or mapping of str to Dataset
         What :func:`biasvar.check_derivatives` returned, a panel for each.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------

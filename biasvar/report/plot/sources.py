@@ -38,7 +38,7 @@ def sources_of_error(
     summary : xarray.Dataset
         Summary of a study of hypothesis sets.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     top : float, optional
         Largest risk shown; what is above it ends in an arrow with its number.
     **sel : labels
@@ -100,7 +100,7 @@ def precision(summary: Summary, *, ax: "Axes | None" = None, title: str | None =
     summary : xarray.Dataset or xarray.DataTree
         What :func:`biasvar.run` or :func:`biasvar.open` returned.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def votes(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = 
     summary : xarray.Dataset
         Summary of a classification study with one-dimensional inputs and the loss ``zero_one``.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Which cells, for example ``n_train=10``.
 
@@ -97,7 +97,7 @@ def margins(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None 
     summary : xarray.Dataset
         Summary of a classification study with the loss ``zero_one`` and at least one other.
     ax, title
-        See :mod:`biasvar.report.plot`.
+        See :mod:`biasvar.plot`.
     **sel : labels
         Which cells; one noise level.
 

@@ -53,7 +53,7 @@ class MarginLoss(Loss):
     #: With which power the loss grows with the score; 0 for bounded ones.
     growth: ClassVar[float] = 1.0
 
-    #: What :attr:`~biasvar.learning.hypotheses.HypothesisSet.minimises` says of sets that minimise this loss.
+    #: What :attr:`biasvar.HypothesisSet.minimises` says of sets that minimise this loss.
     surrogate: ClassVar[str] = ""
 
     #: What is made of averages.
