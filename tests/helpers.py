@@ -14,6 +14,22 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
 #: So that no two places of a session have one name.
 numbers = itertools.count()
+#: Every bundled study at a size that takes a blink, with all the variables that it has.
+SMALL_STUDIES = {
+    "adaptive-methods": ["steps=5", "record_steps=[0, 1, 5]", "replicates=2"],
+    "breast-cancer": ["replicates=256", "block_size=16", "n_train=[20, 50]"],
+    "convexity": ["segments=128", "block_size=64", "search=2"],
+    "double-descent": ["replicates=256", "block_size=16", "test_points=16", "hypotheses.p32=null"],
+    "extremes": ["replicates=256", "block_size=16"],
+    "hyperparameter-grid": ["steps=2", "record_steps=[1, 2]", "replicates=2"],
+    "learning-curves": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 40]"],
+    "ravine": ["steps=5", "replicates=2", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
+    "surrogates": ["replicates=256", "block_size=16", "test_points=8", "n_train=[10]"],
+    "tradeoff": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 30]"],
+    "tradeoff-of-scale": ["replicates=256", "block_size=16", "test_points=8", "n_train=[5, 20]", "budgets=[20, 50]"],
+    "two-point-sine": ["replicates=1024", "block_size=64", "test_points=8"],
+}
+
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 

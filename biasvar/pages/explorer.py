@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective
 from biasvar.pages import html
-from biasvar.report.figures import LINES
+from biasvar.report.plot.optimizers import style_of
 from biasvar.studies.base import Summary
 from biasvar.studies.catalog import from_json
 from biasvar.studies.optimizer import OptimizerStudy
 
-MOST_NUMBERS = 1_200_000  # of all curves and paths: more would make a page of many megabytes
+MOST_NUMBERS = 800_000  # of all curves and paths: more would make a page of many megabytes
 GRID = (161, 121)  # points along each parameter at which an objective's contours are found
 LEVELS = 18
 
@@ -106,10 +106,7 @@ def _objectives(stated: Mapping[str, object]) -> Mapping[str, Objective]:
 def _objective(leaves: Mapping[str, _Leaf], objective: Objective | None) -> Json:
     paths = [leaf.node for leaf in leaves.values() if _has_paths(leaf.node)]
     first = next(iter(leaves.values())).node
-    rules = {
-        label: {"color": LINES[i % len(LINES)][0]} | _rule(leaf, objective)
-        for i, (label, leaf) in enumerate(leaves.items())
-    }
+    rules = {label: {"color": style_of(label, i)[0]} | _rule(leaf) for i, (label, leaf) in enumerate(leaves.items())}
     drawn: Json = {}
     if paths and objective is not None:
         drawn = _plane(paths, objective)
@@ -122,7 +119,7 @@ def _has_paths(node: xr.Dataset) -> bool:
     return "parameters" in node and node.sizes["parameter"] == 2
 
 
-def _rule(leaf: _Leaf, objective: Objective | None) -> Json:
+def _rule(leaf: _Leaf) -> Json:
     """Pack one optimizer's curves, costs and paths, configurations in the order of the axes."""
     node, axes = leaf
     shape = [node.sizes[axis] for axis in axes]

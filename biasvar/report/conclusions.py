@@ -93,8 +93,9 @@ def _leads(node: xr.Dataset) -> Iterator[str]:
         return
     compared = compared_axis(node, name)
     along = [str(dim) for dim in node[name].dims if dim != compared]
-    # Of two axes or more the longest is told in a sentence: who leads where.
-    told = max(along, key=lambda dim: node.sizes[dim], default="")
+    # Of two axes or more the longest of numbers is told in a sentence: who leads where.
+    numbers = [dim for dim in along if node[dim].dtype.kind in "iuf"]
+    told = max(numbers, key=lambda dim: node.sizes[dim], default="")
     others = [dim for dim in along if dim != told]
     for labels in product(*(node[dim].values for dim in others)):
         at = dict(zip(others, labels, strict=True))

@@ -73,7 +73,8 @@ def who_leads(summary: xr.Dataset, name: str = "expected_risk") -> str:
         return ""
     (dim,) = rest
     names = [" or ".join(map(str, cell[compared].values[cell.values])) for cell in found.transpose(dim, compared)]
-    return _ranges(names, [f"{value:g}" for value in found[dim].values], AXES.get(str(dim), str(dim)))
+    labels = [value if isinstance(value, str) else f"{value:g}" for value in found[dim].values]
+    return _ranges(names, labels, AXES.get(str(dim), str(dim)))
 
 
 def _alone(summary: xr.Dataset, name: str, found: xr.DataArray, compared: str) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import xarray as xr
-from helpers import small_study
+from helpers import SMALL_STUDIES, small_study
 
 import biasvar as bv
 from biasvar.execution.status import store_status
@@ -13,22 +13,6 @@ from biasvar.execution.store import Store
 
 ENGINES = ("scipy", "h5netcdf", "netcdf4")
 TREE_ENGINES = ("h5netcdf", "netcdf4")  # the third version of netCDF knows no groups
-
-#: Every bundled study at a size that takes a blink, with all the variables that it has.
-SMALL = {
-    "adaptive-methods": ["steps=5", "record_steps=[0, 1, 5]", "replicates=2"],
-    "breast-cancer": ["replicates=256", "block_size=16", "n_train=[20, 50]"],
-    "convexity": ["segments=128", "block_size=64", "search=2"],
-    "double-descent": ["replicates=256", "block_size=16", "test_points=16", "hypotheses.p32=null"],
-    "extremes": ["replicates=256", "block_size=16"],
-    "hyperparameter-grid": ["steps=2", "record_steps=[1, 2]", "replicates=2"],
-    "learning-curves": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 40]"],
-    "ravine": ["steps=5", "replicates=2", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
-    "surrogates": ["replicates=256", "block_size=16", "test_points=8", "n_train=[10]"],
-    "tradeoff": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 30]"],
-    "tradeoff-of-scale": ["replicates=256", "block_size=16", "test_points=8", "n_train=[5, 20]", "budgets=[20, 50]"],
-    "two-point-sine": ["replicates=1024", "block_size=64", "test_points=8"],
-}
 
 
 def small_tree(**changes):
@@ -81,7 +65,7 @@ def test_a_summary_goes_to_netcdf_and_back(engine, ways, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", bv.bundled())
 def test_bundled_studies_go_to_netcdf_and_back(name, tmp_path):
-    summary = bv.run(bv.load(name, SMALL[name]), tmp_path / "s.zarr", scheduler="synchronous")
+    summary = bv.run(bv.load(name, SMALL_STUDIES[name]), tmp_path / "s.zarr", scheduler="synchronous")
     for engine in ENGINES if isinstance(summary, xr.Dataset) else TREE_ENGINES:
         xr.testing.assert_identical(there_and_back(summary, tmp_path / f"{engine}.nc", engine), summary)
 

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 import yaml
-from helpers import command, small_study
+from helpers import SMALL_STUDIES, command, small_study
 
 import biasvar as bv
 from biasvar.pages.report import report
@@ -176,3 +176,16 @@ def test_what_cannot_be_reported_is_said_in_a_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "does not exist" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SMALL_STUDIES))
+def test_every_bundled_study_has_a_report(name, tmp_path):
+    bv.run(bv.load(name, SMALL_STUDIES[name]), tmp_path / "s.zarr", scheduler="synchronous")
+    page = report(tmp_path / "s.zarr", tmp_path / "s.html").read_text()
+    assert "<h2>Numbers</h2>" in page
+    assert "<h2>To repeat it</h2>" in page
+    assert 'class="finding"' in page
+    assert "data:image/" in page
+    assert len(page) < 2e6
+    assert ("<h2>Explore the descents</h2>" in page) == (bv.load(name).to_json()["kind"] == "optimizer")
