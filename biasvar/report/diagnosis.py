@@ -122,8 +122,10 @@ def _diagnosis(node: xr.Dataset, total_name: str, parts: list[_Part]) -> xr.Data
     values, errors = np.stack([part.value for part in parts]), np.stack([part.error for part in parts])
     order = np.argsort(np.where(np.isfinite(values), values, -np.inf), axis=0)
     first, second = order[-1][np.newaxis], order[-2][np.newaxis]
-    lead = _pick(values, first) - _pick(values, second)
-    lead_se = _error_of_difference(errors, first, second, node[_error_name(total)].values)
+    with np.errstate(invalid="ignore", divide="ignore"):  # what is infinite has no difference, a risk of zero no shares
+        lead = _pick(values, first) - _pick(values, second)
+        share = _pick(values, first) / total.values
+        lead_se = _error_of_difference(errors, first, second, node[_error_name(total)].values)
     sure = np.isfinite(values).all(axis=0) & (node.status == "ok").values & (lead > SURE * lead_se)
     names = np.array([part.name for part in parts], dtype=object)
     remedies = np.stack([part.remedy for part in parts])
@@ -131,7 +133,7 @@ def _diagnosis(node: xr.Dataset, total_name: str, parts: list[_Part]) -> xr.Data
     out = xr.Dataset(
         {
             "dominant": (dims, np.where(sure, names[first[0]], ""), {"long_name": "the error that dominates"}),
-            "share": (dims, np.where(sure, _pick(values, first) / total.values, np.nan), {"long_name": "its share"}),
+            "share": (dims, np.where(sure, share, np.nan), {"long_name": "its share"}),
             "lead": (dims, lead, {"long_name": "by how much it is above the next", "units": total.attrs["units"]}),
             "lead_se": (dims, lead_se, {"long_name": "standard error of lead", "units": total.attrs["units"]}),
             "remedy": (dims, np.where(sure, _pick(remedies, first), ""), {"long_name": "what would lower it"}),
