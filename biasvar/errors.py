@@ -131,6 +131,7 @@ class DamagedChunkError(StoreError):
     chunk 3 of blocks/risk/0 is damaged: its checksum differs
     """
 
+    # A Group of a study, which stands in a room above this one.
     def __init__(self, group: Any, chunk: int, why: str) -> None:
         super().__init__(f"chunk {chunk} of blocks/{group.path} is damaged: {why}")
         self.group, self.chunk, self.why = group, chunk, why

@@ -1,6 +1,6 @@
 """Field types shared by everything a study is built from: strict, but kind to numpy scalars and sequences."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import wraps
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -12,6 +12,9 @@ from biasvar.errors import StudyError
 
 T = TypeVar("T")
 
+#: What is read from JSON or YAML: fields by name, each of its own kind.
+Json = Mapping[str, Any]
+
 #: Configuration of every component: no unknown names, no silent conversion of text to numbers.
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -20,18 +23,18 @@ LONGEST_QUOTE = 200  # letters of a wrong value that errors quote
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "unexpected_positional_argument")
 
 
-def _python(value: Any) -> Any:
+def _python(value: object) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def as_tuple(value: Any) -> Any:
+def as_tuple(value: object) -> Any:
     """Turn sequences, and those within, into tuples, numpy's numbers into Python's; leave all else as it is."""
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         return value
     return tuple(as_tuple(_python(item)) for item in value)
 
 
-def one_or_more(value: Any) -> Any:
+def one_or_more(value: object) -> Any:
     """Take one number for a sequence of one."""
     return (_python(value),) if isinstance(_python(value), int | float) else as_tuple(value)
 
@@ -45,7 +48,7 @@ Reals = Annotated[tuple[Real, ...], BeforeValidator(as_tuple), Field(min_length=
 Points = Annotated[tuple[Real, ...] | tuple[tuple[Real, ...], ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
@@ -58,7 +61,7 @@ def component(cls: type[T]) -> type[T]:
     validate = made.__init__
 
     @wraps(validate)
-    def initialise(self: T, *args: Any, **fields: Any) -> None:
+    def initialise(self: T, *args: object, **fields: object) -> None:
         try:
             validate(self, *args, **fields)
         except ValidationError as error:

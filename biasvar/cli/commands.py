@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,6 +43,9 @@ def _tell_what_is_imported() -> None:
 _SET = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a field of the study (YAML value)."
 )
+
+if TYPE_CHECKING:
+    from biasvar.studies.base import Summary
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _STORE = click.argument("store")
 
@@ -85,7 +88,7 @@ def run(
     _tell_failures(summary, path)
 
 
-def _tell_failures(summary: Any, path: str) -> None:
+def _tell_failures(summary: "Summary", path: str) -> None:
     """Say what failed, if anything did, and exit so."""
     from biasvar.studies.base import failed_cells
 
@@ -280,7 +283,7 @@ def studies(cost: bool) -> None:
     click.echo("\n".join(align([[*head, "what it shows"], *rows], left=(0, 1, len(head)))))
 
 
-def _as_json(summary: Any, path: str) -> dict[str, Any]:
+def _as_json(summary: "Summary", path: str) -> dict[str, Any]:
     """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
     from biasvar.report.records import records
 
@@ -288,7 +291,7 @@ def _as_json(summary: Any, path: str) -> dict[str, Any]:
     return {"store": path, "study": json.loads(summary.attrs["study"]), "cells": cells}
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> Any:
     if isinstance(value, float) and value != value:
         return None
     return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value

@@ -1,6 +1,6 @@
 """Options in groups, and those that say where a study runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ HERE, QUEUED, SECURE = "Where it runs", "On jobs of a queue", "By TLS"
 class Option(click.Option):
     """An option that stands under a heading of its own in the help."""
 
-    def __init__(self, *names: Any, group: str, **settings: Any) -> None:
-        super().__init__(*names, **settings)
+    def __init__(self, names: Sequence[str], group: str, **settings: Any) -> None:
+        super().__init__(names, **settings)
         self.group = group
 
 
@@ -35,7 +35,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-def grouped(group: str, *names: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def grouped(group: str, *names: str, **settings: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds an option under a heading."""
     return click.option(*names, cls=Option, group=group, **settings)
 

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -15,11 +15,13 @@ from biasvar.errors import BiasvarError, RunError
 class Group(click.Group):
     """Commands that answer bad input with one line and exit code 2, and a stop with exit code 3."""
 
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
         """Read the command line; what cannot be read ends in one line."""
         _open_streams()
         try:
-            return super().make_context(*args, **extra)
+            return super().make_context(info_name, args, parent, **extra)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
@@ -81,7 +83,7 @@ def _end_at_once(message: str) -> NoReturn:
     os._exit(3)
 
 
-def stop(*_: Any) -> None:
+def stop(*_: object) -> None:
     """Make SIGTERM unwind the stack as Ctrl-C does."""
     raise KeyboardInterrupt
 
@@ -89,7 +91,7 @@ def stop(*_: Any) -> None:
 class _Stream:
     """A standard stream that is dropped, without a word, once no one reads it."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream, self.unread = stream, False
 
     def __getattr__(self, name: str) -> Any:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from biasvar.errors import SchedulerError, StudyError
 from biasvar.execution.connection import Connection
 from biasvar.execution.settings import seconds
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
 
 AN_ADDRESS = "tcp://127.0.0.1:8786"
 PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "inproc")
@@ -29,7 +32,7 @@ class Address(Connection):
     """A scheduler that runs already, by its address."""
 
     address: str
-    security: Any = None
+    security: "Security | None" = None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -43,7 +46,7 @@ class SchedulerFile(Connection):
     """A scheduler that runs already, or soon, by the file that it writes its address to."""
 
     path: Path
-    security: Any = None
+    security: "Security | None" = None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -65,7 +68,7 @@ class SchedulerFile(Connection):
             raise StudyError(f"scheduler file {self.path}: {error}") from error
 
 
-def checked_address(value: Any) -> str:
+def checked_address(value: object) -> str:
     """Return the address of a Dask scheduler, with its protocol.
 
     Raises
@@ -100,8 +103,10 @@ def checked_address(value: Any) -> str:
 class Borrowed(Connection):
     """A user's own Client, and once that has lost its scheduler, a new one to the same address."""
 
-    def __init__(self, client: Any) -> None:
-        self._own, self._address, self._security = client, client.scheduler.address, client.security
+    def __init__(self, client: "Client") -> None:
+        self._own: Client | None = client
+        # A Client keeps the address of a scheduler that it has lost.
+        self._address, self._security = client.scheduler.address, client.security  # type: ignore[union-attr]
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -114,7 +119,7 @@ class Borrowed(Connection):
             yield client
 
 
-def security(ca_file: Path | None, cert: Path | None, key: Path | None) -> Any:
+def security(ca_file: Path | None, cert: Path | None, key: Path | None) -> "Security | None":
     """Return what a TLS connection needs; None if no file is given.
 
     Raises
@@ -145,7 +150,7 @@ def security(ca_file: Path | None, cert: Path | None, key: Path | None) -> Any:
 
 
 @contextmanager
-def _connect(address_now: Callable[[], str], security: Any) -> Iterator[Any]:
+def _connect(address_now: Callable[[], str], security: "Security | None") -> Iterator[Any]:
     from distributed import Client
 
     timeout = seconds("connect-timeout")
@@ -163,7 +168,7 @@ def _connect(address_now: Callable[[], str], security: Any) -> Iterator[Any]:
             client.close(timeout=timeout)
 
 
-def _check_certificate(address: str, security: Any) -> None:
+def _check_certificate(address: str, security: "Security | None") -> None:
     """Refuse TLS without a certificate here: a Client would, too, but hang when it is collected."""
     from distributed import Security
 

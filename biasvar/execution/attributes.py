@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from biasvar.fields import Json
 from biasvar.studies.numerics import NUMERICS
 from biasvar.studies.study import Study
 
@@ -16,12 +16,12 @@ _STRUCTURED = ("cells", "complete", "editions", "evidence", "nodes", "seed", "su
 _NETCDF_INTEGERS = range(-(2**31), 2**31)
 
 
-def as_text(attributes: Mapping[str, Any]) -> dict[str, str | int]:
+def as_text(attributes: Json) -> dict[str, str | int]:
     """Return attributes as every netCDF format holds them: text, integers of 32 bits, and JSON text for the rest."""
     return {name: _encoded_attribute(value) for name, value in attributes.items()}
 
 
-def from_text(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def from_text(attributes: Json) -> dict[str, Any]:
     """Return attributes with those structures that :func:`as_text` wrote as JSON.
 
     Raises
@@ -63,11 +63,11 @@ def editions_of(study: Study[Any]) -> dict[str, str]:
     return {group.problem: group.edition for group in study.groups() if group.edition}
 
 
-def _encoded_attribute(value: Any) -> str | int:
+def _encoded_attribute(value: object) -> str | int:
     if isinstance(value, str) or (type(value) is int and value in _NETCDF_INTEGERS):
         return value
     return json.dumps(value)
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: object) -> Any:
     return json.loads(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 from dask.utils import parse_bytes
@@ -17,6 +17,10 @@ from dask.utils import parse_bytes
 from biasvar.errors import MissingDependencyError, SchedulerError, StudyError
 from biasvar.execution.connection import Connection
 from biasvar.execution.settings import count, seconds
+
+if TYPE_CHECKING:
+    from dask_jobqueue.slurm import SLURMCluster
+    from distributed import Security
 
 GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
 
@@ -99,7 +103,7 @@ class Slurm(Connection):
     walltime: str | None = None
     memory: str | None = None
     interface: str | None = None
-    security: Any = None
+    security: "Security | None" = None
     _refused: deque[str] = field(default_factory=lambda: deque(maxlen=1), repr=False, compare=False)
 
     @property
@@ -137,7 +141,7 @@ class Slurm(Connection):
             with Client(cluster, set_as_default=False) as client:
                 yield client
 
-    def _cluster(self, kind: Any) -> Any:
+    def _cluster(self, kind: type["SLURMCluster"]) -> "SLURMCluster":
         configured = dask.config.get("jobqueue.slurm", {})
         given = {"queue": self.queue, "walltime": self.walltime, "memory": self.memory, "interface": self.interface}
         options = {name: value for name, value in given.items() if value is not None}
@@ -175,7 +179,7 @@ def _signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _closing(cluster: Any) -> Iterator[Any]:
+def _closing(cluster: "SLURMCluster") -> Iterator[Any]:
     """Close a cluster at the end, also one whose jobs were never taken: Dask asserts that they had begun."""
     try:
         yield cluster
@@ -187,6 +191,7 @@ def _closing(cluster: Any) -> Iterator[Any]:
 def _telling(job: Any, refused: deque[str]) -> Any:
     """Return a kind of job that says why it was not taken: dask-jobqueue only logs that, and asks again for ever."""
 
+    # A class that is known when jobs are asked for only, so that types cannot follow.
     class Telling(job):  # type: ignore[misc]
         async def _submit_job(self, script: str) -> str:
             try:

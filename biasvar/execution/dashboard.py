@@ -1,11 +1,14 @@
 """Our page in the dashboard of the scheduler that runs a study: how it gets there, and where people find it."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from biasvar.execution.settings import is_on
 
+if TYPE_CHECKING:
+    from distributed import Client
 
-def add_page(client: Any) -> str:
+
+def add_page(client: "Client") -> str:
     """Add the page to a scheduler's dashboard, and say where people should look.
 
     Returns

@@ -3,7 +3,7 @@
 import pickle
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
@@ -109,7 +109,9 @@ class Tasks(DaskMethodsMixin):
         The graph of all the group's chunks, its one layer, and the keys that are wanted.
     """
 
-    def __init__(self, packed: PackedStudy, group: Group, graph: Any, layer: str, keys: Iterable[Any]) -> None:
+    def __init__(
+        self, packed: PackedStudy, group: Group, graph: Mapping[Any, Any], layer: str, keys: Iterable[object]
+    ) -> None:
         self.packed, self.group = packed, group
         self._graph, self.layer, self._keys = graph, layer, list(keys)
 
@@ -164,7 +166,7 @@ class Tasks(DaskMethodsMixin):
     def __dask_postpersist__(self) -> Any:
         return self._rebuild, ()
 
-    def _rebuild(self, graph: Any, rename: Any = None) -> "Tasks":
+    def _rebuild(self, graph: Mapping[Any, Any], rename: object = None) -> "Tasks":
         if not isinstance(graph, HighLevelGraph):
             graph = HighLevelGraph.from_collections(self.layer, graph, ())
         return Tasks(self.packed, self.group, graph, self.layer, self._keys)

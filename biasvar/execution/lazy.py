@@ -68,7 +68,7 @@ def lazy(study: Study[S]) -> S:
     return cast(S, summary_of(nodes))
 
 
-def _delayed_copy(variable: xr.DataArray, summary: Any, path: str) -> xr.DataArray:
+def _delayed_copy(variable: xr.DataArray, summary: object, path: str) -> xr.DataArray:
     value = delayed(getitem)(summary, (path, variable.name))
     return variable.copy(data=da.from_delayed(value, variable.shape, dtype=variable.dtype, name=False))
 

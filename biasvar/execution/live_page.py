@@ -7,12 +7,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from biasvar.execution.live import TOPIC
+from biasvar.execution.live import TOPIC, Snapshot
 from biasvar.notation import with_error
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+    from distributed import Scheduler
 
 TROUBLE, PATH = "biasvar-page", "/biasvar"
 REFRESH_MS = 1000
@@ -25,7 +29,7 @@ class LivePage(SchedulerPlugin):
 
     name, idempotent = "biasvar-page", True
 
-    async def start(self, scheduler: Any) -> None:
+    async def start(self, scheduler: "Scheduler") -> None:
         """Add the page; why it cannot be, if it cannot, becomes an event."""
         try:
             _install(scheduler)
@@ -34,7 +38,7 @@ class LivePage(SchedulerPlugin):
             scheduler.log_event(TROUBLE, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _install(scheduler: Any) -> None:
+def _install(scheduler: "Scheduler") -> None:
     import distributed.dashboard.scheduler as dashboard
     from distributed.dashboard.core import BokehApplication
     from tornado.ioloop import IOLoop
@@ -52,7 +56,7 @@ def _install(scheduler: Any) -> None:
     app.start()
 
 
-def _page(scheduler: Any, extra: Mapping[str, Any], doc: Any) -> None:
+def _page(scheduler: "Scheduler", extra: Mapping[str, str], doc: "Document") -> None:
     """Lay the page out, once per browser tab."""
     from distributed.dashboard.components import add_periodic_callback
     from distributed.dashboard.components.scheduler import BOKEH_THEME, env
@@ -70,11 +74,12 @@ def _page(scheduler: Any, extra: Mapping[str, Any], doc: Any) -> None:
 class Page:
     """What one browser tab shows: a head, a table of estimates, the standard errors, bars of what is done."""
 
-    def __init__(self, scheduler: Any) -> None:
+    def __init__(self, scheduler: "Scheduler") -> None:
         from bokeh.layouts import column, row
         from bokeh.models.widgets import Div
 
-        self._scheduler, self._seen = scheduler, None
+        self._scheduler = scheduler
+        self._seen: float | None = None
         self._head = Div(
             sizing_mode="stretch_width",
             styles={"font-size": "15px", "font-family": "sans-serif"},
@@ -107,7 +112,7 @@ class Page:
         self._done.show(now)
 
 
-def head(now: Mapping[str, Any], workers: int) -> str:
+def head(now: Snapshot, workers: int) -> str:
     """Return the first line of the page and the bar below it, as HTML."""
     share = now["done"] / max(now["total"], 1)
     left = "" if now["left"] is None or now["stage"] == "done" else f", about {now['left']:.0f} s left"
@@ -142,7 +147,7 @@ class Estimates:
         figure.grid.visible = False
         figure.axis.major_tick_line_color = figure.axis.axis_line_color = figure.outline_line_color = None
 
-    def show(self, now: Mapping[str, Any]) -> None:
+    def show(self, now: Snapshot) -> None:
         """Show a snapshot."""
         problems = [problem for problem, _, _ in now["blocks"]]
         rows = sorted({cell for _, cell, *_ in now["cells"]}, key=_natural)[::-1]
@@ -184,7 +189,7 @@ class Errors:
         figure.line("x", "y", color="#444444", line_dash="dashed", line_width=1.5, source=self._rate)
         figure.line("x", "y", color="#444444", line_dash="dotted", line_width=1.5, source=self._goal)
 
-    def show(self, now: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+    def show(self, now: Snapshot, history: Sequence[Snapshot]) -> None:
         """Show how the errors came down to those of a snapshot."""
         paths = falling(history)
         problems = [problem for problem, _, _ in now["blocks"]]
@@ -221,7 +226,7 @@ class Done:
         figure.xaxis.visible = figure.grid.visible = False
         figure.yaxis.major_tick_line_color = None
 
-    def show(self, now: Mapping[str, Any]) -> None:
+    def show(self, now: Snapshot) -> None:
         """Show a snapshot."""
         problems = [problem for problem, _, _ in now["blocks"]]
         if self.figure.y_range.factors != problems[::-1]:
@@ -235,7 +240,7 @@ class Done:
         }
 
 
-def falling(history: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[list[int], list[float]]]:
+def falling(history: Sequence[Snapshot]) -> dict[tuple[str, str], tuple[list[int], list[float]]]:
     """Return, for each cell, replicates drawn and the standard errors that were known then."""
     paths: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for event in history:

@@ -29,7 +29,7 @@ class Hold(ABC):
     """A lock that is held."""
 
     @abstractmethod
-    def tell(self, progress: Mapping[str, Any]) -> None:
+    def tell(self, progress: Mapping[str, object]) -> None:
         """Publish how far the run is, beside who holds the lock."""
 
     def check(self) -> None:  # noqa: B027  # most locks are taken from no one
@@ -88,7 +88,7 @@ class _InProcessHold(Hold):
     def __init__(self, place: str) -> None:
         self._place = place
 
-    def tell(self, progress: Mapping[str, Any]) -> None:
+    def tell(self, progress: Mapping[str, object]) -> None:
         _held[self._place]["progress"] = dict(progress)
 
 

@@ -95,7 +95,7 @@ def _sources(stores: Sequence[Place]) -> list[Store]:
     return sources
 
 
-def _union(one: Any, other: Any) -> Any:
+def _union(one: Study[Any], other: Study[Any]) -> Study[Any]:
     return one.union(other)
 
 

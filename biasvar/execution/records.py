@@ -57,7 +57,7 @@ class Records:
 
     @classmethod
     def create(
-        cls, location: Location, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]
+        cls, location: Location, group: Group, blocks: int, chunk: int, statistic: Mapping[str, object]
     ) -> "Records":
         """Create the arrays of a group, ``chunk`` blocks per chunk; ``statistic`` says what a record's numbers are."""
         with writing(location):
@@ -65,7 +65,7 @@ class Records:
         return cls(location, group, "r+")
 
     @staticmethod
-    def _create(root: zarr.Group, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> None:
+    def _create(root: zarr.Group, group: Group, blocks: int, chunk: int, statistic: Mapping[str, object]) -> None:
         base = root.create_group(f"blocks/{group.path}", attributes=group.to_json(), overwrite=True)
         write_coordinates(base, group, statistic)
         cells = len(group.cells)
@@ -298,7 +298,7 @@ def open_group(location: Location, path: str, mode: Literal["r", "r+"]) -> zarr.
     return zarr.open_group(location.zarr, path=path, mode=mode, zarr_format=3, use_consolidated=False)
 
 
-def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, Any]) -> None:
+def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, object]) -> None:
     """Write what the cells of a group and the numbers of a record are, beside its arrays."""
     for name, (dim, values) in _coordinates(group, statistic).items():
         array = base.create_array(
@@ -320,7 +320,7 @@ def coordinates_are_sound(base: zarr.Group, group: Group, found: Mapping[str, ND
     return digests == written and digests["cell"] == _digest(np.array(group.cells, dtype=object))
 
 
-def _coordinates(group: Group, statistic: Mapping[str, Any]) -> dict[str, tuple[str, NDArray[Any]]]:
+def _coordinates(group: Group, statistic: Mapping[str, object]) -> dict[str, tuple[str, NDArray[Any]]]:
     cells = {"cell": ("cell", np.array(group.cells, dtype=object))}
     return cells | {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
 

@@ -48,7 +48,7 @@ def run(
     study: Study[S],
     store: str | PathLike[str],
     *,
-    scheduler: Any = None,
+    scheduler: object = None,
     blocks_per_chunk: int | None = None,
     retry_failed: bool = False,
     progress: bool | Report | None = None,
@@ -124,7 +124,7 @@ def run(
 
 
 def _run(
-    study: Study[S], target: Store, scheduler: Any, blocks_per_chunk: int | None, retry_failed: bool, voice: "_Voice"
+    study: Study[S], target: Store, scheduler: object, blocks_per_chunk: int | None, retry_failed: bool, voice: "_Voice"
 ) -> tuple[S, list[str]]:
     """Run a study whose arguments are sound; return its summary and the goals that it missed."""
     executor = Executor(scheduler, voice.say, {"study": study.name, "store": str(target.location)})
@@ -151,7 +151,7 @@ def _run(
             blocks = study.blocks_needed()
             while True:
                 driver.fill(blocks)
-                summary = driver.summarise(blocks)
+                summary = cast(S, driver.summarise(blocks))
                 wanted = study.blocks_needed(summary)
                 following = {problem: max(number, blocks[problem]) for problem, number in wanted.items()}
                 if following == blocks:
@@ -160,10 +160,10 @@ def _run(
             driver.broadcast.tell(executor.client, voice.progress, blocks, complete=True)
         voice.report(voice.progress)  # also where nothing was left to do: the last call says that all is done
         hold.check()
-        return cast(S, target.write_summary(study, summary)), study.unmet_goals(summary)
+        return cast(S, target.write_summary(study, cast(Summary, summary))), study.unmet_goals(summary)
 
 
-def _check_arguments(study: Any, scheduler: Any, blocks_per_chunk: Any) -> None:
+def _check_arguments(study: object, scheduler: object, blocks_per_chunk: object) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker process is importing the user's script: it would run the study again, and so on without end.
         sys.exit("biasvar: worker processes import your script; put its call of run under: if __name__ == '__main__':")
@@ -381,7 +381,7 @@ class _Driver:
         """What the store holds by earlier editions of the study."""
         return self.store.earlier()
 
-    def _done(self, group: Group, token: Any) -> None:
+    def _done(self, group: Group, token: object) -> None:
         progress = self.voice.progress
         progress.add(group, np.asarray(token))
         progress.seconds = time.monotonic() - self._clock

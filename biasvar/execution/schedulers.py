@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dask import config
 from dask.base import annotate
@@ -24,6 +24,9 @@ from biasvar.execution.connection import Connection
 from biasvar.execution.dashboard import add_page
 from biasvar.execution.graph import Tasks
 from biasvar.studies.base import Group
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 LOCAL = ("synchronous", "threads", "processes")
 #: Dask's other names for local schedulers, and for the active Client.
@@ -87,7 +90,7 @@ class Executor:
         From ``with``, if a scheduler that should be there does not answer.
     """
 
-    def __init__(self, scheduler: Any, say: Callable[[str], None], about: Mapping[str, str]) -> None:
+    def __init__(self, scheduler: object, say: Callable[[str], None], about: Mapping[str, str]) -> None:
         check(scheduler)
         self._where, self._say, self._about = _resolve(scheduler), say, dict(about)
         self._client: Any = None
@@ -174,7 +177,7 @@ class Executor:
             self._connection.close()
 
 
-def check(scheduler: Any) -> None:
+def check(scheduler: object) -> None:
     """Refuse what is no scheduler.
 
     Raises
@@ -194,19 +197,19 @@ def check(scheduler: Any) -> None:
     checked_address(scheduler)
 
 
-def _resolve(scheduler: Any) -> str | Connection | None:
+def _resolve(scheduler: object) -> str | Connection | None:
     """Return the name of a local scheduler, how to connect to another, or None where that depends on the work."""
     if scheduler is None:
-        scheduler = config.get("scheduler", None)
-        scheduler = _ALIASES.get(scheduler, scheduler)
+        named = config.get("scheduler", None)
+        scheduler = _ALIASES.get(named, named)
         check(scheduler)
     if scheduler is None:
         scheduler = _active_client() or config.get("scheduler-address", None)
     if scheduler is None or scheduler in LOCAL:
-        return scheduler  # type: ignore[no-any-return]
+        return scheduler
     if isinstance(scheduler, str):
         return Address(checked_address(scheduler))
-    return Borrowed(scheduler) if hasattr(scheduler, "persist") else scheduler
+    return scheduler if isinstance(scheduler, Connection) else Borrowed(cast("Client", scheduler))
 
 
 def _active_client() -> Any:
@@ -226,7 +229,7 @@ def _active_client() -> Any:
 def _compute_here(name: str, batches: Iterable[Tasks], done: Done) -> None:
     for tasks in batches:
 
-        def finished(key: Any, result: Any, *_: Any, tasks: Tasks = tasks) -> None:
+        def finished(key: object, result: object, *_: object, tasks: Tasks = tasks) -> None:
             if isinstance(key, tuple) and key[0] == tasks.layer:
                 done(tasks.group, result)
 
@@ -262,7 +265,7 @@ def _getter(name: str) -> Any:
 class _Window:
     """Tasks that a scheduler holds: at most WINDOW at a time, refilled as they finish."""
 
-    def __init__(self, client: Any, done: Done, connection: Connection, say: Callable[[str], None]) -> None:
+    def __init__(self, client: "Client", done: Done, connection: Connection, say: Callable[[str], None]) -> None:
         self.client, self.done, self.connection, self.say = client, done, connection, say
         self.waiting: dict[Any, tuple[Any, Group]] = {}
         self.finished: SimpleQueue[Any] = SimpleQueue()
@@ -342,7 +345,7 @@ class _Window:
     def _why(self) -> str:
         return f" ({self.connection.refusal})" if self.connection.refusal else ""
 
-    def _gather(self, futures: Sequence[Any]) -> dict[Any, Any]:
+    def _gather(self, futures: Sequence["Future[object]"]) -> dict[Any, Any]:
         """Fetch results; None where one was lost with its worker meanwhile."""
         if not futures:
             return {}
@@ -367,7 +370,7 @@ def _losses() -> Iterator[None]:
         raise ClusterLost(f"the scheduler was lost ({_words(error)})") from error
 
 
-def _error_of(future: Any) -> BaseException:
+def _error_of(future: "Future[object]") -> BaseException:
     """Return why a chunk was not simulated, if that was no fault of the study's.
 
     Raises

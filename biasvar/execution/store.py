@@ -15,6 +15,7 @@ from biasvar.execution.attributes import SCHEMA, SOFTWARE, as_text, editions_of,
 from biasvar.execution.backends import Location, Place, reading, writing
 from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
 from biasvar.execution.summaries import encoded, opened, summary_digest
+from biasvar.fields import Json
 from biasvar.studies.base import Group, Summary, edition_of, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
 from biasvar.studies.study import Study
@@ -122,7 +123,7 @@ class Store:
         """Say why a study that extends the store makes its records anew; empty text if it does not."""
         return study.superseded(json.loads(self.attributes()["study"]))
 
-    def _cannot_be_added_to(self, attributes: Mapping[str, Any], why: str) -> StoreError:
+    def _cannot_be_added_to(self, attributes: Json, why: str) -> StoreError:
         return StoreError(
             f"store {self.location}: {why}, and the two must not mix; run into a new store, or install the version "
             f"that made it, biasvar {attributes['versions']['biasvar']}"
@@ -220,11 +221,11 @@ class Store:
                     self.location.delete_tree(f"{path}/{child}")
             self.location.delete_tree(path)
 
-    def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, Any]) -> Records:
+    def create(self, group: Group, blocks: int, chunk: int, statistic: Mapping[str, object]) -> Records:
         """Create a group's arrays."""
         return Records.create(self.location, group, blocks, chunk, statistic)
 
-    def repair_coordinates(self, group: Group, statistic: Mapping[str, Any]) -> None:
+    def repair_coordinates(self, group: Group, statistic: Mapping[str, object]) -> None:
         """Write a stored group's coordinates anew if they cannot be read."""
         if self._coordinates(group) is not None:
             return
@@ -319,7 +320,7 @@ class Store:
         except ValueError:
             return None
 
-    def _write_group(self, node: str, attributes: Mapping[str, Any]) -> None:
+    def _write_group(self, node: str, attributes: Json) -> None:
         """Write a group's metadata: one file, at once, and without consolidated metadata, which may be out of date."""
         text = json.dumps({"attributes": as_text(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
         self.location.write(_metadata_key(node), text.encode())

@@ -7,14 +7,17 @@ the chunk that it is on be written, and leaves; a chunk that is cut short all th
 import asyncio
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 for _name in _THREADS:  # libraries read them when they are loaded, which is later
     os.environ.setdefault(_name, "1")
 
 
-async def dask_setup(worker: Any) -> None:
+async def dask_setup(worker: "Worker") -> None:
     """Leave gracefully on SIGTERM: Dask calls this when the worker starts."""
     loop = asyncio.get_running_loop()
     endings: set[asyncio.Task[Any]] = set()  # the loop itself holds tasks only weakly
@@ -28,7 +31,7 @@ async def dask_setup(worker: Any) -> None:
     loop.add_signal_handler(signal.SIGTERM, told)
 
 
-async def _leave(worker: Any) -> None:
+async def _leave(worker: "Worker") -> None:
     try:
         await worker.close_gracefully(restart=False, reason="SIGTERM")
     except OSError:  # the scheduler, which would find a place for what the worker holds, is gone itself

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class Record:
             "place": np.concatenate([np.arange(length) for length in lengths]),
         }
 
-    def pack(self, **values: Any) -> Array:
+    def pack(self, **values: ArrayLike) -> Array:
         """Lay named values out in a row."""
         row = np.empty(self.size)
         for name, place in self._places.items():

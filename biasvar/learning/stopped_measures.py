@@ -11,7 +11,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,7 @@ class StoppedAverages(SquaredAverages):
         return OF_SQUARED["excess_risk"].difference(self, self.minimiser)
 
 
-def _of_squared(name: str, **changes: Any) -> Measure:
+def _of_squared(name: str, **changes: object) -> Measure:
     """Return a measure of squared loss with its place in tables of stopped fits."""
     return Measure(**{**vars(OF_SQUARED[name]), "column": 0, **changes})
 

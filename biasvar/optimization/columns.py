@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 
-def take(state: Any, places: Places) -> Any:
+def take(state: object, places: Places) -> Any:
     """Return some columns of a state.
 
     Examples
@@ -24,12 +24,12 @@ def take(state: Any, places: Places) -> Any:
     return _map(lambda array: _taken(array, places), state)
 
 
-def put(state: Any, places: Places, part: Any) -> Any:
+def put(state: object, places: Places, part: object) -> Any:
     """Return a state whose columns at ``places`` are the first ones of ``part``; numbers are those of ``part``."""
     return _map(lambda array, new: _replaced(array, places, new[..., : len(places)]), state, part)
 
 
-def leaves(state: Any) -> Iterator[Any]:
+def leaves(state: object) -> Iterator[Any]:
     """Yield a state's arrays and numbers.
 
     Examples
@@ -46,7 +46,7 @@ def leaves(state: Any) -> Iterator[Any]:
         yield state
 
 
-def filled(state: Any, parts: Iterator[Any]) -> Any:
+def filled(state: object, parts: Iterator[object]) -> Any:
     """Return a state of the same form with other arrays and numbers, in the order of :func:`leaves`.
 
     Examples
@@ -62,8 +62,9 @@ def filled(state: Any, parts: Iterator[Any]) -> Any:
     return None if state is None else next(parts)
 
 
-def _map(act: Callable[..., Any], state: Any, *others: Any) -> Any:
+def _map(act: Callable[..., object], state: object, *others: Any) -> Any:
     """Act on all arrays of states of one form; numbers are the last state's."""
+    # What the others are at a place follows from what the first is there.
     if isinstance(state, np.ndarray):
         return act(state, *others)
     if isinstance(state, dict):

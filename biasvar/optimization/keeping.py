@@ -13,6 +13,9 @@ from biasvar.optimization import columns
 from biasvar.optimization.columns import Array
 from biasvar.optimization.rules import UpdateRule
 
+#: What a state is made of.
+Number = NDArray[Any] | np.generic | float
+
 #: Arrays of a state of which it is kept how they lay; their bits have to be those of an exact float.
 MOST_ARRAYS = 50
 
@@ -30,7 +33,7 @@ def names(rule: UpdateRule, dim: int) -> list[str]:
     return ["order", *["theta"] * first.size, *["state"] * sum(np.size(part) for part in rest)]
 
 
-def keep(rule: UpdateRule, theta: Array, state: Any) -> Array:
+def keep(rule: UpdateRule, theta: Array, state: object) -> Array:
     """Return the rows (K, numbers) of K trajectories; missing where the state has not the types that it began with."""
     dim, width = theta.shape
     template = _leaves(_template(rule, dim, width))
@@ -66,7 +69,7 @@ def restore(rule: UpdateRule, dim: int, rows: Array) -> tuple[Array, Any]:
     return theta, state
 
 
-def unfit(rule: UpdateRule, theta: Array, state: Any) -> str:
+def unfit(rule: UpdateRule, theta: Array, state: object) -> str:
     """Say why the state after a step cannot be kept; empty text if it can."""
     before, after = _leaves(_template(rule, *theta.shape)), _leaves((theta, state))
     if len(before) > MOST_ARRAYS:
@@ -85,23 +88,25 @@ def _template(rule: UpdateRule, dim: int, width: int) -> tuple[Array, Any]:
     return theta, rule.init(theta)
 
 
-def _leaves(state: Any) -> list[Any]:
+def _leaves(state: object) -> list[Any]:
     return list(columns.leaves(state))
 
 
-def _type(part: Any) -> str:
+def _type(part: object) -> str:
     return str(part.dtype) if isinstance(part, np.ndarray) else type(part).__name__
 
 
-def _is_fortran(part: Any) -> bool:
-    return np.ndim(part) > 1 and part.flags.f_contiguous and not part.flags.c_contiguous
+def _is_fortran(part: Number) -> bool:
+    return isinstance(part, np.ndarray) and part.ndim > 1 and part.flags.f_contiguous and not part.flags.c_contiguous
 
 
-def _is_ordered(part: Any) -> bool:
-    return np.ndim(part) == 0 or bool(part.flags.c_contiguous or part.flags.f_contiguous)
+def _is_ordered(part: Number) -> bool:
+    return (
+        not isinstance(part, np.ndarray) or part.ndim == 0 or bool(part.flags.c_contiguous or part.flags.f_contiguous)
+    )
 
 
-def _numbers(part: Any, width: int) -> Array:
+def _numbers(part: object, width: int) -> Array:
     """Return an array (..., K) or number as floats (numbers, K) of 64 bits: integers by their bits."""
     array = np.asarray(part)
     array = np.broadcast_to(array, (1, width)) if array.ndim == 0 else array.reshape(-1, width)

@@ -12,6 +12,7 @@ from biasvar.optimization.conditions import Surface
 from biasvar.optimization.descent import log_spaced
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.rules import UpdateRule, advance
+from biasvar.optimization.rules.base import State
 from biasvar.optimization.sets import ConvexSet
 
 Array = NDArray[np.float64]
@@ -251,7 +252,7 @@ def _check_metric(
     where: str,
     slope: Callable[[Array], Array],
     theta: Array,
-    state: Any,
+    state: State,
     hyper: Mapping[str, Array],
 ) -> None:
     place = rule.lookahead(theta, state, **hyper) if rule.looks_ahead else theta
@@ -265,7 +266,7 @@ def _check_metric(
         raise StudyError(f"{where}.metric: has the weight {weights.min():g}, expected none below 0")
 
 
-def _check_state(state: Any, width: int, where: str) -> None:
+def _check_state(state: object, width: int, where: str) -> None:
     for part in columns.leaves(state):
         if isinstance(part, np.ndarray) and part.shape[-1:] == (width,):
             continue

@@ -24,6 +24,7 @@ from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, Look
 from biasvar.optimization.rules import advance
+from biasvar.optimization.rules.base import State
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
@@ -245,7 +246,7 @@ class _Tile:
                 break
             self._fill()
 
-    def _step(self, step: int, batch: Batch, hyper: Mapping[str, Array], theta: Array, state: Any) -> _Step:
+    def _step(self, step: int, batch: Batch, hyper: Mapping[str, Array], theta: Array, state: State) -> _Step:
         self.gradient.batch = batch
         rule, total, within = self.descent.rule, self.descent.steps, self.descent.objective.within
         theta, state = advance(rule, self.gradient, theta, state, step, total, hyper, within)

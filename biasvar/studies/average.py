@@ -89,7 +89,7 @@ class AverageStudy(Study[xr.Dataset]):
     block_size: Annotated[PositiveInt, Fixed()] = 2**8
 
     @abstractmethod
-    def replicate(self, generator: np.random.Generator, size: int, **labels: Any) -> NDArray[np.float64]:
+    def replicate(self, generator: np.random.Generator, size: int, **labels: object) -> NDArray[np.float64]:
         """Return the numbers of ``size`` replicates of one cell, shape (size,) or (size, numbers).
 
         Parameters
@@ -134,7 +134,7 @@ class AverageStudy(Study[xr.Dataset]):
         cells = tuple(key for key in self._cells if (PROBLEM, key) not in stored)
         return [Group(PROBLEM, cells, self._record.size)] if cells else []
 
-    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
+    def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
         """Return how many blocks all cells need."""
         return {PROBLEM: self.replicates // self.block_size}
 
@@ -156,7 +156,9 @@ class AverageStudy(Study[xr.Dataset]):
 
         return attempted(group, group.record_size, one)
 
-    def _replicates(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
+    def _replicates(
+        self, generator: np.random.Generator, size: int, labels: Mapping[str, object]
+    ) -> NDArray[np.float64]:
         """Return the numbers of some replicates, (size, numbers), once they have been looked at."""
         values = np.asarray(self.replicate(generator, size, **labels), dtype=float)
         values = values[:, None] if values.ndim == 1 else values
@@ -166,7 +168,7 @@ class AverageStudy(Study[xr.Dataset]):
             raise StudyError("replicate returned values that are not finite")
         return values
 
-    def _averages(self, generator: np.random.Generator, size: int, labels: Mapping[str, Any]) -> NDArray[np.float64]:
+    def _averages(self, generator: np.random.Generator, size: int, labels: Mapping[str, object]) -> NDArray[np.float64]:
         values = self._replicates(generator, size, labels)
         names = [number.name for number in self.numbers]
         means = dict(zip(names, values.mean(axis=0), strict=True))
@@ -223,10 +225,10 @@ class AverageStudy(Study[xr.Dataset]):
             for i, key in enumerate(group.cells):
                 if key in places:
                     reason = next((reason for reason in failures[i] if reason), "")
-                    self._fill(out, tuple(places[key]), self._record.unpack(records[i]), reason)
+                    self._fill(out, tuple(int(i) for i in places[key]), self._record.unpack(records[i]), reason)
         return out
 
-    def _fill(self, out: xr.Dataset, at: tuple[Any, ...], parts: Mapping[str, NDArray[np.float64]], why: str) -> None:
+    def _fill(self, out: xr.Dataset, at: tuple[int, ...], parts: Mapping[str, NDArray[np.float64]], why: str) -> None:
         """Write one cell into the summary; numbers whose standard error does not exist lose it."""
         if why:
             out.status_reason.values[at] = why
@@ -248,6 +250,6 @@ class AverageStudy(Study[xr.Dataset]):
         out.replicates.values[at] = out.block_count.values[at] * self.block_size
 
 
-def _coordinate(values: Sequence[Any]) -> NDArray[Any]:
+def _coordinate(values: Sequence[object]) -> NDArray[Any]:
     array = np.array(values)
     return array.astype(object) if array.dtype.kind == "U" else array

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import several
+from biasvar.fields import Json
 
 #: Cell keys that may stand in a path as they are: nothing that joins names, and no ending that Zarr's files have.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=()-][A-Za-z0-9_@=(). -]*(?<!\.json)(?<!\.partial)(?<![. ])")
@@ -85,7 +86,7 @@ class Group:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Group":
+    def from_json(cls, value: Json) -> "Group":
         """Make a group of its JSON."""
         # Stores of before have no editions.
         cells, edition = tuple(value["cells"]), str(value.get("edition", ""))

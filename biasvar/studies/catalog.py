@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from biasvar.errors import StudyError
+from biasvar.fields import Json
 from biasvar.studies.components import imported
 from biasvar.studies.files import data_folder
 from biasvar.studies.origins import STATE_AGAIN, restored
@@ -15,7 +16,7 @@ from biasvar.studies.study import Study
 from biasvar.studies.text import read_yaml
 
 
-def _kind(written: Any) -> type[Study[Any]]:
+def _kind(written: object) -> type[Study[Any]]:
     """Return a kind of study by its name, or a user's own by ``module:Class``.
 
     Raises
@@ -83,9 +84,7 @@ def load(study: str | Path, changes: Sequence[str] = ()) -> Study[Any]:
     return _made(fields, changes, title)
 
 
-def from_json(
-    stored: Mapping[str, Any], supplement: Mapping[str, Any], changes: Sequence[str] = (), title: str = "in JSON"
-) -> Study[Any]:
+def from_json(stored: Json, supplement: Json, changes: Sequence[str] = (), title: str = "in JSON") -> Study[Any]:
     """Make the study whose canonical JSON is ``stored``, with some fields set instead.
 
     Parameters

@@ -128,7 +128,7 @@ class CellGrid:
         variables: dict[str, Any] = {}
 
         def add(
-            name: str, dims: tuple[str, ...], label: str, unit: str = "", fill: Any = np.nan, **more: str | int
+            name: str, dims: tuple[str, ...], label: str, unit: str = "", fill: object = np.nan, **more: str | int
         ) -> None:
             dtype = object if fill == "" else None
             values = np.full(tuple(sizes[dim] for dim in dims), fill, dtype)

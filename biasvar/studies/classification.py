@@ -87,7 +87,7 @@ class ClassificationStudy(ReplicatedStudy):
     target: Annotated[Any, Component(components.TARGETS)] = None
     losses: Annotated[dict[str, Any], Labelled(Component(components.MARGIN_LOSSES))]
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
         named = fields.get("losses")
         if isinstance(named, str):
             named = [named]
@@ -125,7 +125,7 @@ class ClassificationStudy(ReplicatedStudy):
         }
 
 
-def _loss(loss: Any) -> Any:
+def _loss(loss: object) -> Any:
     """Take a loss's name in studies for the loss; pass all else on."""
     if not isinstance(loss, str) or ":" in loss or loss in components.MARGIN_LOSSES:
         return loss

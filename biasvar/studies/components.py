@@ -81,7 +81,7 @@ def imported(reference: str) -> Any:
 class Imported:
     """A user's component that is known by ``module:name`` (and its arguments) and imported when first used."""
 
-    def __init__(self, reference: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, reference: str, arguments: Mapping[str, object] | None = None) -> None:
         self.reference, self.arguments = reference, None if arguments is None else dict(arguments)
 
     def __repr__(self) -> str:
@@ -111,17 +111,17 @@ class Imported:
             raise AttributeError(name)
         return getattr(self._object, name)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> Any:
         """Call the component."""
         return self._object(*args)
 
 
-def resolved(component: Any) -> Any:
+def resolved(component: object) -> Any:
     """Return a component itself: imported, if it is known by name only."""
     return component._object if isinstance(component, Imported) else component
 
 
-def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
+def build(spec: object, known: Mapping[str, type[Any]], where: str) -> Any:
     """Turn a written component into the object; pass objects through.
 
     Raises
@@ -155,7 +155,7 @@ def build(spec: Any, known: Mapping[str, Any], where: str) -> Any:
         raise StudyError(f"{here}: {error}") from error
 
 
-def _named(kind: type, fields: Any, where: str) -> Mapping[str, Any]:
+def _named(kind: type, fields: object, where: str) -> Mapping[str, Any]:
     """Return a component's fields by name: one value is that of its first field, several are those of the first few."""
     if fields is None or isinstance(fields, Mapping):
         return fields or {}
@@ -172,7 +172,7 @@ def _takes_a_list(kind: type) -> bool:
     return any(_is_list(field.type) for field in first)
 
 
-def _is_list(hint: Any) -> bool:
+def _is_list(hint: object) -> bool:
     if get_origin(hint) is Annotated:
         return _is_list(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
@@ -180,12 +180,12 @@ def _is_list(hint: Any) -> bool:
     return get_origin(hint) is tuple
 
 
-def _built(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _built(fields: Mapping[str, object], where: str) -> dict[str, Any]:
     """Make the components among a component's fields, and the numbers of ``{logspace: [low, high, count]}``."""
     return {name: _field(name, value, f"{where}.{name}") for name, value in fields.items()}
 
 
-def _field(name: str, value: Any, where: str) -> Any:
+def _field(name: str, value: object, where: str) -> Any:
     if isinstance(value, Mapping) and set(value) == {"logspace"}:
         try:
             return rules.logspace(*value["logspace"])
@@ -194,7 +194,7 @@ def _field(name: str, value: Any, where: str) -> Any:
     return build(value, NESTED[name], where) if name in NESTED and value is not None else value
 
 
-def describe(component: Any, known: Mapping[str, Any]) -> Any:
+def describe(component: object, known: Mapping[str, type[Any]]) -> Any:
     """Turn a component into JSON that :func:`build` reads, or, for a user's object, that identifies it."""
     if isinstance(component, Imported):
         return component.identity()
@@ -208,7 +208,7 @@ def describe(component: Any, known: Mapping[str, Any]) -> Any:
     return {f"{type(component).__module__}:{type(component).__qualname__}": {"fingerprint": fingerprint(component)}}
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """Identify a user's function or object by its code and data: the same in every process, whatever its address.
 
     Examples
@@ -221,14 +221,14 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(repr(_essence(value, ())).encode()).hexdigest()[:16]
 
 
-def fields_of(component: Any) -> dict[str, Any]:
+def fields_of(component: object) -> dict[str, Any]:
     """Return the fields of a component that is a dataclass, by name."""
     if not dataclasses.is_dataclass(component):
         return {}
     return {field.name: getattr(component, field.name) for field in dataclasses.fields(component)}
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Turn a field's value into JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -239,15 +239,15 @@ def plain(value: Any) -> Any:
     return describe(value, {**SCHEDULES, **SETS, **HYPOTHESES, **OPTIMIZERS})
 
 
-def _essence(value: Any, seen: tuple[int, ...]) -> Any:
+def _essence(value: object, seen: tuple[int, ...]) -> Any:
     """Reduce a value to nested tuples of plain data that its behaviour depends on, the same in every process."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
     if id(value) in seen:
         return "..."
     seen = (*seen, id(value))
-    if isinstance(getattr(value, "py_func", None), types.FunctionType):
-        return _essence(value.py_func, seen)  # Numba's: what it was before it was compiled
+    if isinstance(python := getattr(value, "py_func", None), types.FunctionType):
+        return _essence(python, seen)  # Numba's: what it was before it was compiled
     for kinds, reduce in _REDUCTIONS:
         if isinstance(value, kinds):
             return reduce(value, seen)
@@ -309,19 +309,19 @@ def _of_array(value: NDArray[Any], seen: tuple[int, ...]) -> Any:
     return ("array", value.dtype.str, value.shape, hashlib.sha256(content).hexdigest())
 
 
-def _of_mapping(value: Mapping[Any, Any], seen: tuple[int, ...]) -> Any:
+def _of_mapping(value: Mapping[object, object], seen: tuple[int, ...]) -> Any:
     return ("mapping", tuple((str(key), _essence(item, seen)) for key, item in value.items()))
 
 
-def _of_set(value: Set[Any], seen: tuple[int, ...]) -> Any:
+def _of_set(value: Set[object], seen: tuple[int, ...]) -> Any:
     return ("set", tuple(sorted(repr(_essence(item, seen)) for item in value)))
 
 
-def _of_sequence(value: Sequence[Any], seen: tuple[int, ...]) -> Any:
+def _of_sequence(value: Sequence[object], seen: tuple[int, ...]) -> Any:
     return tuple(_essence(item, seen) for item in value)
 
 
-def _name_of(value: Any) -> str:
+def _name_of(value: object) -> str:
     return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 

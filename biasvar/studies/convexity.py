@@ -118,7 +118,7 @@ class ConvexityStudy(Study[xr.DataTree]):
     search: Annotated[NonNegativeInt, Fixed()] = 8
     block_size: Annotated[PositiveInt, Fixed()] = 2**12
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
         given = fields.get("segments") is not None or fields.get("resolution") is not None
         return fields if given else {**fields, "segments": SEGMENTS}
 

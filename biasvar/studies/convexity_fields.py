@@ -17,10 +17,10 @@ from biasvar.studies.marks import Fixed
 Array = NDArray[np.float64]
 
 
-class Within(Fixed):
+class Within(Fixed[Any]):
     """A set of parameters, or the law of each."""
 
-    def build(self, spec: Any, where: str) -> Any:
+    def build(self, spec: object, where: str) -> Any:
         """Make the set or the law."""
         if isinstance(spec, str | Mapping):
             spec = components.build(spec, components.SETS | components.INPUTS, where)
@@ -35,23 +35,23 @@ class Within(Fixed):
                 raise StudyError(f"{where}: {error}; give a set, or a law such as Normal(0, 1)") from error
         return spec
 
-    def write(self, value: Any) -> Any:
+    def write(self, value: object) -> Any:
         """Return its name and fields."""
         return components.describe(value, components.SETS | components.INPUTS)
 
-    def components(self, value: Any) -> Iterator[Any]:
+    def components(self, value: object) -> Iterator[Any]:
         """Yield it."""
         yield value
 
 
-class Finer(Fixed):
+class Finer(Fixed[float | None]):
     """A number that may be lower in a study than in the store."""
 
-    def errors(self, where: str, stored: Any, mine: Any) -> list[str]:
+    def errors(self, where: str, stored: float | None, mine: float | None) -> list[str]:
         """Complain of a higher one, and of another way to say how many segments."""
-        return [] if None not in (stored, mine) and mine <= stored else super().errors(where, stored, mine)
+        return [] if stored is not None and mine is not None and mine <= stored else super().errors(where, stored, mine)
 
-    def join(self, one: Any, other: Any) -> Any:
+    def join(self, one: float | None, other: float | None) -> float | None:
         """Return the lower."""
         return one if one is None or other is None else min(one, other)
 

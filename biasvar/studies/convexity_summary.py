@@ -1,6 +1,6 @@
 """What a convexity study's blocks come to: rates with exact limits, bounds of curvature, witnesses, verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -181,7 +181,7 @@ class ConvexityGrid:
         sizes = {"objective": len(self.dims), "condition": len(self.conditions), "quantile": len(QUANTILES)}
         variables: dict[str, Any] = {}
 
-        def add(name: str, dims: tuple[str, ...], label: str, fill: Any = np.nan, **said: Any) -> None:
+        def add(name: str, dims: tuple[str, ...], label: str, fill: object = np.nan, **said: object) -> None:
             values = np.full(tuple(sizes[dim] for dim in dims), fill, object if fill == "" else None)
             variables[name] = (dims, values, {"long_name": label} | said)
 
@@ -246,7 +246,7 @@ class ConvexityGrid:
         sizes["shown"] = SHOWN_BLOCKS * POINTS
         variables: dict[str, Any] = {}
 
-        def add(name: str, dims: tuple[str, ...], label: str, **said: Any) -> None:
+        def add(name: str, dims: tuple[str, ...], label: str, **said: object) -> None:
             variables[name] = (dims, np.full(tuple(sizes[dim] for dim in dims), np.nan), {"long_name": label} | said)
 
         add("witness", ("condition", "point", "parameter"), "ends and a point between, where f is above the chord")
@@ -267,7 +267,7 @@ class ConvexityGrid:
         return xr.Dataset(variables, coordinates)
 
 
-def _fill(dataset: xr.Dataset, at: Mapping[str, str], found: Mapping[str, Any]) -> None:
+def _fill(dataset: xr.Dataset, at: Mapping[str, str], found: Mapping[str, object]) -> None:
     """Write numbers of one cell into a dataset."""
     place = tuple(list(dataset[dim].values).index(label) for dim, label in at.items())
     for name, value in found.items():
@@ -338,5 +338,5 @@ def _point(point: Array) -> str:
     return f"({shown}{', ...' if len(point) > 4 else ''})"
 
 
-def _text(values: Any) -> NDArray[np.object_]:
+def _text(values: Iterable[str]) -> NDArray[np.object_]:
     return np.array(list(values), dtype=object)

@@ -1,6 +1,6 @@
 """Data studies: expected risk and its split from one data set, with no law to draw from."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
-from biasvar.fields import PositiveInt, one_or_more
+from biasvar.fields import Json, PositiveInt, one_or_more
 from biasvar.learning.cuts import Cuts
 from biasvar.learning.examples import Examples
 from biasvar.learning.fits import Fit
@@ -115,7 +115,7 @@ class DataStudy(Study[xr.Dataset]):
     replicates: Annotated[PositiveInt, AtLeast()] = 2**11
     block_size: Annotated[PositiveInt, Fixed()] = 2**6
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, fields: Json) -> Json:
         if fields.get("data") is None:
             return fields
         return {**fields, "data": datasets.read(fields["data"], fields.get("label"), fields.get("columns"))}

@@ -84,7 +84,7 @@ class DataGrid:
         variables: dict[str, Any] = {}
         unit = "1" if self.loss == "zero_one" else "y^2"
 
-        def add(name: str, dims: tuple[str, ...], label: str, fill: Any = np.nan, **said: Any) -> None:
+        def add(name: str, dims: tuple[str, ...], label: str, fill: object = np.nan, **said: object) -> None:
             values = np.full(tuple(sizes[dim] for dim in dims), fill, object if fill == "" else None)
             variables[name] = (dims, values, {"long_name": label} | said)
 
@@ -133,7 +133,7 @@ class DataGrid:
         return out
 
     def _read(
-        self, group: Group, cuts: Cuts, source: BlockSource, table: Mapping[str, Any], j: int
+        self, group: Group, cuts: Cuts, source: BlockSource, table: Mapping[str, NDArray[Any]], j: int
     ) -> dict[str, _Cell]:
         """Return the numbers of a group's cells that did not fail, and say why the others did."""
         chunks = list(source.chunks(group))
@@ -153,7 +153,7 @@ class DataGrid:
             found[label] = _Cell(_with_sum(mean), _with_sum(pairs))
         return found
 
-    def _fill(self, table: Mapping[str, Any], at: tuple[int, int], cell: _Cell, cuts: Cuts) -> None:
+    def _fill(self, table: Mapping[str, NDArray[Any]], at: tuple[int, int], cell: _Cell, cuts: Cuts) -> None:
         """Write one cell into the summary."""
         risk = cell.mean["expected_risk"]
         status, reason = self._status(risk)
@@ -182,7 +182,9 @@ class DataGrid:
             f"{index.se:.2g} (estimated from the largest losses)"
         )
 
-    def _fill_differences(self, table: Mapping[str, Any], j: int, cells: Mapping[str, _Cell], cuts: Cuts) -> None:
+    def _fill_differences(
+        self, table: Mapping[str, NDArray[Any]], j: int, cells: Mapping[str, _Cell], cuts: Cuts
+    ) -> None:
         """Write the paired differences between all sets at one training-set size."""
         for label, one in cells.items():
             i = self.hypotheses.index(label)

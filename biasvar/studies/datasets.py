@@ -1,20 +1,22 @@
 """Data sets as users have them: arrays, tables, files and names, read into numbers or refused in a line."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import MissingDependencyError, StudyError
 from biasvar.learning.examples import Examples
 from biasvar.studies.files import data_folder
+
+F = TypeVar("F")
 
 #: The sets that come with biasvar, and which of their columns is the label.
 SHIPPED = {"breast_cancer": "diagnosis"}
@@ -48,7 +50,7 @@ class Table:
     columns: tuple[str, ...]
     label: str
     source: str = ""
-    asked: tuple[Any, Any] = field(default=(None, None))
+    asked: tuple[object, object] = field(default=(None, None))
 
     def __repr__(self) -> str:
         where = f" from {self.source}" if self.source else ""
@@ -110,7 +112,7 @@ class Table:
         return self.x[:, 0] if self.x.shape[1] == 1 else self.x
 
 
-def read(data: Any, label: Any = None, columns: Any = None) -> Table:
+def read(data: object, label: str | None = None, columns: Sequence[str] | None = None) -> Table:
     """Read a data set from whatever it is in.
 
     Parameters
@@ -153,7 +155,7 @@ def read(data: Any, label: Any = None, columns: Any = None) -> Table:
     )
 
 
-def _again(data: Mapping[str, Any], label: Any, columns: Any) -> Table:
+def _again(data: Mapping[str, object], label: str | None, columns: Sequence[str] | None) -> Table:
     """Read again what a store names, and check that it is what it was."""
     source = data.get("source")
     if not source:
@@ -183,7 +185,7 @@ def _from_place(place: str) -> tuple[pd.DataFrame, str | None]:
     raise StudyError(f"data: {place!r} is none of {', '.join(NAMES)}, and no path of .csv, .parquet or .zarr")
 
 
-def _read_file(path: Path, reader: Callable[[Any], Any]) -> Any:
+def _read_file(path: Path, reader: Callable[[Path], F]) -> F:
     if not path.exists():
         raise StudyError(f"data: {path}: there is no such file")
     try:
@@ -210,7 +212,7 @@ def _of_scikit_learn(name: str) -> pd.DataFrame:
     return pd.DataFrame(found.data, columns=list(found.feature_names)).assign(target=found.target)
 
 
-def _frame_of(data: xr.Dataset, label: Any) -> pd.DataFrame:
+def _frame_of(data: xr.Dataset, label: str | None) -> pd.DataFrame:
     """Lay a Dataset out in columns: each variable along the label's dim is one, or several if it has another dim."""
     if label not in data.data_vars and label not in data.coords:
         _refuse_label(label, [str(name) for name in data.data_vars])
@@ -232,7 +234,9 @@ def _frame_of(data: xr.Dataset, label: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _from_arrays(x: Any, y: Any, label: Any, columns: Any, asked: Any) -> Table:
+def _from_arrays(
+    x: ArrayLike, y: ArrayLike, label: str | None, columns: Sequence[str] | None, asked: tuple[object, object]
+) -> Table:
     if label is not None or columns is not None:
         raise StudyError("label: goes with data that have named columns; leave it out beside arrays")
     inputs, labels = np.asarray(x), np.asarray(y)
@@ -245,7 +249,13 @@ def _from_arrays(x: Any, y: Any, label: Any, columns: Any, asked: Any) -> Table:
     return _from_columns(frame, "y", None, "", asked)
 
 
-def _from_columns(table: Any, label: Any, columns: Any, source: str, asked: Any) -> Table:
+def _from_columns(
+    table: pd.DataFrame | xr.Dataset,
+    label: str | None,
+    columns: Sequence[str] | None,
+    source: str,
+    asked: tuple[object, object],
+) -> Table:
     frame = _frame_of(table, label) if isinstance(table, xr.Dataset) else table
     names = {str(name): name for name in frame.columns}
     if len(names) < len(frame.columns):
@@ -265,18 +275,18 @@ def _from_columns(table: Any, label: Any, columns: Any, source: str, asked: Any)
     )
 
 
-def _refuse_label(label: Any, names: Sequence[str]) -> None:
+def _refuse_label(label: str | None, names: Sequence[str]) -> None:
     if label is None:
         raise StudyError(f"label: is missing; say which column is the label, of {_some(names)}")
     raise StudyError(f"label: {label!r} is no column; choose of {_some(names)}")
 
 
-def _some(names: Any) -> str:
+def _some(names: Iterable[str]) -> str:
     listed = list(names)
     return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
 
 
-def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
     """Return a column of inputs as numbers."""
     _refuse_missing(column, name)
     if column.dtype.kind not in "biuf" and not pd.api.types.is_numeric_dtype(column.dtype):
@@ -288,7 +298,7 @@ def _numbers(column: Any, name: str) -> NDArray[np.float64]:
     return values
 
 
-def _labels(column: Any, name: str) -> NDArray[Any]:
+def _labels(column: pd.Series, name: str) -> NDArray[Any]:
     """Return the column of labels: numbers, or text."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _numbers(column, name)
@@ -301,7 +311,7 @@ def _labels(column: Any, name: str) -> NDArray[Any]:
     return np.array(values, dtype=object)
 
 
-def _refuse_missing(column: Any, name: str) -> None:
+def _refuse_missing(column: pd.Series, name: str) -> None:
     missing = np.flatnonzero(column.isna().to_numpy())
     if missing.size:
         raise StudyError(
@@ -310,7 +320,7 @@ def _refuse_missing(column: Any, name: str) -> None:
         )
 
 
-def _refuse_text(column: Any, name: str) -> None:
+def _refuse_text(column: pd.Series, name: str) -> None:
     raise StudyError(
         f"data: column {name!r} holds {column.iloc[0]!r}, which is no number; leave it out by columns=[...], "
         "or write it in numbers"

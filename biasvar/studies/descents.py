@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
-from biasvar.fields import NonNegativeInt, NonNegativeReal, PositiveInt, one_or_more
+from biasvar.fields import Json, NonNegativeInt, NonNegativeReal, PositiveInt, one_or_more
 from biasvar.learning.inputs import Normal
 from biasvar.montecarlo.draws import Purpose, Stream, open_uniforms
 from biasvar.optimization import objectives, rehearsal, rules, sets
@@ -63,7 +63,7 @@ class DescentStudy(Study[xr.DataTree]):
     check: Annotated[bool, Unwritten()] = False
 
     @classmethod
-    def without_defaults(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def without_defaults(cls, fields: Json) -> Json:
         """Leave out record_steps that are those of so many steps anyhow."""
         default = replicates.default_steps(fields["steps"], fields.get("keep_state", False))
         return {

@@ -51,7 +51,7 @@ class DrawnStudy(Study[S], Generic[S]):
     max_replicates: Annotated[PositiveInt | None, AtLeast()] = None
     test_points: Annotated[PositiveInt | None, Fixed()] = None
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
         precise = fields.get("precision") is not None
         name, default = ("max_replicates", MAX_REPLICATES) if precise else ("replicates", self.default_replicates)
         return {**fields, name: default} if fields.get(name) is None else fields

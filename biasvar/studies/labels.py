@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from biasvar.errors import BiasvarError, StudyError
 from biasvar.learning.hypotheses import HypothesisSet, adapted
@@ -20,7 +19,7 @@ def named(where: str) -> Iterator[None]:
         raise StudyError(f"{where}: {error}") from error
 
 
-def check_labels(field: str, given: Mapping[str, Any]) -> None:
+def check_labels(field: str, given: Mapping[str, object]) -> None:
     """Refuse a field without things, or with labels that cannot be."""
     if not given:
         raise ValueError(f"{field}: is empty; name at least one")
@@ -33,14 +32,14 @@ def check_labels(field: str, given: Mapping[str, Any]) -> None:
             )
 
 
-def check_known(field: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+def check_known(field: str, given: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse labels of what is no objective."""
     for label in given:
         if label not in known:
             raise ValueError(f"{field}: {label!r} is no objective; choose from {', '.join(known)}")
 
 
-def check_sets(hypotheses: Mapping[str, Any]) -> None:
+def check_sets(hypotheses: Mapping[str, object]) -> None:
     """Refuse labels that cannot name cells in a store, and what is no hypothesis set.
 
     Raises
@@ -63,7 +62,7 @@ def check_sets(hypotheses: Mapping[str, Any]) -> None:
             adapted(hypothesis, f"hypotheses.{label}")
 
 
-def adapted_sets(hypotheses: Mapping[str, Any]) -> dict[str, HypothesisSet]:
+def adapted_sets(hypotheses: Mapping[str, object]) -> dict[str, HypothesisSet]:
     """Return hypothesis sets by label, imported and adapted."""
     return {
         label: adapted(components.resolved(hypothesis), f"hypotheses.{label}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from biasvar.errors import StudyError
-from biasvar.fields import NonNegativeInt, as_tuple, validation_text
+from biasvar.fields import Json, NonNegativeInt, as_tuple, validation_text
 from biasvar.rows import Table, as_html
 from biasvar.studies import origins
 from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen, thawed
@@ -39,7 +39,7 @@ class StudyModel(_Checked):
     #: Fields that a field stands in for: to set it takes them away.
     instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    _marks: ClassVar[dict[str, Mark]]
+    _marks: ClassVar[dict[str, Mark[Any]]]
     _checks: ClassVar[Any]
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME), Free()]
@@ -65,7 +65,7 @@ class StudyModel(_Checked):
             ]
         )
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, **fields: object) -> None:
         given = {
             name: self._marks[name].build(value, name) if name in self._marks else value
             for name, value in self._completed(fields).items()
@@ -83,12 +83,12 @@ class StudyModel(_Checked):
         except ValueError as error:
             raise StudyError(str(error)) from None
 
-    def _completed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
         """Return the fields with what follows from others."""
         return fields
 
     @classmethod
-    def without_defaults(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def without_defaults(cls, fields: Mapping[str, object]) -> Mapping[str, Any]:
         """Leave out, of fields as JSON, what others come to by themselves, so that it follows when those change."""
         return fields
 
@@ -98,7 +98,7 @@ class StudyModel(_Checked):
 
     # Changing it
 
-    def replace(self, **fields: Any) -> Self:
+    def replace(self, **fields: object) -> Self:
         """Return a study with other values of some fields, checked like any new one.
 
         Parameters
@@ -120,14 +120,14 @@ class StudyModel(_Checked):
         dropped = {other for name in fields for other in self.instead_of.get(name, ())}
         return type(self)(**{name: value for name, value in self._fields() if name not in dropped} | fields)
 
-    def __replace__(self, /, **fields: Any) -> Self:
+    def __replace__(self, /, **fields: object) -> Self:
         return self.replace(**fields)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """Return :meth:`replace` of ``update``, by the name that other validated classes have for it."""
         return self.replace(**(update or {}))
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name}: studies do not change; make another with study.replace({name}=...)")
 
     def __delattr__(self, name: str) -> None:
@@ -190,11 +190,11 @@ class StudyModel(_Checked):
 
     # What it is to a store
 
-    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
+    def extension_errors(self, stored: Json) -> list[str]:
         """Say where this study differs from a stored one, in JSON, beyond extending it."""
         mine = self.to_json()
         if mine["kind"] != stored.get("kind"):
-            return Fixed().errors("kind", stored.get("kind"), mine["kind"])
+            return Fixed[object]().errors("kind", stored.get("kind"), mine["kind"])
         errors = []
         for name, mark in self._marks.items():
             if mark.is_written:
@@ -203,7 +203,7 @@ class StudyModel(_Checked):
                 errors += mark.errors(name, old, new)
         return errors
 
-    def superseded(self, stored: Mapping[str, Any]) -> str:
+    def superseded(self, stored: Json) -> str:
         """Say why the records of a stored study that this one extends are made anew; empty text if they are not."""
         return ""
 
@@ -221,16 +221,16 @@ class StudyModel(_Checked):
         return self.replace(**{name: self._marks[name].join(value, theirs[name]) for name, value in self._fields()})
 
 
-def _made(kind: type[StudyModel], fields: dict[str, Any]) -> StudyModel:
+def _made(kind: type[StudyModel], fields: dict[str, object]) -> StudyModel:
     return kind(**fields)
 
 
-def _of_lists_too(hint: Any) -> Any:
+def _of_lists_too(hint: object) -> Any:
     """Return the type of a field that takes lists for tuples: YAML and JSON have no others."""
     return Annotated[hint, BeforeValidator(as_tuple)] if get_origin(get_args(hint)[0]) is tuple else hint
 
 
-def _mark(where: str, hint: Any) -> Mark:
+def _mark(where: str, hint: object) -> Mark[Any]:
     marks = [part for part in get_args(hint)[1:] if isinstance(part, Mark)] if get_origin(hint) is Annotated else []
     if len(marks) != 1:
         raise TypeError(f"{where}: expected a type with one mark, as in Annotated[int, Fixed()], got {hint}")

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.fields import Json
 from biasvar.optimization import trajectories
 from biasvar.optimization.batches import FULL, Batches
 from biasvar.optimization.descent import Descent
@@ -132,7 +133,7 @@ class OptimizerStudy(DescentStudy):
         for labels, grid in self.grids.items():
             yield _Problem(labels, tuple(grid.configurations))
 
-    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
+    def blocks_needed(self, summary: xr.DataTree | None = None) -> dict[str, int]:
         """Return how many replicates each problem needs: all the same."""
         return {problem.name: self.replicates for problem in self._problems()}
 
@@ -185,7 +186,7 @@ class OptimizerStudy(DescentStudy):
         """Return the name of every number of a record, and the step at which it was recorded."""
         return replicates.coordinates(self.descent(*labels_of(group)))
 
-    def extension_errors(self, stored: Mapping[str, Any]) -> list[str]:
+    def extension_errors(self, stored: Json) -> list[str]:
         """Say where this study differs from a stored one, in JSON, beyond extending it."""
         if self.steps > stored.get("steps", self.steps):  # then looks may be others too, and nothing need be kept
             stored = {**stored, "record_steps": self.to_json()["record_steps"], "keep_state": self.keep_state}
@@ -194,7 +195,7 @@ class OptimizerStudy(DescentStudy):
         errors = [f"constraints.{label}: the store has none, the study {self.constraints[label]!r}" for label in newly]
         return errors + super().extension_errors(stored)
 
-    def superseded(self, stored: Mapping[str, Any]) -> str:
+    def superseded(self, stored: Json) -> str:
         """Say what becomes of descents where there are more steps: they go on, or are simulated again."""
         before = stored.get("steps", self.steps)
         if self.steps <= before:

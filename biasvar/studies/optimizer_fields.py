@@ -1,14 +1,14 @@
 """Fields of optimizer studies: their types, how they are written, and what of them is refused."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import Real, one_or_more
-from biasvar.learning.inputs import FixedDesign, is_law
+from biasvar.learning.inputs import FixedDesign, Inputs, is_law
 from biasvar.optimization import objectives, rules, sets
 from biasvar.optimization.batches import FULL
 from biasvar.optimization.objectives import Objective
@@ -23,7 +23,7 @@ def _recordable(name: str) -> str:
     return name
 
 
-def sizes(value: Any) -> Any:
+def sizes(value: object) -> Any:
     """Take one batch size or several; None stands for all examples."""
     values = one_or_more(value)
     return tuple(FULL if size is None else size for size in (values if isinstance(values, tuple) else (values,)))
@@ -33,10 +33,10 @@ Recordable = Annotated[str, AfterValidator(_recordable)]
 Goals = Annotated[tuple[Real, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 
 
-class Start(Fixed):
+class Start(Fixed[Any]):
     """Where the descents of an objective start: a point, or the law of each coordinate."""
 
-    def build(self, spec: Any, where: str) -> Any:
+    def build(self, spec: object, where: str) -> Any:
         """Make the point or the law."""
         if isinstance(spec, str | Mapping):
             spec = components.build(spec, components.INPUTS, where)
@@ -52,11 +52,11 @@ class Start(Fixed):
             raise StudyError(f"{where}: expected a list of finite numbers or a law such as Normal(0, 1), got {spec!r}")
         return tuple(point.tolist())
 
-    def write(self, value: Any) -> Any:
+    def write(self, value: object) -> Any:
         """Return the point as a list, the law by its name and fields."""
         return list(value) if isinstance(value, tuple) else components.describe(value, components.INPUTS)
 
-    def components(self, value: Any) -> Iterator[Any]:
+    def components(self, value: object) -> Iterator[Any]:
         """Yield the law."""
         if not isinstance(value, tuple):
             yield value
@@ -70,7 +70,7 @@ def check_targets(targets: Mapping[str, tuple[float, ...]], known: Collection[st
         raise ValueError(f"targets: give some for each objective: {', '.join(known)}")
 
 
-def check_some_data(given: Collection[Any], batch_size: tuple[int, ...]) -> None:
+def check_some_data(given: Collection[object], batch_size: tuple[int, ...]) -> None:
     """Refuse minibatches where no objective has data."""
     known = [one for one in given if not isinstance(one, components.Imported)]
     data = len(known) < len(given) or any(objectives.adapted(one).examples is not None for one in known)
@@ -79,7 +79,11 @@ def check_some_data(given: Collection[Any], batch_size: tuple[int, ...]) -> None
 
 
 def check_objective(
-    label: str, objective: Any, start: Any, batch_size: tuple[int, ...], record: tuple[str, ...]
+    label: str,
+    objective: object,
+    start: Inputs | tuple[float, ...],
+    batch_size: tuple[int, ...],
+    record: tuple[str, ...],
 ) -> None:
     """Refuse what is no objective, has no dim though its starts are drawn, less data than a batch, or no sharpness."""
     if isinstance(objective, components.Imported):
@@ -106,7 +110,7 @@ def _check_sharpness(label: str, known: Objective, record: tuple[str, ...]) -> N
         )
 
 
-def check_constraint(label: str, given: Any, objective: Any, start: Any) -> None:
+def check_constraint(label: str, given: object, objective: object, start: Inputs | tuple[float, ...]) -> None:
     """Refuse what is no set, has no nearest points, or another number of parameters than the objective."""
     if isinstance(given, components.Imported) or isinstance(objective, components.Imported):
         return  # imported when the study runs
@@ -115,7 +119,7 @@ def check_constraint(label: str, given: Any, objective: Any, start: Any) -> None
         within = sets.adapted(given)
         if not within.has_project:
             raise StudyError(f"{given!r} has no project(theta), the nearest point of the set; give it one")
-        dim, wanted = within.dim, known.dim if is_law(start) else len(start)
+        dim, wanted = within.dim, known.dim if is_law(start) else len(cast(tuple[float, ...], start))
     except StudyError as error:
         raise ValueError(f"constraints.{label}: {error}") from error
     if dim != wanted:
@@ -124,7 +128,7 @@ def check_constraint(label: str, given: Any, objective: Any, start: Any) -> None
         )
 
 
-def check_rule(label: str, rule: Any, taken: Collection[str]) -> None:
+def check_rule(label: str, rule: object, taken: Collection[str]) -> None:
     """Refuse what is no update rule, and grids that are empty or have values twice or names that are ``taken``."""
     if isinstance(rule, components.Imported):
         return

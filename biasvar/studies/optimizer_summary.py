@@ -3,14 +3,14 @@
 Arrays in ``biasvar.optimization.tuning`` do the arithmetic; here they get their names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import several
 from biasvar.montecarlo.tails import Status
@@ -367,7 +367,9 @@ def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.moveaxis(found, 0, 1)
 
 
-def _variable(dims: tuple[str, ...], values: Any, label: str, short_name: str, unit: str = "", **more: str) -> Any:
+def _variable(
+    dims: tuple[str, ...], values: ArrayLike, label: str, short_name: str, unit: str = "", **more: str
+) -> Any:
     said = {"long_name": label, "short_name": short_name, "units": unit} | more
     return dims, values, {key: value for key, value in said.items() if value}
 
@@ -395,5 +397,5 @@ def reserved() -> frozenset[str]:
     return frozenset({*names, *RECORDABLE, "theta", "gradient", "state"})
 
 
-def _text(values: Any) -> NDArray[np.object_]:
+def _text(values: Iterable[object]) -> NDArray[np.object_]:
     return np.array(list(values), dtype=object)

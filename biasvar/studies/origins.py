@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from biasvar.errors import StudyError
+from biasvar.fields import Json
 from biasvar.studies.components import NESTED, OURS, Imported, describe, fields_of, plain, resolved
 
 STATE_AGAIN = "make the study as it was made, from its YAML file or script"
 
 
-def origins(parts: Iterable[Any]) -> dict[str, Any]:
+def origins(parts: Iterable[object]) -> dict[str, Any]:
     """Return, as JSON, where a user's functions and objects among components are imported from, if they can be.
 
     It is kept beside a study's JSON, not in it: the same function is the same from wherever it was imported.
@@ -25,7 +26,7 @@ def origins(parts: Iterable[Any]) -> dict[str, Any]:
     return found
 
 
-def _users(parts: Iterable[Any]) -> Iterator[Any]:
+def _users(parts: Iterable[object]) -> Iterator[Any]:
     """Yield what is a user's among components and what they are made of."""
     for part in parts:
         if type(part) in OURS:
@@ -34,7 +35,7 @@ def _users(parts: Iterable[Any]) -> Iterator[Any]:
             yield part
 
 
-def _origin(value: Any) -> dict[str, Any] | None:
+def _origin(value: object) -> dict[str, Any] | None:
     """Return module and name of a user's function; of an object its class and arguments, where these are its state."""
     reference = importable(value)
     if reference is not None:
@@ -51,7 +52,7 @@ def _origin(value: Any) -> dict[str, Any] | None:
     return {"import": kind, "arguments": plain(arguments)}
 
 
-def importable(value: Any) -> str | None:
+def importable(value: object) -> str | None:
     """Return module:name of what a module holds under its own name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if module in (None, "__main__", "builtins") or not isinstance(name, str):
@@ -62,7 +63,7 @@ def importable(value: Any) -> str | None:
     return f"{module}:{name}" if place is value else None
 
 
-def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
+def restored(spec: object, where: str, known_origins: Mapping[str, Json]) -> Any:
     """Turn JSON of a study into what :func:`build` reads: a user's functions and objects are imported again.
 
     Raises
@@ -91,20 +92,20 @@ def restored(spec: Any, where: str, known_origins: Mapping[str, Any]) -> Any:
     return {name: restored(part, f"{where}.{name}".lstrip("."), known_origins) for name, part in spec.items()}
 
 
-def _unchanged(component: Any, spec: Mapping[str, Any], where: str) -> Any:
+def _unchanged(component: object, spec: Mapping[str, object], where: str) -> Any:
     if describe(component, {}) != spec:
         raise StudyError(f"{where}: {component!r} is not what it was when the store was made; {STATE_AGAIN}")
     return component
 
 
-def _is_users(spec: Mapping[str, Any]) -> bool:
+def _is_users(spec: Mapping[str, object]) -> bool:
     """Tell whether JSON only identifies a user's function or object."""
     if spec.keys() == {"function", "fingerprint"}:
         return True
     return len(spec) == 1 and all(isinstance(v, Mapping) and v.keys() == {"fingerprint"} for v in spec.values())
 
 
-def _key(spec: Mapping[str, Any]) -> str:
+def _key(spec: Json) -> str:
     """Return a name for JSON that only identifies a user's function or object."""
     if "function" in spec:
         return f"{spec['function']} {spec.get('fingerprint')}"

@@ -82,7 +82,7 @@ def replicates(
     return found.assign_attrs(n_train=n_train, noise=noise)
 
 
-def _of_study(study: ReplicatedStudy, field: str, value: Any) -> Any:
+def _of_study(study: ReplicatedStudy, field: str, value: object) -> Any:
     known = list(getattr(study, field))
     if value is not None and value not in known:
         raise StudyError(f"{field}: {value!r} is not of the study; choose from {', '.join(map(str, known))}")

@@ -1,7 +1,6 @@
 """How large a study may be: what cannot fit is refused before anything is allocated."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def check_magnitudes(noise: Sequence[float], problem: Problem) -> None:
             )
 
 
-def check_model(where: str, fit: Any, points: int) -> None:
+def check_model(where: str, fit: object, points: int) -> None:
     """Refuse least-squares sets that have too many coefficients."""
     if not isinstance(fit, Coefficients):
         return

@@ -38,7 +38,7 @@ class Study(StudyModel, Generic[S]):
         """Arrange the cells that are not ``stored`` yet, as (problem, cell) keys, in groups."""
 
     @abstractmethod
-    def blocks_needed(self, summary: Any = None) -> dict[str, int]:
+    def blocks_needed(self, summary: S | None = None) -> dict[str, int]:
         """Return how many blocks each problem needs: to begin with, or having seen a summary of those."""
 
     @property
@@ -117,7 +117,7 @@ class Study(StudyModel, Generic[S]):
     def summarise(self, source: BlockSource) -> S:
         """Turn blocks into labelled results with standard errors."""
 
-    def unmet_goals(self, summary: Any) -> list[str]:
+    def unmet_goals(self, summary: S) -> list[str]:
         """Say which of its goals the finished study did not reach, one line per goal."""
         return []
 
@@ -139,7 +139,7 @@ class Study(StudyModel, Generic[S]):
         return ""
 
 
-def check_is_study(value: Any) -> None:
+def check_is_study(value: object) -> None:
     """Refuse what is no study.
 
     Raises

@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> Any:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise StudyError(
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: dict[Hashable, int] = {}
         for key, _ in node.value:
@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):
             seen[name] = line
         return node
 
-    def construct_yaml_int(self, node: Any) -> int:
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         value = int(super().construct_yaml_int(node))
         if _SURPRISING.fullmatch(node.value):
             plain = node.value.lstrip("+-0_") or "0"

@@ -318,7 +318,7 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
         return self.grid.summarise(source)
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: object) -> None:
     """Refuse what has no coefficients, or pays for them."""
     if not isinstance(model, LeastSquaresSet) or isinstance(model, Ridge):
         raise ValueError(

@@ -360,7 +360,9 @@ def _of_best(axes: Collection[str], sizes: Mapping[str, int]) -> dict[str, Any]:
     return variables | {"best_block_count": _variable(dims, np.zeros(shape, int), counted, "blocks")}
 
 
-def _variable(dims: tuple[str, ...], values: Any, label: str, short_name: str, unit: str = "", **more: Any) -> Any:
+def _variable(
+    dims: tuple[str, ...], values: object, label: str, short_name: str, unit: str = "", **more: object
+) -> Any:
     said = {"long_name": label, "short_name": short_name, "units": unit} | more
     return dims, values, {key: value for key, value in said.items() if value}
 

@@ -121,7 +121,7 @@ class _Lease:
             return None
         return said, str(found.meta["e_tag"]), found.meta["last_modified"]
 
-    def write(self, content: Mapping[str, Any], etag: str | None) -> bool:
+    def write(self, content: Mapping[str, object], etag: str | None) -> bool:
         """Replace the version ``etag``, or create it; return False if another was faster.
 
         It is read back: some servers ignore the condition, and a request that is repeated after its answer was lost
@@ -150,7 +150,7 @@ class _LeaseHold(Hold):
         self._thread = threading.Thread(target=self._keep, name="biasvar-lease", daemon=True)
         self._thread.start()
 
-    def tell(self, progress: Mapping[str, Any]) -> None:
+    def tell(self, progress: Mapping[str, object]) -> None:
         self._me = self._me | {"progress": dict(progress)}
         self._news.set()
 

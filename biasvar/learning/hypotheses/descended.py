@@ -6,6 +6,7 @@ L. Bottou and O. Bousquet, The tradeoffs of large scale learning, 2008.
 A. Ali, J. Z. Kolter, R. J. Tibshirani, A continuous-time view of early stopping for least squares, 2019.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -140,7 +141,7 @@ class Descended(HypothesisSet):
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
         return np.asarray((there @ theta.T[..., None])[..., 0])
 
-    def _descend(self, gradient: Any, shape: tuple[int, ...]) -> Array:
+    def _descend(self, gradient: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
         hyper = {name: np.full(shape[1], values[0]) for name, values in self._rule.hyperparameters.items()}
         (theta,) = looks(self._rule, gradient, np.zeros(shape), hyper, [self.steps])
         return theta

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import StudyError
 from biasvar.learning.hypotheses.base import Predictor
@@ -43,7 +43,7 @@ class Estimator(Predictor):
     Estimator({'sklearn.tree:DecisionTreeRegressor': {'max_depth': 3}})
     """
 
-    def __init__(self, estimator: Any = None, **spec: Any) -> None:
+    def __init__(self, estimator: object = None, **spec: object) -> None:
         given = spec if estimator is None else estimator
         if spec and estimator is not None:
             raise StudyError(f"Estimator: expected one 'module:Class', got {estimator!r} and {spec!r}")
@@ -154,15 +154,33 @@ class Estimator(Predictor):
         return parameters if same else None
 
 
+class _Fits(Protocol):
+    """What biasvar asks of an estimator."""
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Self: ...
+
+    def predict(self, x: NDArray[np.float64]) -> ArrayLike: ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+
+class _Classifier(_Fits, Protocol):
+    """What biasvar asks of one that tells classes apart; of the last two it has one, or none."""
+
+    def decision_function(self, x: NDArray[np.float64]) -> ArrayLike: ...
+
+    def predict_proba(self, x: NDArray[np.float64]) -> ArrayLike: ...
+
+
 def _predictions(
-    estimator: Any, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
+    estimator: _Fits, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     # Copies, for some estimators may be told to overwrite their data.
     return np.asarray(estimator.fit(x.copy(), y.copy()).predict(at), dtype=float).reshape(-1)
 
 
 def _scores(
-    estimator: Any, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
+    estimator: _Classifier, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Fit a classifier to labels -1 and +1; return its decision function, else log odds, else its classes."""
     if not np.isin(y, (-1.0, 1.0)).all():
@@ -196,7 +214,7 @@ class _Seat(NamedTuple):
             setattr(self.owner, self.name, seed)
 
 
-def _seats(estimator: Any) -> list[_Seat]:
+def _seats(estimator: _Fits) -> list[_Seat]:
     """Return whatever of an estimator has a random state: its parts by name, then splitters, then parts in mappings."""
     parts: dict[str, Any] = estimator.get_params(deep=True)
     seats = [_Seat(estimator, name) for name in parts if name.split("__")[-1] == "random_state"]
@@ -209,7 +227,7 @@ def _seats(estimator: Any) -> list[_Seat]:
     return seats
 
 
-def _inside(part: Any) -> list[Any]:
+def _inside(part: object) -> list[Any]:
     """Return the estimators and shuffling splitters in lists and mappings, such as those of a grid to search."""
     if isinstance(part, Mapping):
         part = list(part.values())
@@ -218,25 +236,25 @@ def _inside(part: Any) -> list[Any]:
     return []
 
 
-def _is_part(value: Any) -> bool:
+def _is_part(value: object) -> bool:
     return _shuffles(value) or (hasattr(value, "get_params") and not isinstance(value, type))
 
 
-def _shuffles(value: Any) -> bool:
+def _shuffles(value: object) -> bool:
     return is_splitter(value) and hasattr(value, "random_state") and getattr(value, "shuffle", True)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _plain_state(value: Any) -> dict[str, str] | None:
+def _plain_state(value: object) -> dict[str, str] | None:
     """Return an object's attributes in writing, or None if one of them is more than a number or text."""
     state = getattr(value, "__dict__", {"": value})
     return {name: repr(item) for name, item in state.items()} if all(map(_is_plain, state.values())) else None
 
 
-def _clone(estimator: Any) -> Any:
+def _clone(estimator: object) -> Any:
     clone = import_module("sklearn.base").clone
     try:
         return clone(estimator)
@@ -244,7 +262,7 @@ def _clone(estimator: Any) -> Any:
         raise StudyError(f"Estimator: {type(error).__name__}: {error}") from error
 
 
-def _check_methods(estimator: Any, name: str) -> None:
+def _check_methods(estimator: object, name: str) -> None:
     if isinstance(estimator, type):
         raise StudyError(f"Estimator: {name} is a class; pass an estimator, {estimator.__name__}()")
     # Some show their predict only when they are fitted: their class has it always.
@@ -255,7 +273,7 @@ def _check_methods(estimator: Any, name: str) -> None:
         )
 
 
-def _checked(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(spec: Mapping[str, object]) -> dict[str, Any]:
     name = next(iter(spec), None)
     if len(spec) != 1 or not isinstance(name, str) or ":" not in name:
         raise StudyError(

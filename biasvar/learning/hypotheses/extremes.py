@@ -1,7 +1,5 @@
 """The two extremes of the lecture: a set that ignores the data, and one that believes every label."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,7 @@ class Constant(Predictor):
     value: Real = 0.0
 
     def fit_predict(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], rng: Any
+        self, x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64], rng: object
     ) -> NDArray[np.float64]:
         """Return ``value`` everywhere, shape (K, m)."""
         return np.full((len(y), at.shape[1]), self.value)

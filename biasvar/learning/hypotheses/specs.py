@@ -16,20 +16,23 @@ Lists stand for tuples where the default of a parameter is one.
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import MissingDependencyError, StudyError
 
+if TYPE_CHECKING:
+    from scipy.stats._distn_infrastructure import rv_frozen
+
 _MARKS = ({"array"}, {"array", "dtype"}, {"tuple"}, {"dict"}, {"import"})
 _OWN = "or give your own set a fit_predict method"
 
 
-def described(value: Any, where: str = "estimator") -> Any:
+def described(value: object, where: str = "estimator") -> Any:
     """Turn an object into JSON that :func:`rebuilt` reads.
 
     Parameters
@@ -52,7 +55,7 @@ def described(value: Any, where: str = "estimator") -> Any:
     return _described(value, where, nested=False)
 
 
-def _described(value: Any, where: str, nested: bool) -> Any:
+def _described(value: object, where: str, nested: bool) -> Any:
     """Describe a value; ``nested`` says whether it stands in a mapping, where nothing tells lists from tuples."""
     if isinstance(value, np.generic):
         return value.item()
@@ -82,7 +85,7 @@ def _described_array(value: NDArray[Any], where: str) -> dict[str, Any]:
     return {"array": items} if plain.dtype == value.dtype else {"array": items, "dtype": value.dtype.str}
 
 
-def _described_mapping(value: Mapping[Any, Any], where: str) -> dict[str, Any]:
+def _described_mapping(value: Mapping[object, object], where: str) -> dict[str, Any]:
     items = [[key, _described(item, f"{where}[{key!r}]", nested=True)] for key, item in value.items()]
     plain = dict(items) if all(isinstance(key, str) for key in value) else None
     if plain is not None and not _is_marked(plain) and _object_name(plain) is None:
@@ -90,7 +93,7 @@ def _described_mapping(value: Mapping[Any, Any], where: str) -> dict[str, Any]:
     return {"dict": [[_described(key, where, nested=True), item] for key, item in items]}
 
 
-def _described_object(value: Any, where: str) -> dict[str, Any]:
+def _described_object(value: object, where: str) -> dict[str, Any]:
     kind: Any = type(value)
     if isinstance(value, np.random.RandomState | np.random.Generator):
         raise StudyError(
@@ -117,7 +120,7 @@ def _described_object(value: Any, where: str) -> dict[str, Any]:
     }
 
 
-def _parameters(value: Any) -> dict[str, Any] | None:
+def _parameters(value: object) -> dict[str, Any] | None:
     """Return what an object is made from: an estimator, a kernel, or what splits data; None for another."""
     if hasattr(value, "get_params"):
         return dict(value.get_params(deep=False))
@@ -130,12 +133,12 @@ def _parameters(value: Any) -> dict[str, Any] | None:
     return {name: kept[name] for name in names} if names.keys() <= kept.keys() else None
 
 
-def is_splitter(value: Any) -> bool:
+def is_splitter(value: object) -> bool:
     """Tell whether an object splits data for cross-validation."""
     return hasattr(value, "split") and hasattr(value, "get_n_splits") and not isinstance(value, type)
 
 
-def _described_distribution(value: Any, where: str) -> dict[str, Any]:
+def _described_distribution(value: "rv_frozen", where: str) -> dict[str, Any]:
     """Describe a distribution of scipy.stats whose parameters are fixed."""
     import scipy.stats
 
@@ -147,7 +150,7 @@ def _described_distribution(value: Any, where: str) -> dict[str, Any]:
     return {f"scipy.stats:{name}": {key: _described(item, where, nested=False) for key, item in arguments.items()}}
 
 
-def _name_of_callable(value: Any, where: str) -> str:
+def _name_of_callable(value: object, where: str) -> str:
     """Return the module:name by which a function or class is imported."""
     name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", ""))
     own: str | None = getattr(value, "__module__", None)
@@ -175,7 +178,7 @@ def _public_module(kind: type) -> str:
     return package if getattr(importlib.import_module(package), kind.__qualname__, None) is kind else kind.__module__
 
 
-def _defaults(make: Any) -> dict[str, Any]:
+def _defaults(make: Callable[..., object]) -> dict[str, Any]:
     try:
         parameters = inspect.signature(make).parameters
     except (TypeError, ValueError):
@@ -184,7 +187,7 @@ def _defaults(make: Any) -> dict[str, Any]:
     return {name: each.default for name, each in parameters.items() if each.default is not each.empty}
 
 
-def written(spec: Any) -> Any:
+def written(spec: object) -> Any:
     """Return JSON as someone wrote it, with any objects in it described.
 
     Examples
@@ -200,7 +203,7 @@ def written(spec: Any) -> Any:
     return described(spec)
 
 
-def rebuilt(spec: Any) -> Any:
+def rebuilt(spec: object) -> Any:
     """Make the object that JSON describes.
 
     Raises
@@ -232,7 +235,7 @@ def rebuilt(spec: Any) -> Any:
     return {rebuilt(key): rebuilt(value) for key, value in spec["dict"]}
 
 
-def _rebuilt_object(name: str, parameters: Mapping[str, Any]) -> Any:
+def _rebuilt_object(name: str, parameters: Mapping[str, object]) -> Any:
     kind = imported(name)
     defaults = _defaults(kind)
     arguments = {key: rebuilt(value) for key, value in parameters.items()}
@@ -245,11 +248,11 @@ def _rebuilt_object(name: str, parameters: Mapping[str, Any]) -> Any:
         raise StudyError(f"Estimator: {name.partition(':')[2]}: {error}") from error
 
 
-def _is_marked(spec: Mapping[str, Any]) -> bool:
+def _is_marked(spec: Mapping[str, object]) -> bool:
     return spec.keys() in _MARKS
 
 
-def _object_name(spec: Mapping[str, Any]) -> str | None:
+def _object_name(spec: Mapping[str, object]) -> str | None:
     """Return the module:Class of a mapping that describes an object."""
     name = next(iter(spec)) if len(spec) == 1 else None
     return name if isinstance(name, str) and ":" in name else None

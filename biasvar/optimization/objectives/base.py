@@ -284,11 +284,11 @@ def from_columns(columns: NDArray[np.float64], shape: tuple[int, ...]) -> NDArra
     return points if points.shape == shape else points.reshape(shape)
 
 
-def written_as(*kinds: Any) -> Callable[[Any], Any]:
+def written_as(*kinds: type[Any]) -> Callable[[Any], Any]:
     """Return what builds a component within a component from how it is written: ``Name``, or ``{Name: fields}``."""
     known = {kind.__name__: kind for kind in kinds}
 
-    def build(value: Any) -> Any:
+    def build(value: object) -> Any:
         if isinstance(value, str):
             return known[value]() if value in known else value
         if isinstance(value, Mapping) and len(value) == 1:
@@ -299,7 +299,7 @@ def written_as(*kinds: Any) -> Callable[[Any], Any]:
     return build
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: object) -> Any:
     if isinstance(value, Described):
         return {type(value).__name__: value.to_fields()}
     if isinstance(value, Fingerprinted):
@@ -307,7 +307,7 @@ def _as_json(value: Any) -> Any:
     return [_as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if not isinstance(value, tuple):
         return repr(value)
     if isinstance(value[0], tuple) and len(value) * len(value[0]) > 9:

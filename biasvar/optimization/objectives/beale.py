@@ -1,13 +1,15 @@
 """Beale's function: plateaus and steep corners in the plane."""
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.fields import component
 from biasvar.optimization.objectives.base import Described, Objective, check_dim, refuse_batch
+
+Three = list[NDArray[np.float64]]
 
 
 @component
@@ -60,7 +62,7 @@ class Beale(Described, Objective):
         )
         return _of_pairs([p + q for p, q in zip(self._slope(rates, across, along), turned, strict=True)], v)
 
-    def _residuals(self, theta: NDArray[np.float64]) -> tuple[list[Any], list[Any], list[Any]]:
+    def _residuals(self, theta: NDArray[np.float64]) -> tuple[Three, Three, Three]:
         """Return the three residuals, and their derivatives in x and in y."""
         check_dim(theta, self.dim)
         x, y = np.moveaxis(theta, -1, 0)
@@ -69,11 +71,11 @@ class Beale(Described, Objective):
         return residuals, across, [x, 2 * x * y, 3 * x * y * y]
 
     @staticmethod
-    def _slope(residuals: list[Any], across: list[Any], along: list[Any]) -> list[Any]:
+    def _slope(residuals: Three, across: Three, along: Three) -> Three:
         return [2 * sum(r * part for r, part in zip(residuals, parts, strict=True)) for parts in (across, along)]
 
 
-def _of_pairs(pair: list[Any], like: NDArray[np.float64]) -> NDArray[np.float64]:
+def _of_pairs(pair: Sequence[NDArray[np.float64]], like: NDArray[np.float64]) -> NDArray[np.float64]:
     """Put two coordinates together, in the memory order of other points."""
     out = np.empty_like(like, dtype=float)
     out[..., 0], out[..., 1] = pair

@@ -35,14 +35,14 @@ class Prepared(NamedTuple):
     """Examples as kernels want them: x (m, p), and what the loss makes of labels; None where x has taken it in."""
 
     x: Array
-    targets: NDArray[Any] | None
+    targets: Any
 
-    def chosen(self, index: Any) -> "Prepared":
+    def chosen(self, index: NDArray[np.intp] | slice) -> "Prepared":
         """Return some of them."""
         return Prepared(self.x[index], None if self.targets is None else self.targets[index])
 
 
-def _model_of(value: Any) -> Any:
+def _model_of(value: object) -> Any:
     value = written_as(MLP)(value)
     if not (value == "linear" or isinstance(value, Model)):
         raise StudyError(f"expected 'linear' or MLP(width=...), got {value!r}")

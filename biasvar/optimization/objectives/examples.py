@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import BeforeValidator
 
 from biasvar.errors import MissingDependencyError, StudyError
@@ -47,7 +47,7 @@ class Array:
         """Return what identifies it, as JSON."""
         return {"shape": list(self.values.shape), "sha256": self.sha256}
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
 
     def __eq__(self, other: object) -> bool:
@@ -66,7 +66,7 @@ class Array:
         return self.sha256
 
 
-def _matrix(value: Any) -> Any:
+def _matrix(value: object) -> Any:
     if value is None or isinstance(value, Array):
         return value
     x = _numbers(_array(value, "X"), "X")
@@ -75,7 +75,7 @@ def _matrix(value: Any) -> Any:
     return Array(x)
 
 
-def _labels(value: Any) -> Any:
+def _labels(value: object) -> Any:
     if value is None or isinstance(value, Array):
         return value
     y = _array(value, "y")
@@ -86,7 +86,7 @@ def _labels(value: Any) -> Any:
     return Array(y)
 
 
-def _array(value: Any, name: str) -> NDArray[Any]:
+def _array(value: object, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
         return np.asarray(array.tolist()) if array.dtype == object else array  # as pandas holds text
@@ -184,7 +184,7 @@ class Examples(Described):
         return _standardised(training, training, self.name), _standardised(tested, training, self.name)
 
 
-def examples_of(data: Any) -> Any:
+def examples_of(data: object) -> Any:
     """Take the name of a set, a pair (X, y) or how a component is written for :class:`Examples`."""
     if isinstance(data, str):
         return Examples(name=data)
@@ -226,7 +226,7 @@ def load(name: str) -> Pair:
     return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
 
 
-def repeated(data: Any, times: int = 10) -> Pair:
+def repeated(data: object, times: int = 10) -> Pair:
     """Repeat a whole set in sequence: the lecture's redundant data, whose gradients are no better for being dearer.
 
     One epoch in fixed order over the result is ``times`` epochs over the set, and the mean loss is the same function.

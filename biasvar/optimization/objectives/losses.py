@@ -16,6 +16,9 @@ from biasvar.optimization.objectives.base import Array
 from biasvar.optimization.objectives.examples import Examples
 from biasvar.optimization.stable import log_sum_exp, sigmoid_of_minus, softmax, softplus_of_minus
 
+#: What a loss makes of labels: a column of numbers or signs, or numbers of classes.
+Targets = NDArray[Any]
+
 
 class Loss(ABC):
     """A convex loss of scores, given labels."""
@@ -47,15 +50,15 @@ class Loss(ABC):
         return np.eye(self.scores(examples))
 
     @abstractmethod
-    def total(self, scores: Array, targets: Any) -> Array:
+    def total(self, scores: Array, targets: Targets) -> Array:
         """Return the sum of losses over examples, shape (K,); may overwrite the scores."""
 
     @abstractmethod
-    def slope(self, scores: Array, targets: Any, count: int) -> Array:
+    def slope(self, scores: Array, targets: Targets, count: int) -> Array:
         """Return the derivative by each score, divided by ``count``; may overwrite the scores."""
 
     @abstractmethod
-    def curvature(self, scores: Array, directions: Array, targets: Any) -> Array:
+    def curvature(self, scores: Array, directions: Array, targets: Targets) -> Array:
         """Return the second derivative times directions, of their shape; may overwrite both."""
 
 
@@ -73,20 +76,20 @@ class Squared(Loss):
         """Return labels as a column."""
         return y[:, None]
 
-    def total(self, scores: Array, targets: Any) -> Array:
+    def total(self, scores: Array, targets: Targets) -> Array:
         """Return half the sum of squared residuals."""
         scores -= targets
         scores *= scores
         half: Array = scores.sum(axis=0) / 2
         return half
 
-    def slope(self, scores: Array, targets: Any, count: int) -> Array:
+    def slope(self, scores: Array, targets: Targets, count: int) -> Array:
         """Return residuals."""
         scores -= targets
         scores /= count
         return scores
 
-    def curvature(self, scores: Array, directions: Array, targets: Any) -> Array:
+    def curvature(self, scores: Array, directions: Array, targets: Targets) -> Array:
         """Return the directions."""
         return directions
 
@@ -106,16 +109,16 @@ class Logistic(Loss):
         """Return signs as a column."""
         return np.where(y == examples.labels()[1], 1.0, -1.0)[:, None]
 
-    def total(self, scores: Array, targets: Any) -> Array:
+    def total(self, scores: Array, targets: Targets) -> Array:
         """Return the sum of log(1 + exp(-s z))."""
         total: Array = softplus_of_minus(_signed(scores, targets)).sum(axis=0)
         return total
 
-    def slope(self, scores: Array, targets: Any, count: int) -> Array:
+    def slope(self, scores: Array, targets: Targets, count: int) -> Array:
         """Return -s / (1 + exp(s z))."""
         return _signed(sigmoid_of_minus(_signed(scores, targets), -1 / count), targets)
 
-    def curvature(self, scores: Array, directions: Array, targets: Any) -> Array:
+    def curvature(self, scores: Array, directions: Array, targets: Targets) -> Array:
         """Return p (1 - p) times the directions, p the probability of the other class."""
         wrong = sigmoid_of_minus(_signed(scores, targets))
         wrong -= wrong * wrong
@@ -146,20 +149,20 @@ class Softmax(Loss):
         """Return contrasts between classes."""
         return np.asarray(helmert(self.scores(examples)).T, dtype=float)
 
-    def total(self, scores: Array, targets: Any) -> Array:
+    def total(self, scores: Array, targets: Targets) -> Array:
         """Return the sum of log sum exp z less the score of the own class."""
         own = scores[np.arange(len(targets)), targets]
         total: Array = (log_sum_exp(scores, axis=1) - own).sum(axis=0)
         return total
 
-    def slope(self, scores: Array, targets: Any, count: int) -> Array:
+    def slope(self, scores: Array, targets: Targets, count: int) -> Array:
         """Return the shares, less one at the own class."""
         shares = softmax(scores, axis=1)
         shares[np.arange(len(targets)), targets] -= 1
         shares /= count
         return shares
 
-    def curvature(self, scores: Array, directions: Array, targets: Any) -> Array:
+    def curvature(self, scores: Array, directions: Array, targets: Targets) -> Array:
         """Return shares times the directions less their mean by these shares."""
         shares = softmax(scores, axis=1)
         directions -= (shares * directions).sum(axis=1, keepdims=True)
@@ -171,7 +174,7 @@ class Softmax(Loss):
 LOSSES: dict[str, Loss] = {"squared": Squared(), "logistic": Logistic(), "softmax": Softmax()}
 
 
-def _signed(scores: Array, signs: Any) -> Array:
+def _signed(scores: Array, signs: Targets | None) -> Array:
     """Multiply by signs, in place; None where the examples have taken them in."""
     if signs is not None:
         scores *= signs

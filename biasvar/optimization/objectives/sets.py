@@ -16,7 +16,7 @@ from biasvar.optimization.sets import adapted as adapted_set
 Array = NDArray[np.float64]
 
 
-def _power(value: Any) -> Any:
+def _power(value: object) -> Any:
     return float("inf") if value == "inf" else value
 
 

@@ -28,7 +28,7 @@ class _Axis:
     bounds: str
     admits: Callable[[float], bool]
 
-    def __call__(self, value: Any, info: ValidationInfo) -> tuple[float, ...]:
+    def __call__(self, value: object, info: ValidationInfo) -> tuple[float, ...]:
         numbers = one_or_more(value.tolist() if isinstance(value, np.ndarray) else value)
         name = info.field_name
         if numbers == ():
@@ -41,7 +41,7 @@ class _Axis:
         return tuple(float(number) for number in numbers)
 
     @staticmethod
-    def _is_number(value: Any) -> bool:
+    def _is_number(value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
@@ -99,6 +99,7 @@ class UpdateRule(ABC):
     def init(self, theta: Array) -> State:
         """Return the state before the first step, for theta of shape (D, K): D parameters of K trajectories."""
 
+    # ``*_: Any, **hyper: Any`` is how mypy lets each rule name the hyperparameters that it has.
     def lookahead(self, theta: Array, state: State, *_: Any, **hyper: Any) -> Array:
         """Return where the gradient is wanted: at theta, unless a rule says otherwise."""
         return theta

@@ -14,7 +14,7 @@ from biasvar.fields import PositiveInt, PositiveReal, component
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 
-def _bounds(value: Any) -> Any:
+def _bounds(value: object) -> Any:
     """Take one bound or several; None and an infinite number stand for none."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
         return tuple(_bounds(item) for item in value)
@@ -123,7 +123,7 @@ def _between(theta, low, high):  # type: ignore[no-untyped-def]
     return out
 
 
-def _filled(bound: Any, missing: float, dim: int) -> Array:
+def _filled(bound: object, missing: float, dim: int) -> Array:
     values = bound if isinstance(bound, tuple) else (bound,) * dim
     return np.array([missing if value is None else value for value in values], dtype=float)
 
