@@ -33,6 +33,36 @@ ROOMS = [
 NOT_BEFORE = {"dask": "execution", "distributed": "execution", "zarr": "execution", "xarray": "studies"}
 HEAVY = ["distributed", "sklearn", "matplotlib", "scipy.stats"]
 RUN = "from biasvar.cli import main; main(standalone_mode=False, args=['run', '--set'"
+LONGEST = 400  # lines of a file
+#: Arguments outside of figures that may be anything, and why.
+UNTYPED = {
+    "cli/commands.py": 1,  # click's options, by name
+    "cli/options.py": 2,  # the same
+    "cli/shell.py": 1,  # what click hands on to itself
+    "errors.py": 1,  # a group of a study, which stands in a room above
+    "execution/clusters.py": 1,  # a class that is known when jobs are asked for
+    "execution/live_page.py": 1,  # bokeh's settings of a figure
+    "optimization/columns.py": 1,  # a state of the same form as the one before it
+    "optimization/rules/base.py": 6,  # three methods, so that each rule may name its own hyperparameters
+    "studies/study.py": 1,  # JSON of each kind's own shape
+}
+#: The same of matplotlib's arguments, handed on.
+UNTYPED_IN_FIGURES = 30
+#: Where objects are asked what they have: one room for users' plain objects, else objects of other libraries.
+ASKING = {
+    "adapting.py",
+    "cli/commands.py",  # a stream
+    "execution/live_page.py",  # Dask's dashboard
+    "execution/run.py",  # a process
+    "execution/schedulers.py",  # a Client
+    "learning/hypotheses/estimator.py",  # scikit-learn's
+    "learning/hypotheses/specs.py",  # scikit-learn's and scipy's
+    "optimization/columns.py",  # named tuples
+    "report/tables.py",  # attributes of xarray
+    "studies/components.py",  # functions and modules
+    "studies/model.py",  # annotations of a class
+    "studies/origins.py",  # functions and modules
+}
 MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 
 
@@ -70,6 +100,46 @@ def test_there_is_no_import_cycle():
         leaves = {name for name, targets in edges.items() if not targets & edges.keys()}
         assert leaves, f"cycle among {sorted(edges)}"
         edges = {name: targets for name, targets in edges.items() if name not in leaves}
+
+
+def nodes(path, *kinds):
+    return [node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, kinds)]
+
+
+def inside(path):
+    return str(path.relative_to("biasvar"))
+
+
+def untyped(path):
+    """Count the arguments of a file's functions that may be anything."""
+    several = [node.args for node in nodes(path, ast.FunctionDef, ast.AsyncFunctionDef)]
+    given = [[*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg] for a in several]
+    hints = [ast.unparse(each.annotation) for every in given for each in every if each and each.annotation]
+    return sum(hint in ("Any", "Any | None") for hint in hints)
+
+
+def test_arguments_have_types():
+    found = {inside(path): untyped(path) for path in MODULES if untyped(path)}
+    figures = {path: count for path, count in found.items() if path.startswith("report/")}
+    assert {path: count for path, count in found.items() if path not in figures} == UNTYPED
+    assert sum(figures.values()) <= UNTYPED_IN_FIGURES
+
+
+def test_objects_are_asked_what_they_have_at_one_place():
+    calls = {
+        inside(path): [node for node in nodes(path, ast.Call) if isinstance(node.func, ast.Name)] for path in MODULES
+    }
+    asking = {
+        path
+        for path, found in calls.items()
+        if any(call.func.id == "hasattr" or (call.func.id == "getattr" and len(call.args) == 3) for call in found)
+    }
+    assert asking == ASKING
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_files_are_short(path):
+    assert len((ROOT / path).read_text().splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize(

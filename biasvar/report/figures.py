@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import BiasvarError, MissingDependencyError
 
@@ -46,7 +47,7 @@ def new_panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
     return figure, axes
 
 
-def panels_or_given(ax: Any, rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
+def panels_or_given(ax: "Axes | None", rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
     """Return a new figure and its panels, or the axes that were given, if one panel is all that is needed.
 
     Raises
@@ -58,10 +59,10 @@ def panels_or_given(ax: Any, rows: int, columns: int, **shared: Any) -> tuple["F
         return new_panels(rows, columns, **shared)
     if rows * columns > 1:
         raise BiasvarError(f"ax: is one panel, and {rows * columns} are drawn; select fewer labels, or give no ax")
-    return ax.figure, np.array([[ax]])
+    return cast("Figure", ax.figure), np.array([[ax]])
 
 
-def set_title(figure: "Figure", axes: Any, ax: Any, title: str, about: str) -> None:
+def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", title: str, about: str) -> None:
     """Write what is seen, and under it, grey, of what: above the figure, or above the axes that were given."""
     if ax is None:
         width = figure.get_size_inches()[0]
@@ -106,7 +107,7 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
         )
 
 
-def finite(values: Any) -> Any:
+def finite(values: ArrayLike) -> Any:
     """Return numbers with NaN for what cannot be drawn."""
     found = np.asarray(values, float)
     return np.where(np.isfinite(found), found, np.nan)

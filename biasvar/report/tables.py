@@ -175,7 +175,7 @@ def heading(summary: xr.Dataset, name: str) -> str:
     return str(summary[name].attrs.get("short_name", name))
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from biasvar.errors import several
 from biasvar.montecarlo.tails import Status
@@ -367,9 +367,7 @@ def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.moveaxis(found, 0, 1)
 
 
-def _variable(
-    dims: tuple[str, ...], values: ArrayLike, label: str, short_name: str, unit: str = "", **more: str
-) -> Any:
+def _variable(dims: tuple[str, ...], values: object, label: str, short_name: str, unit: str = "", **more: str) -> Any:
     said = {"long_name": label, "short_name": short_name, "units": unit} | more
     return dims, values, {key: value for key, value in said.items() if value}
 

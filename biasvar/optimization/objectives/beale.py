@@ -72,7 +72,8 @@ class Beale(Described, Objective):
 
     @staticmethod
     def _slope(residuals: Three, across: Three, along: Three) -> Three:
-        return [2 * sum(r * part for r, part in zip(residuals, parts, strict=True)) for parts in (across, along)]
+        products = ([r * part for r, part in zip(residuals, parts, strict=True)] for parts in (across, along))
+        return [2 * np.asarray(sum(three)) for three in products]
 
 
 def _of_pairs(pair: Sequence[NDArray[np.float64]], like: NDArray[np.float64]) -> NDArray[np.float64]:
