@@ -51,7 +51,7 @@ UNTYPED_IN_FIGURES = 30
 #: Where objects are asked what they have: one room for users' plain objects, else objects of other libraries.
 ASKING = {
     "adapting.py",
-    "cli/commands.py",  # a stream
+    "cli/watching.py",  # a stream
     "execution/live_page.py",  # Dask's dashboard
     "execution/run.py",  # a process
     "execution/schedulers.py",  # a Client
