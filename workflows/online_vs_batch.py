@@ -80,7 +80,8 @@ def draw(curves: dict[str, xr.DataArray], examples: int) -> Figure:
     figure = bv.plot.curves({"objective above its minimum, J - J*": lines}, x="gradient_evaluations", title=title)
     (panel,) = figure.axes
     epochs = panel.twiny()
-    epochs.set_xscale(panel.xaxis.get_transform())
+    scale = panel.xaxis.get_transform()
+    epochs.set_xscale("symlog", linthresh=scale.linthresh, linscale=scale.linscale)
     epochs.set(xlim=panel.get_xlim(), xlabel="epochs over one copy")
     epochs.set_xticks([count * examples for count in EPOCHS], [f"{count:g}" for count in EPOCHS])
     cheap, dear = list(curves.values())[2:]

@@ -191,10 +191,14 @@ def test_a_figure_is_saved_where_no_folder_is_yet(summary, tmp_path):
 
 
 def test_figures_are_offered_where_their_numbers_are(summary):
-    everything = ["decomposition", "along_x", "learning_curves", "noise_curves", "differences", "status_map"]
-    assert bv.plot.figures_of(summary) == everything
-    assert bv.plot.figures_of(summary.isel(noise=[0], n_train=[0])) == [everything[i] for i in (0, 1, 4, 5)]
-    assert bv.plot.figures_of(summary.drop_dims("x")) == [everything[i] for i in (0, 2, 3, 4, 5)]
+    along = ["along_x"]
+    sizes, levels = ["learning_curves"], ["noise_curves"]
+    rest = ["differences", "status_map", "precision"]
+    assert bv.plot.figures_of(summary) == ["decomposition", *along, *sizes, "sources_of_error", *levels, *rest]
+    one = summary.isel(noise=[0], n_train=[0])
+    assert bv.plot.figures_of(one) == ["decomposition", *along, "sources_of_error", *rest]
+    outside = summary.drop_dims("x")
+    assert bv.plot.figures_of(outside) == ["decomposition", *sizes, "sources_of_error", *levels, *rest]
     assert bv.plot.figures_of(summary[["x_weight"]]) == []
 
 

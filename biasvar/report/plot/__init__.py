@@ -99,7 +99,7 @@ def figures_of(summary: Summary) -> list[str]:
     ...     replicates=256, block_size=16,
     ... )
     >>> bv.plot.figures_of(bv.lazy(study).compute())
-    ['decomposition', 'along_x', 'status_map']
+    ['decomposition', 'along_x', 'sources_of_error', 'status_map', 'precision']
     """
     nodes = list(nodes_of(summary).values())
     names = (figure.__name__ for figure in _TELLING)
