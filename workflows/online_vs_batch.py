@@ -82,6 +82,7 @@ def draw(curves: dict[str, xr.DataArray], examples: int) -> Figure:
     epochs = panel.twiny()
     scale = panel.xaxis.get_transform()
     epochs.set_xscale("symlog", linthresh=scale.linthresh, linscale=scale.linscale)
+    epochs.spines["right"].set_visible(False)
     epochs.set(xlim=panel.get_xlim(), xlabel="epochs over one copy")
     epochs.set_xticks([count * examples for count in EPOCHS], [f"{count:g}" for count in EPOCHS])
     cheap, dear = list(curves.values())[2:]

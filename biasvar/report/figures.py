@@ -25,7 +25,7 @@ SIGMA = r"$\sigma$"
 INK = "#444444"  # of what explains a figure
 SMALL: Any = {"fontsize": "small", "color": INK}
 #: A colour and a mark of its own for each of several lines, dark ones first: thin lines need contrast.
-LINES = tuple(zip((BLUE, VERMILION, GREEN, BLACK, PURPLE, ORANGE, SKY, GREY), "osD^vPX*", strict=True))
+LINES = tuple(zip((BLUE, VERMILION, GREEN, BLACK, PURPLE, ORANGE, SKY, GREY) * 2, "osD^vPX*<>hp8Hd1", strict=True))
 
 DPI = 150
 TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch

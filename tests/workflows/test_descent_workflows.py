@@ -155,7 +155,14 @@ def test_online_descent_gains_from_copies_what_batch_descent_pays(tmp_path, caps
     online = float(ten.objective.isel(step=-1).min()) - minimum
     assert online * 100 < float(dear.objective.sel(step=1).min()) - minimum
 
-    ((panel,),) = ran.panels
+    ((panel, epochs),) = ran.panels
+    assert epochs.get_xlabel() == "epochs over one copy"
+    # An epoch is 569 gradients, wherever one looks.
+    (place,) = (
+        tick for tick, text in zip(epochs.get_xticks(), epochs.get_xticklabels(), strict=True) if text.get_text() == "1"
+    )
+    ends = [axes.transData.transform((569, 0.1))[0] for axes in (panel, epochs)]
+    assert (place, ends[0]) == (569, pytest.approx(ends[1]))
     assert labels(panel) == ("gradient evaluations", "objective above its minimum, J - J*")
     assert (panel.get_xscale(), panel.get_yscale()) == ("symlog", "log")
     first, second, third, fourth = (line.get_xydata() for line in panel.lines)
