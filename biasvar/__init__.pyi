@@ -82,10 +82,7 @@ from .optimization.sets.flat import Halfspace as Halfspace
 from .optimization.sets.round import Ball as Ball
 from .optimization.sets.simple import Box as Box
 from .optimization.sets.simple import Simplex as Simplex
-from .report import animate as animate
-from .report import plot as plot
-from .report.best import best_configurations as best_configurations
-from .report.diagnosis import diagnose as diagnose
+from .pages.report import report as report
 from .studies.average import AverageStudy as AverageStudy
 from .studies.average import Number as Number
 from .studies.catalog import bundled as bundled
@@ -104,3 +101,7 @@ from .studies.replicates import replicates as replicates
 from .studies.risk import RiskStudy as RiskStudy
 from .studies.study import Study as Study
 from .studies.tradeoff import TradeoffStudy as TradeoffStudy
+from .views import animate as animate
+from .views import plot as plot
+from .views.best import best_configurations as best_configurations
+from .views.diagnosis import diagnose as diagnose

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from biasvar import rows
-from biasvar.report import plot, records, tables
 from biasvar.studies.base import Summary
+from biasvar.views import plot, records, tables
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from biasvar import errors
 from biasvar.cli import main
 from biasvar.execution import blocks, schedulers, settings
 from biasvar.learning import inputs
-from biasvar.report import tables
 from biasvar.studies import components, drawn
+from biasvar.views import tables
 
 DOCUMENTS = sorted(
     path

@@ -25,7 +25,7 @@ ROOMS = [
     "learning",
     "studies",
     "execution",
-    "report",
+    "views",
     "pages",
     "accessor",
     "cli",
@@ -58,7 +58,7 @@ ASKING = {
     "learning/hypotheses/estimator.py",  # scikit-learn's
     "learning/hypotheses/specs.py",  # scikit-learn's and scipy's
     "optimization/columns.py",  # named tuples
-    "report/tables.py",  # attributes of xarray
+    "views/tables.py",  # attributes of xarray
     "studies/components.py",  # functions and modules
     "studies/model.py",  # annotations of a class
     "studies/origins.py",  # functions and modules
@@ -120,7 +120,7 @@ def untyped(path):
 
 def test_arguments_have_types():
     found = {inside(path): untyped(path) for path in MODULES if untyped(path)}
-    figures = {path: count for path, count in found.items() if path.startswith("report/")}
+    figures = {path: count for path, count in found.items() if path.startswith("views/")}
     assert {path: count for path, count in found.items() if path not in figures} == UNTYPED
     assert sum(figures.values()) <= UNTYPED_IN_FIGURES
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import figures
+from biasvar.views import figures
 
 SHOWN = (0, 10, 100, 800, 2000)
 LESSON = """

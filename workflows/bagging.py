@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 SETS = 50  # training sets behind the published numbers
 PARTS = ("expected_risk", "bias2", "variance", "irreducible_risk")

@@ -13,8 +13,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import biasvar as bv
-from biasvar.report import figures
-from biasvar.report.plot.optimizers import STYLES
+from biasvar.views import figures
+from biasvar.views.plot.optimizers import STYLES
 
 DEVIATIONS = np.array([1.0, 1.5, 2.0, 4.0, 7.0, 10.0])  # of what six papers earn, in percent
 CORRELATION = 0.3

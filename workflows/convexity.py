@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import biasvar as bv
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 LESSON = """
 What to see

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import figures
+from biasvar.views import figures
 
 RATES = (0.1, 0.2, 0.4, 0.8)
 LOOKS = sorted({*np.geomspace(1, 4000, 40).round().astype(int).tolist(), 100, 300, 1000, 2000})

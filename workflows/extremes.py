@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 import biasvar as bv
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 LESSON = """
 What to see

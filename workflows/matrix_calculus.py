@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 import biasvar as bv
-from biasvar.report import figures
+from biasvar.views import figures
 
 Function = Callable[[np.ndarray], np.ndarray]
 

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import biasvar as bv
-from biasvar.report import figures
+from biasvar.views import figures
 
 COPIES = {"one copy": 1, "ten copies": 10}
 STYLES = ((figures.VERMILION, "-", 4), (figures.BLACK, "--", 1.5), (figures.SKY, "-", 4), (figures.BLUE, "--", 1.5))

@@ -14,7 +14,7 @@ import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import figures
+from biasvar.views import figures
 
 LOOKS = [*range(41), *range(50, 200, 10), *range(200, 600, 25), *range(600, 1501, 150)]  # each step to begin with
 TARGET = 1e-9

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import biasvar as bv
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 LOSSES = {"diabetes": "squared", "breast_cancer": "zero_one"}
 SETS: dict[str, Mapping[str, Any]] = {

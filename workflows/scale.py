@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import biasvar as bv
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 EXAMPLES, RATE = 20, 0.1
 LESSON = """

@@ -13,7 +13,7 @@ import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 ERRORS = ("bayes_risk", "approximation_error", "surrogate_error", "estimation_error", "expected_risk")
 LESSON = """

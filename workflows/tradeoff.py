@@ -11,7 +11,7 @@ import xarray as xr
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 NOISE = 0.5
 LESSON = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import biasvar as bv
 from biasvar.notation import with_error
-from biasvar.report import figures, tables
+from biasvar.views import figures, tables
 
 LESSON = """
 What to see

@@ -70,7 +70,7 @@ def run(
     """Run STUDY (a bundled name, a YAML file, or - for standard input) into a Zarr store; resume it if it is there."""
     from biasvar.execution.reopen import load
     from biasvar.execution.run import run as run_study
-    from biasvar.report import tables
+    from biasvar.views import tables
 
     loaded: Any = load(_stated(study, resume, store), changes)
     path = resume or store or f"{loaded.name}.zarr"
@@ -138,9 +138,9 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 def check(study: str, changes: tuple[str, ...], as_json: bool) -> None:
     """Compare the derivatives that STUDY (as for run) uses with values; exit code 2 if any is wrong."""
     from biasvar.execution.reopen import load
-    from biasvar.report.derivatives import as_json as rows
-    from biasvar.report.derivatives import table
     from biasvar.studies.derivatives import wrong
+    from biasvar.views.derivatives import as_json as rows
+    from biasvar.views.derivatives import table
 
     loaded = load(study, changes)
     found = loaded.check_derivatives()
@@ -157,7 +157,7 @@ def check(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 def merge(stores: tuple[str, ...], store: str, as_json: bool) -> None:
     """Merge STORES that hold parts of one study into one, as if it had been run at once."""
     from biasvar.execution.merge import merge as merge_stores
-    from biasvar.report import tables
+    from biasvar.views import tables
 
     summary = merge_stores(stores, store)
     if as_json:
@@ -195,8 +195,8 @@ def animate(store: str, out: str | None, width: int) -> None:
     """Make a film of STORE: update rules that race over contours, or fits that pile up into their band."""
     from biasvar.execution.reopen import load
     from biasvar.execution.run import open as open_store
-    from biasvar.report.animate.choose import film_of
-    from biasvar.report.animate.film import writer_of
+    from biasvar.views.animate.choose import film_of
+    from biasvar.views.animate.film import writer_of
 
     if out is not None:
         writer_of(out)
@@ -285,7 +285,7 @@ def studies(cost: bool) -> None:
 
 def _as_json(summary: "Summary", path: str) -> dict[str, Any]:
     """Return a summary's cells as JSON; numbers that do not exist are null, infinite ones the text 'inf'."""
-    from biasvar.report.records import records
+    from biasvar.views.records import records
 
     cells = [{name: _json_value(value) for name, value in cell.items()} for cell in records(summary)]
     return {"store": path, "study": json.loads(summary.attrs["study"]), "cells": cells}

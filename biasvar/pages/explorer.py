@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective
 from biasvar.pages import html
-from biasvar.report.plot.optimizers import style_of
 from biasvar.studies.base import Summary
 from biasvar.studies.catalog import from_json
 from biasvar.studies.optimizer import OptimizerStudy
+from biasvar.views.plot.optimizers import style_of
 
 MOST_NUMBERS = 800_000  # of all curves and paths: more would make a page of many megabytes
 GRID = (161, 121)  # points along each parameter at which an objective's contours are found

@@ -16,15 +16,15 @@ from biasvar.execution.store import Store
 from biasvar.execution.verify import verify
 from biasvar.notation import rounded
 from biasvar.pages import explorer, html
-from biasvar.report import plot
-from biasvar.report.conclusions import conclusions, flags
-from biasvar.report.diagnosis import diagnose
-from biasvar.report.findings import labelled
-from biasvar.report.tables import columns_of, counts, heading, tables
 from biasvar.rows import Table, as_html
 from biasvar.studies.base import Summary, nodes_of
 from biasvar.studies.catalog import in_order
 from biasvar.studies.text import as_yaml
+from biasvar.views import plot
+from biasvar.views.conclusions import conclusions, flags
+from biasvar.views.diagnosis import diagnose
+from biasvar.views.findings import labelled
+from biasvar.views.tables import columns_of, counts, heading, tables
 
 MOST_ROWS = 250  # of a table in a page
 
@@ -65,7 +65,7 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     ... )
     >>> folder = tempfile.mkdtemp()
     >>> summary = bv.run(study, os.path.join(folder, "mean.zarr"), scheduler="synchronous")
-    >>> page = report(os.path.join(folder, "mean.zarr"), os.path.join(folder, "mean.html"))
+    >>> page = bv.report(os.path.join(folder, "mean.zarr"), os.path.join(folder, "mean.html"))
     >>> "Of 1 cell bias2 dominates 1" in page.read_text()
     True
     """

@@ -15,7 +15,8 @@ from biasvar import errors
 ROOMS = {
     "studies": "Studies",
     "execution": "Running, storing, reading",
-    "report": "Results",
+    "views": "Results",
+    "pages": "Reports",
     "learning": "Laws, targets, hypothesis sets, losses",
     "optimization": "Objectives, update rules, schedules, convex sets",
 }

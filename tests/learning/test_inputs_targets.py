@@ -18,8 +18,8 @@ from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomial
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import Inputs
 from biasvar.learning.quadrature import adaptive_averages, hermite_rule, legendre_rule, orthonormal_recurrence
-from biasvar.report.tables import cell_table
 from biasvar.studies.blocks import run_in_memory
+from biasvar.views.tables import cell_table
 
 Z = stats.norm.isf(1e-4 / 2)
 

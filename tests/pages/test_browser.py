@@ -8,7 +8,6 @@ import pytest
 from helpers import small_study
 
 import biasvar as bv
-from biasvar.pages.report import report
 
 pytestmark = pytest.mark.browser
 
@@ -48,7 +47,7 @@ def folder(tmp_path_factory):
     )
     for each in (small_study(), study):
         bv.run(each, folder / f"{each.name}.zarr", scheduler="synchronous")
-        report(folder / f"{each.name}.zarr", folder / f"{each.name}.html")
+        bv.report(folder / f"{each.name}.zarr", folder / f"{each.name}.html")
     return folder
 
 

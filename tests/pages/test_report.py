@@ -12,7 +12,6 @@ import yaml
 from helpers import SMALL_STUDIES, command, small_study
 
 import biasvar as bv
-from biasvar.pages.report import report
 
 
 def descents(**changes):
@@ -42,7 +41,7 @@ def stores(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(stores):
     return {
-        name: report(stores / f"{name}.zarr", stores / f"{name}.html").read_text() for name in ("small", "descents")
+        name: bv.report(stores / f"{name}.zarr", stores / f"{name}.html").read_text() for name in ("small", "descents")
     }
 
 
@@ -57,7 +56,7 @@ def unpacked(text):
 
 def test_the_same_store_gives_the_same_bytes(stores, pages, tmp_path):
     for name, page in pages.items():
-        assert report(stores / f"{name}.zarr", tmp_path / "deep" / "again.html").read_text() == page
+        assert bv.report(stores / f"{name}.zarr", tmp_path / "deep" / "again.html").read_text() == page
 
 
 @pytest.mark.parametrize("name", ["small", "descents"])
@@ -117,7 +116,7 @@ def test_names_with_marks_in_them_are_text(tmp_path):
     evil = '<script>alert("1")<b>'
     study = small_study(hypotheses={evil: bv.Polynomial(0), "a & 'b'": bv.Polynomial(1)})
     bv.run(study, tmp_path / "evil.zarr", scheduler="synchronous")
-    page = report(tmp_path / "evil.zarr", tmp_path / "evil.html").read_text()
+    page = bv.report(tmp_path / "evil.zarr", tmp_path / "evil.html").read_text()
     assert evil not in page
     assert html.escape(evil) in page
 
@@ -129,7 +128,7 @@ def test_a_report_says_first_what_failed(tmp_path):
 
     study = small_study(hypotheses={"H0": bv.Polynomial(0), "bad": Fails()}, noise=[0.0])
     bv.run(study, tmp_path / "failed.zarr", scheduler="synchronous")
-    page = report(tmp_path / "failed.zarr", tmp_path / "failed.html").read_text()
+    page = bv.report(tmp_path / "failed.zarr", tmp_path / "failed.html").read_text()
     first = re.search(r'<p class="(\w+)">(.*?)</p>', page.split('class="about"')[1])
     assert first.groups() == ("flag", "2 cells that failed, of 4; the first: bad, n_train 2, noise 0.")
 
@@ -140,7 +139,7 @@ def test_large_grids_are_thinned_and_say_so(tmp_path, monkeypatch):
     study = descents(optimizers={"sgd": bv.SGD(learning_rate=bv.logspace(1e-3, 1e-1, 40))})
     bv.run(study, tmp_path / "grid.zarr", scheduler="synchronous")
     monkeypatch.setattr(explorer, "MOST_NUMBERS", 2000)
-    page = report(tmp_path / "grid.zarr", tmp_path / "grid.html").read_text()
+    page = bv.report(tmp_path / "grid.zarr", tmp_path / "grid.html").read_text()
     found = data_in(page)
     (objective,) = found["objectives"].values()
     assert found["thinned"]
@@ -182,7 +181,7 @@ def test_what_cannot_be_reported_is_said_in_a_line(tmp_path):
 @pytest.mark.parametrize("name", sorted(SMALL_STUDIES))
 def test_every_bundled_study_has_a_report(name, tmp_path):
     bv.run(bv.load(name, SMALL_STUDIES[name]), tmp_path / "s.zarr", scheduler="synchronous")
-    page = report(tmp_path / "s.zarr", tmp_path / "s.html").read_text()
+    page = bv.report(tmp_path / "s.zarr", tmp_path / "s.html").read_text()
     assert "<h2>Numbers</h2>" in page
     assert "<h2>To repeat it</h2>" in page
     assert 'class="finding"' in page

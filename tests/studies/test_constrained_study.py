@@ -8,8 +8,8 @@ import yaml
 
 import biasvar as bv
 from biasvar.errors import StudyChangedError, StudyError
-from biasvar.report import tables
 from biasvar.studies.catalog import from_json
+from biasvar.views import tables
 
 YAML = """
 kind: optimizer

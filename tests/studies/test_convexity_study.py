@@ -13,8 +13,8 @@ from helpers import command
 
 import biasvar as bv
 from biasvar.errors import StoreError, StudyError
-from biasvar.report.tables import results
 from biasvar.studies.blocks import run_in_memory
+from biasvar.views.tables import results
 
 SQUARE = bv.Box(-2, 2, dim=2)
 

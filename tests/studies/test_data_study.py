@@ -14,8 +14,8 @@ from sklearn.tree import DecisionTreeClassifier
 import biasvar as bv
 from biasvar.errors import StoreError, StudyError
 from biasvar.learning.pair_risks import squared_parts, zero_one_parts
-from biasvar.report.tables import results
 from biasvar.studies.blocks import run_in_memory
+from biasvar.views.tables import results
 
 X = np.random.default_rng(1).uniform(-1, 1, (60, 2))
 Y = np.sin(3 * X[:, 0]) + X[:, 1] + 0.3 * np.random.default_rng(2).standard_normal(60)

@@ -17,8 +17,8 @@ from biasvar.montecarlo.streams import Stream
 from biasvar.optimization.batches import Batches
 from biasvar.optimization.descent import Descent, log_spaced
 from biasvar.optimization.trajectories import run
-from biasvar.report import tables
 from biasvar.studies.optimizer_summary import reserved
+from biasvar.views import tables
 
 X = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.3], [2.0, 1.0], [-0.2, -0.7], [0.9, 0.1], [1.1, -2.0]])
 Y = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0])

@@ -13,9 +13,9 @@ from helpers import command
 
 import biasvar as bv
 from biasvar.errors import BiasvarWarning, StoreError, StudyError
-from biasvar.report.tables import results
 from biasvar.studies.blocks import run_in_memory
 from biasvar.studies.catalog import from_json
+from biasvar.views.tables import results
 
 
 def small(**changes):

@@ -11,7 +11,7 @@ from helpers import WORKFLOWS
 
 import biasvar as bv
 from biasvar.errors import BiasvarError
-from biasvar.report import figures
+from biasvar.views import figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

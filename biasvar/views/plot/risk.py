@@ -1,0 +1,268 @@
+"""Figures of risks: what they are made of, how they fall with examples and rise with noise."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from biasvar.notation import with_error
+from biasvar.views.figures import BLACK, GREEN, GREY, INK, LINES, finite, name_lines, panels_or_given, set_title
+from biasvar.views.findings import who_leads
+from biasvar.views.plot.cells import about, error_of, few, parts_of, selected, shown, units
+from biasvar.views.plot.doors import made_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LETTERS = 24  # that stand side by side under a panel
+FAR = 6  # times the risk of the best set: what is above ends in an arrow
+
+
+@made_of("expected_risk", "expected_risk_se", "variance", dims=("hypothesis", "n_train"))
+def decomposition(
+    summary: xr.Dataset,
+    *,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+    top: float | None = None,
+    axis: str = "hypothesis set",
+    **sel: Any,
+) -> "Figure":
+    """Stack noise, bias and variance for every hypothesis set, a panel for each training-set size.
+
+    The stack ends at the expected risk, which has an error bar, a second and longer one for another data set where a
+    data set stands for the law; the training error stands beside it.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a study of hypothesis sets.
+    ax, title
+        See :mod:`biasvar.plot`.
+    top : float, optional
+        Largest risk shown; what is above it ends in an arrow with its number.
+    axis : str
+        What the hypothesis sets are, for example ``"polynomials of degree"``.
+    **sel : labels
+        Which cells; one noise level and loss.
+
+    Raises
+    ------
+    BiasvarError
+        If a label is unknown.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.decomposition(bv.lazy(study).compute(), noise=0)
+    >>> figure.axes[0].get_xlabel()
+    'hypothesis set'
+    """
+    cells = selected(summary, sel, keep=("hypothesis", "n_train"))
+    words, cells = title or who_leads(cells) or "What expected risk is made of", few(cells, "n_train")
+    top = top or ceiling(cells)
+    figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
+    places = np.arange(cells.sizes["hypothesis"])
+    for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
+        cell = cells.sel(n_train=n_train)
+        draw_stack(panel, cell, parts_of(cells), top)
+        draw_points(panel, places - 0.15, cell, "expected_risk", BLACK, "o", top)
+        if "empirical_risk" in cell:
+            draw_points(panel, places + 0.15, cell, "empirical_risk", GREEN, "s", top)
+        panel.set_title(f"{n_train} examples")
+        name_places(panel, places, [shown(label) for label in cell.hypothesis.values])
+        panel.set_xlabel(axis)
+    axes[0, 0].set_ylim(0, top)
+    axes[0, 0].set_ylabel(f"risk{units(cells.expected_risk)}")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+    set_title(figure, axes, ax, words, about(cells))
+    return figure
+
+
+def name_places(panel: "Axes", places: Any, names: Sequence[str]) -> None:
+    """Write names at places along x, turned where they would not fit side by side."""
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > LETTERS else {}
+    panel.set_xticks(places, names, **turned)
+
+
+def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str, str]], top: float) -> None:
+    """Stack parts of the risk; hatched is what they are not told apart in."""
+    base, places = np.zeros(cells.sizes["hypothesis"]), range(cells.sizes["hypothesis"])
+    for name, label, color in parts:
+        height = np.minimum(np.nan_to_num(cells[name].values, posinf=np.inf), 10 * top)  # what is infinite has no end
+        panel.bar(places, height, bottom=base, width=0.75, color=color, label=label)
+        base = base + height
+    rest = np.where(np.isnan([cells[name] for name, *_ in parts]).any(axis=0), cells.expected_risk - base, 0)
+    if rest.any():
+        unknown: dict[str, Any] = {"color": "white", "edgecolor": GREY, "hatch": "//", "label": "not told apart"}
+        panel.bar(places, np.nan_to_num(rest), bottom=base, width=0.75, **unknown)
+
+
+@made_of("expected_risk", "expected_risk_se", dims=("hypothesis", "n_train"), several=("n_train",))
+def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+    """Draw the excess risk of each hypothesis set against the training-set size, on logarithmic axes.
+
+    Where the law's own risk is unknown, the expected risk. Where no bias is left, estimation alone falls as 1/n: the
+    thin line shows that slope. Hollow is what has no standard error; no solid line leads there.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a study of hypothesis sets.
+    ax, title
+        See :mod:`biasvar.plot`.
+    **sel : labels
+        Which cells; one noise level and loss.
+
+    Raises
+    ------
+    BiasvarError
+        If a label is unknown.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.learning_curves(bv.lazy(study).compute(), noise=0)
+    >>> figure.axes[0].get_xlabel()
+    'training examples'
+    """
+    cells = selected(summary, sel, keep=("hypothesis", "n_train")).sortby("n_train")
+    name = "excess_risk" if "excess_risk" in cells else "expected_risk"
+    figure, axes = panels_or_given(ax, 1, 1)
+    panel, n_train = axes[0, 0], cells.n_train.values
+    if ax is None:
+        figure.set_size_inches(7.5, 5)
+    from matplotlib.ticker import NullLocator
+
+    words = name.replace("_", " ")
+    panel.set(xscale="log", yscale="log", xlabel="training examples", ylabel=f"{words}{units(cells[name])}")
+    ends = _draw_curves(panel, n_train, cells, name)
+    if name == "excess_risk":
+        _draw_slope(panel, n_train, cells.excess_risk)
+    panel.set_xticks(n_train, [str(n) for n in n_train])
+    panel.xaxis.set_minor_locator(NullLocator())
+    name_lines(panel, ends)
+    set_title(figure, axes, ax, title or who_leads(cells) or "Risk above that of the target", about(cells))
+    return figure
+
+
+def _draw_curves(panel: "Axes", x: Any, cells: xr.Dataset, name: str) -> list[tuple[str, float, float, str]]:
+    """Draw a variable of each hypothesis set along x; return where the lines end."""
+    ends = []
+    for i, label in enumerate(cells.hypothesis.values):
+        (color, marker), cell = LINES[i % len(LINES)], cells.sel(hypothesis=label)
+        value, error = finite(cell[name]), error_of(cell, name).values
+        known = np.where(np.isnan(error), np.nan, value)
+        panel.plot(x, value, color=color, linestyle=":", linewidth=1)
+        panel.errorbar(x, known, error, color=color, marker=marker, markersize=5, capsize=3, label=shown(label))
+        hollow = np.isnan(error) & np.isfinite(value)
+        panel.plot(x[hollow], value[hollow], color=color, marker=marker, markerfacecolor="white", linestyle="none")
+        if np.isfinite(value).any():
+            last = np.flatnonzero(np.isfinite(value))[-1]
+            ends.append((shown(label), float(x[last]), float(value[last]), color))
+    return ends
+
+
+def _draw_slope(panel: "Axes", n_train: Any, excess: xr.DataArray) -> None:
+    """Draw the slope of 1/n below everything."""
+    values = finite(excess)
+    if len(n_train) < 2 or not (values > 0).any():
+        return
+    low = float(np.nanmin(np.where(values > 0, values, np.nan)))
+    panel.plot(n_train, 0.7 * low * n_train[-1] / n_train, color=GREY, linewidth=0.8)
+    panel.annotate("1/n", (n_train[-1], 0.7 * low), (4, 0), textcoords="offset points", color=INK, va="center")
+
+
+@made_of("expected_risk", "expected_risk_se", dims=("hypothesis", "noise"), several=("noise",))
+def noise_curves(
+    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: Any
+) -> "Figure":
+    """Draw the expected risk of each hypothesis set against the label noise: its variance, or the share of flips.
+
+    Parameters
+    ----------
+    summary : xarray.Dataset
+        Summary of a study of hypothesis sets.
+    ax, title
+        See :mod:`biasvar.plot`.
+    top : float, optional
+        Largest risk shown; four times the least at the highest noise unless given.
+    **sel : labels
+        Which cells; one training-set size and loss.
+
+    Raises
+    ------
+    BiasvarError
+        If a label is unknown.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.noise_curves(bv.lazy(study).compute(), n_train=10)
+    >>> figure.axes[0].get_xlabel()
+    'variance of the label noise σ² (y²)'
+    """
+    cells = selected(summary, sel, keep=("hypothesis", "noise")).sortby("noise")
+    figure, axes = panels_or_given(ax, 1, 1)
+    panel, added = axes[0, 0], cells.noise.attrs.get("units") == "y"
+    strength = cells.noise.values ** (2 if added else 1)
+    if ax is None:
+        figure.set_size_inches(7.5, 5)
+    across = "variance of the label noise σ² (y²)" if added else "share of labels flipped"
+    panel.set(xlabel=across, ylabel=f"expected risk{units(cells.expected_risk)}")
+    ends = _draw_curves(panel, strength, cells, "expected_risk")
+    # Of sets that err much more than the best, only where they leave the picture is of interest.
+    least = finite(cells.expected_risk.min("hypothesis"))
+    panel.set_ylim(0, top or min(4 * float(np.nanmax(least)), ceiling(cells)))
+    if added:
+        panel.plot(strength, strength, color=GREY, linewidth=2, linestyle="-.")
+        ends.append(("noise alone", float(strength[-1]), float(strength[-1]), INK))
+    name_lines(panel, ends)
+    set_title(figure, axes, ax, title or who_leads(cells) or "What label noise costs", about(cells))
+    return figure
+
+
+def draw_points(
+    panel: "Axes", x: Any, cells: xr.Dataset, name: str, color: str, marker: str, top: float, line: str = "none"
+) -> None:
+    """Draw a variable with its error bars; hollow where it has none, an arrow at the frame where it leaves."""
+    value, error = finite(cells[name]), cells[f"{name}_se"].values
+    style: dict[str, Any] = {"color": color, "markersize": 4, "markeredgewidth": 1}
+    words = {"expected_risk": "expected risk", "empirical_risk": "training error"}
+    inside = value <= top
+    panel.errorbar(
+        x, np.where(inside, value, np.nan), error, marker=marker, linestyle=line, capsize=3, label=words[name], **style
+    )
+    if f"{name}_se_data" in cells:
+        known = np.where(inside, value, np.nan)
+        panel.errorbar(x, known, cells[f"{name}_se_data"], color=GREY, linestyle="none", label="another data set")
+    unknown = inside & np.isnan(error)
+    panel.plot(x[unknown], value[unknown], marker=marker, linestyle="none", markerfacecolor="white", zorder=3, **style)
+    for place, number, its_error in zip(x, cells[name].values, error, strict=True):
+        if number > top:
+            panel.annotate(
+                f"{with_error(float(number), float(its_error))} ↑",
+                (place, 0.99 * top),
+                ha="center",
+                va="top",
+                rotation=90,
+                fontsize="small",
+                color=color,
+            )
+
+
+def ceiling(cells: xr.Dataset) -> float:
+    """Return up to which risk to draw: not much above what the best sets have."""
+    risk = finite(cells.expected_risk.transpose("hypothesis", ...))
+    return min(1.08 * float(np.nanmax(risk)), FAR * float(np.nanmax(np.nanmin(risk, axis=0))))

@@ -1,0 +1,232 @@
+"""Figures: their words, what they draw of the numbers, and what they refuse. Pixels are for people to look at."""
+
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import biasvar as bv
+from biasvar.errors import BiasvarError, MissingDependencyError, StudyError
+from biasvar.views import figures
+from biasvar.views.findings import leaders, who_leads
+
+LINES = {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "mean": bv.NearestNeighbors(2)}
+PLANE = {"inputs": bv.Uniform(-1, 1, dim=2), "target": bv.Linear([1, 2]), "test_points": 32, "n_train": [4, 8]}
+
+
+def study(**changes):
+    fields = {
+        "name": "figures",
+        "target": bv.Sine(),
+        "inputs": bv.Uniform(-1, 1),
+        "hypotheses": LINES,
+        "n_train": [2, 4, 8],
+        "noise": [0.0, 0.5],
+        "replicates": 2**10,
+        "block_size": 2**6,
+    }
+    return bv.RiskStudy(**{**fields, **changes})
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return bv.lazy(study()).compute()
+
+
+def panel_titles(figure):
+    return [panel.get_title() for panel in figure.axes]
+
+
+def texts(figure):
+    return [text.get_text() for panel in figure.axes for text in panel.texts]
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_replicates_are_the_training_sets_of_the_run_and_their_fits(sampler, noise):
+    made = study(sampler=sampler, hypotheses={"H1": bv.Polynomial(1)}, n_train=[4])
+    drawn = bv.replicates(made, noise=noise, count=made.block_size)
+    for i in range(made.block_size):
+        line = np.polynomial.Polynomial.fit(drawn.x[i], drawn.y[i], 1)
+        np.testing.assert_allclose(drawn.prediction[0, i], line(drawn["at"].values), rtol=1e-9, atol=1e-9)
+    if noise == 0:
+        np.testing.assert_allclose(drawn.y, np.sin(np.pi * drawn.x), atol=1e-15)
+        (group,) = made.groups()
+        parts = made._record("H1").unpack(made.simulate(group, 0).records)
+        mean = np.polynomial.Polynomial.fit(drawn["at"], drawn.prediction[0].mean("replicate"), 1)
+        tolerance = 1e-9 if sampler == "random" else 0.02  # Sobol's replicates have weights, a little off 1 / K
+        np.testing.assert_allclose(np.ravel(parts["mean"]), mean(made.problem.test.x), atol=tolerance)
+
+
+def test_replicates_of_labels_and_of_planes():
+    classes = bv.ClassificationStudy(
+        name="labels",
+        inputs=bv.GaussianClasses(means=[-1, 1], stds=[1, 1]),
+        hypotheses={"line": bv.LinearClassifier(degree=1, loss="logistic", penalty=0.1)},
+        losses=["zero_one"],
+        n_train=[10],
+        replicates=256,
+        block_size=16,
+    )
+    drawn = bv.replicates(classes, count=5)
+    assert set(np.unique(drawn.y)) == {-1, 1}
+    plane = study(**PLANE, hypotheses={"H1": LINES["H1"]})
+    drawn = bv.replicates(plane, n_train=8, count=3)
+    assert drawn.place.dims == ("at", "coordinate")
+    np.testing.assert_allclose(drawn.prediction[0], np.broadcast_to(drawn.target, (3, 32)), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"n_train": 3}, "n_train: 3 is not of the study; choose from 2, 4, 8"),
+        ({"noise": 0.1}, "noise: 0.1 is not of the study; choose from 0.0, 0.5"),
+        ({"count": 65}, "count: expected 1 to 64, the study's block_size, got 65"),
+        ({"count": 0}, "count: expected 1 to 64"),
+    ],
+)
+def test_replicates_that_there_are_none_of_are_refused(given, said):
+    with pytest.raises(StudyError, match=said):
+        bv.replicates(study(), **given)
+    with pytest.raises(StudyError, match="study: expected one of hypothesis sets"):
+        bv.replicates(None, **given)
+
+
+def test_single_fits_are_drawn_with_their_mean_and_the_points_of_two():
+    figure = bv.plot.fits(study(), n_train=2, noise=0.5, count=20)
+    assert panel_titles(figure) == ["H0", "H1", "mean"]
+    assert figure.get_suptitle() == "20 training sets of 2 examples, 20 fits: none is their mean"
+    drawn = bv.replicates(study(), n_train=2, noise=0.5, count=20)
+    lines = figure.axes[1].get_lines()
+    assert len(lines) == 20 + 1 + 1 + 2 + 2 * 2
+    np.testing.assert_array_equal(lines[7].get_ydata(), drawn.prediction.sel(hypothesis="H1")[7])
+    np.testing.assert_array_equal(lines[-3].get_xdata(), drawn.x[0])
+    with pytest.raises(BiasvarError, match="fits: needs inputs of one coordinate, got 2"):
+        bv.plot.fits(study(**PLANE), count=4)
+
+
+def test_what_is_infinite_or_unknown_looks_so(summary):
+    figure = bv.plot.along_x(summary, n_train=2, noise=0.5)
+    assert panel_titles(figure)[1].splitlines() == ["H1", "bias² ? + variance inf"] or "inf" in panel_titles(figure)[1]
+    assert "none where hollow, ? or infinite" in figure.get_supxlabel()
+    bars = bv.plot.decomposition(summary, noise=0.5)
+    assert panel_titles(bars) == ["2 examples", "4 examples", "8 examples"]
+    assert "inf ↑" in texts(bars)
+    curves = bv.plot.learning_curves(summary, noise=0.5)
+    assert {"H0", "H1", "mean", "1/n"} == set(texts(curves))
+    hollow = [line for line in curves.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    unknown = np.isfinite(summary.excess_risk) & np.isnan(summary.excess_risk_se)
+    assert sum(line.get_xdata().size for line in hollow) == int(unknown.sel(noise=0.5).sum())
+    states = bv.plot.status_map(summary)
+    assert sum("infinite" in text for text in texts(states)) == int((summary.status == "infinite").sum()) > 0
+
+
+def test_titles_say_what_paired_errors_bear_out(summary):
+    cells = summary.sel(n_train=8, noise=0.0)
+    least = str(cells.hypothesis[int(cells.expected_risk.argmin("hypothesis"))].item())
+    assert int(leaders(cells, "expected_risk").sum()) == 1
+    assert who_leads(cells).startswith(f"{least} errs least: ")
+    assert bv.plot.differences(summary, n_train=8, noise=0.0).get_suptitle() == who_leads(cells)
+    one_another = cells.assign(
+        {name: cells[name] * 1e6 for name in ("excess_risk_difference_se",)}
+    )  # no difference is known any more
+    assert who_leads(one_another) == "H0, H1 and mean cannot be told apart"
+    assert bv.plot.learning_curves(summary, noise=0.0, title="mine").get_suptitle() == "mine"
+
+
+def test_differences_are_paired_and_have_95_percent_bars(summary):
+    figure = bv.plot.differences(summary, n_train=8, noise=0.5)
+    cells = summary.sel(n_train=8, noise=0.5).sortby("expected_risk")
+    (container,) = figure.axes[0].containers
+    drawn = container.lines[0].get_xdata()
+    pairs = cells.isel(hypothesis=slice(1, None)).sel(versus=cells.hypothesis.values[0])
+    np.testing.assert_array_equal(drawn, pairs.excess_risk_difference)
+    (bars,) = container.lines[2]
+    lengths = [segment[1, 0] - segment[0, 0] for segment in bars.get_segments()]
+    np.testing.assert_allclose(lengths, 2 * 1.96 * pairs.excess_risk_difference_se)
+
+
+def test_noise_curves_are_straight(summary):
+    figure = bv.plot.noise_curves(summary, n_train=8)
+    line = next(line for line in figure.axes[0].get_lines() if line.get_label() == "_child0")
+    np.testing.assert_array_equal(line.get_xdata(), [0, 0.25])
+    np.testing.assert_array_equal(line.get_ydata(), summary.expected_risk.sel(hypothesis="H0", n_train=8))
+    assert "noise alone" in texts(figure)
+
+
+def test_figures_go_into_axes_of_ones_own(summary):
+    own = Figure()
+    panel = own.subplots()
+    assert bv.plot.learning_curves(summary, noise=0.0, ax=panel) is own
+    assert panel.get_title().startswith("H0 errs least") or "errs least" in panel.get_title()
+    with pytest.raises(BiasvarError, match="ax: is one panel, and 3 are drawn"):
+        bv.plot.decomposition(summary, noise=0.0, ax=panel)
+    bv.plot.decomposition(summary, noise=0.0, n_train=8, ax=Figure().subplots())
+
+
+def test_figures_are_methods_of_a_summary(summary):
+    assert summary.biasvar.plot.learning_curves(noise=0.0).get_suptitle() == who_leads(summary.sel(noise=0.0))
+    assert dir(summary.biasvar.plot) == sorted(bv.plot.figures_of(summary))
+    with pytest.raises(AttributeError, match="no figure 'pie' of these numbers; choose from decomposition, along_x"):
+        summary.biasvar.plot.pie()
+
+
+def test_what_cannot_be_drawn_is_said(summary, monkeypatch):
+    with pytest.raises(BiasvarError, match=r"noise=0.3 is not in the summary; choose from \[0.0, 0.5\]"):
+        bv.plot.learning_curves(summary, noise=0.3)
+    with pytest.raises(BiasvarError, match="size: is no dimension of the summary; choose from"):
+        bv.plot.learning_curves(summary, size=3)
+    plane = summary.rename(x="point").assign_coords(x=(("point", "coordinate"), np.zeros((summary.sizes["x"], 2))))
+    with pytest.raises(BiasvarError, match="needs inputs of one coordinate, got 2"):
+        bv.plot.along_x(plane, n_train=2, noise=0.0)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'biasvar\[figures\]'"):
+        bv.plot.learning_curves(summary, noise=0.0)
+
+
+def test_a_figure_is_saved_where_no_folder_is_yet(summary, tmp_path):
+    path = figures.save(bv.plot.differences(summary, n_train=8, noise=0.5), tmp_path / "new" / "folder" / "f.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_are_offered_where_their_numbers_are(summary):
+    along = ["along_x"]
+    sizes, levels = ["learning_curves"], ["noise_curves"]
+    rest = ["differences", "status_map", "precision"]
+    assert bv.plot.figures_of(summary) == ["decomposition", *along, *sizes, "sources_of_error", *levels, *rest]
+    one = summary.isel(noise=[0], n_train=[0])
+    assert bv.plot.figures_of(one) == ["decomposition", *along, "sources_of_error", *rest]
+    outside = summary.drop_dims("x")
+    assert bv.plot.figures_of(outside) == ["decomposition", *sizes, "sources_of_error", *levels, *rest]
+    assert bv.plot.figures_of(summary[["x_weight"]]) == []
+
+
+def test_what_nobody_chose_is_said(summary):
+    # A line through two points has no finite risk with noise: a third of all cells of lines at the highest level.
+    figure = bv.plot.along_x(summary, hypothesis=["H1"])
+    assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    figure = bv.plot.along_x(summary, hypothesis=["H0", "mean"])
+    assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0.5 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    assert "(of" not in bv.plot.along_x(summary, n_train=8, noise=0.5).get_supxlabel()
+
+
+def test_too_many_panels_are_thinned_with_the_best_among_them(summary):
+    many = bv.lazy(study(hypotheses={f"d{d}": bv.Polynomial(d) for d in range(8)}, n_train=[20])).compute()
+    best = str(many.expected_risk.sel(noise=0.5, n_train=20).idxmin("hypothesis").item())
+    figure = bv.plot.along_x(many, noise=0.5)
+    shown = [title.splitlines()[0] for title in panel_titles(figure) if title]
+    assert best in shown
+    assert {"d0", "d7"} <= set(shown)
+    assert len(shown) <= 5
+    assert f"{len(shown)} of 8 sets" in flat(figure.get_supxlabel())
+
+
+def flat(words):
+    return " ".join(words.split())
+
+
+def test_dollars_in_names_are_no_mathematics():
+    named = bv.lazy(study(hypotheses={"$5": bv.Polynomial(0), "$a_{$ <b>": bv.Polynomial(1)}, n_train=[8])).compute()
+    for name in bv.plot.figures_of(named):
+        getattr(bv.plot, name)(named).canvas.draw()
