@@ -37,12 +37,12 @@ def conclusions(summary: Summary) -> list[str]:
     --------
     >>> import biasvar as bv
     >>> study = bv.RiskStudy(
-    ...     name="two-points", target=bv.Sine(), inputs=bv.Uniform(-1, 1), n_train=[2], replicates=2**12, block_size=64,
+    ...     name="two-points", target=bv.Sine(), inputs=bv.Uniform(-1, 1), n_train=[2], replicates=2**14, block_size=2**8,
     ...     hypotheses={"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
     ... )
     >>> for sentence in conclusions(bv.lazy(study).compute()):
     ...     print(sentence)
-    At noise 0: H0 has the least, 0.75; H1 has 1.135 more, 95 % interval 1.128 to 1.142.
+    At noise 0: H0 has the least, 0.7501; H1 has 1.132 more, 95 % interval 1.13 to 1.134.
     Of 2 cells bias2 dominates 1, variance 1.
     """
     nodes = {path: node.load() for path, node in nodes_of(summary).items()}
