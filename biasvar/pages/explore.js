@@ -5,18 +5,22 @@
   const D = JSON.parse(document.getElementById("descents").textContent);
   const CIVIDIS = ["#ffea46", "#e1cc55", "#bcae6c", "#948e77", "#6c6e72", "#434e6c", "#123570", "#00204d"]; // bright: little
 
-  async function unpack(text) { // inflate, then bring the four bytes of each number together
+  // Inflate, bring the four bytes of each number together, and undo the differences along each row.
+  async function unpack(text, length) {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     const planes = new Uint8Array(await new Response(stream).arrayBuffer());
     const count = planes.length / 4, out = new Uint8Array(planes.length);
     for (let i = 0; i < count; i++) for (let b = 0; b < 4; b++) out[4 * i + b] = planes[b * count + i];
+    const bits = new Int32Array(out.buffer), row = length || bits.length;
+    for (let i = 0; i < bits.length; i++) if (i % row) bits[i] = (bits[i] + bits[i - 1]) | 0;
     return new Float32Array(out.buffer);
   }
   for (const objective of Object.values(D.objectives))
     for (const rule of Object.values(objective.rules)) {
-      for (const name of ["curves", "errors", "diverged", "paths"]) if (rule[name]) rule[name] = await unpack(rule[name]);
-      rule.cost = await Promise.all((rule.cost || []).map(unpack));
+      for (const name of ["curves", "errors", "paths"]) if (rule[name]) rule[name] = await unpack(rule[name], rule.steps.length);
+      rule.diverged = await unpack(rule.diverged);
+      rule.cost = await Promise.all((rule.cost || []).map((text) => unpack(text)));
     }
 
   const make = (tag, props = {}, ...parts) => { const e = Object.assign(document.createElement(tag), props); e.append(...parts); return e; };
@@ -100,7 +104,7 @@
     canvas.style.height = h + "px"; canvas.width = w * q; canvas.height = h * q;
     const c = canvas.getContext("2d"); c.scale(q, q); c.font = "12px system-ui, sans-serif"; c.lineJoin = "round"; return [c, w, h];
   }
-  const point = (r, c, replicate, k) => { const i = ((c * r.replicates + replicate) * r.steps.length + k) * 2; return [r.paths[i], r.paths[i + 1]]; };
+  const point = (r, c, replicate, k) => { const N = r.steps.length, i = (c * r.replicates + replicate) * 2 * N + k; return [r.paths[i], r.paths[i + N]]; };
 
   function drawPath() {
     if (!canvases.path) return;

@@ -37,8 +37,8 @@ def conclusions(summary: Summary) -> list[str]:
     --------
     >>> import biasvar as bv
     >>> study = bv.RiskStudy(
-    ...     name="two-points", target=bv.Sine(), inputs=bv.Uniform(-1, 1), n_train=[2], replicates=2**14, block_size=2**8,
-    ...     hypotheses={"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
+    ...     name="two-points", target=bv.Sine(), inputs=bv.Uniform(-1, 1), n_train=[2], replicates=2**14,
+    ...     block_size=2**8, hypotheses={"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)},
     ... )
     >>> for sentence in conclusions(bv.lazy(study).compute()):
     ...     print(sentence)
