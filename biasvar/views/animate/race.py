@@ -56,8 +56,8 @@ def race(tree: xr.DataTree, objectives: Mapping[str, Any], *, title: str | None 
     >>> import biasvar as bv
     >>> study = bv.OptimizerStudy(
     ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 4])}, initial={"bowl": [2, 0.4]},
-    ...     targets={"bowl": [0.01]}, optimizers={"sgd": bv.SGD([0.05, 0.4])}, steps=30, record=["objective", "parameters"],
-    ...     record_steps=range(31), replicates=1,
+    ...     targets={"bowl": [0.01]}, optimizers={"sgd": bv.SGD([0.05, 0.4])}, steps=30,
+    ...     record=["objective", "parameters"], record_steps=range(31), replicates=1,
     ... )
     >>> film = bv.animate.race(bv.lazy(study).compute(), study.objectives)
     >>> film.figure.axes[0].get_title().splitlines()
