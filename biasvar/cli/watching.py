@@ -33,7 +33,7 @@ def follow(store: str, every: float, as_json: bool) -> None:
 
 def _told(found: StoreStatus) -> str:
     """Return the line, and on a terminal below it as many estimates as there is room for, the least known ones."""
-    if not (sys.stdout.isatty() and found.estimates):
+    if found.complete or not (sys.stdout.isatty() and found.estimates):
         return str(found)
     size = shutil.get_terminal_size()
     room = max(size.lines - 5, 1)
