@@ -54,12 +54,14 @@ def held(tmp_path):
         command("run", "mine.yaml", "--scheduler", "synchronous"), cwd=tmp_path, stdout=subprocess.DEVNULL, text=True
     )
     deadline = time.monotonic() + 120
-    while not estimates(tmp_path):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-    yield run
-    (tmp_path / "go").touch()
-    assert run.wait(timeout=120) == 0
+    try:
+        while not estimates(tmp_path):
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.1)
+        yield run
+    finally:
+        (tmp_path / "go").touch()
+        assert run.wait(timeout=120) == 0
 
 
 def estimates(folder):
