@@ -17,7 +17,7 @@ from biasvar.execution.verify import verify
 from biasvar.notation import rounded
 from biasvar.pages import explorer, html
 from biasvar.rows import Table, as_html
-from biasvar.studies.base import Summary, nodes_of
+from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.studies.catalog import in_order
 from biasvar.studies.text import as_yaml
 from biasvar.views import plot
@@ -176,7 +176,7 @@ def _sure(summary: Summary) -> Iterator[str]:
 
 def _largest_error(node: xr.Dataset, name: str) -> list[str]:
     """Return the row of a number's largest standard error; nothing if it has none."""
-    error = node.get(str(node[name].attrs.get("error", f"{name}_se")))
+    error = node.get(error_name(node[name]))
     if error is None or error.dims != node.status.dims or not (np.isfinite(error) & (error > 0)).any():
         return []
     place = np.unravel_index(int(np.where(np.isfinite(error.values), error.values, -1).argmax()), error.shape)

@@ -141,6 +141,11 @@ class BlockSource(Protocol):
 Summary = xr.Dataset | xr.DataTree
 
 
+def error_name(variable: xr.DataArray) -> str:
+    """Return which variable has another's standard error: the one that its attribute names, or the usual one."""
+    return str(variable.attrs.get("error", f"{variable.name}_se"))
+
+
 def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
     """Take a summary apart: its datasets by path, the root's (``""``) first, each with all its coordinates."""
     if isinstance(summary, xr.Dataset):

@@ -4,6 +4,7 @@ import xarray as xr
 
 from biasvar.errors import StudyError
 from biasvar.montecarlo import intervals
+from biasvar.studies.base import error_name
 
 
 def confidence_interval(
@@ -53,7 +54,7 @@ def confidence_interval(
     summary = summary.to_dataset() if isinstance(summary, xr.DataTree) else summary
     if variable not in summary:
         raise StudyError(f"variable: {variable!r} is not in this summary")
-    known = str(summary[variable].attrs.get("error", f"{variable}_se"))
+    known = error_name(summary[variable])
     if (error or known) not in summary:
         asked = f"error: {error!r} is not" if error else f"variable: {variable!r} has no standard error"
         raise StudyError(f"{asked} in this summary")

@@ -9,7 +9,7 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError, several
 from biasvar.notation import with_error
-from biasvar.studies.base import Summary, nodes_of
+from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.views.best import labels_of_best
 from biasvar.views.diagnosis import diagnose
 from biasvar.views.findings import SURE, compared_axis, labelled, leaders, who_leads
@@ -111,7 +111,7 @@ def _leads(node: xr.Dataset) -> Iterator[str]:
 def _paired(cell: xr.Dataset, name: str, compared: str) -> str:
     """Say which has the least, and how much more the next has: the paired difference, with its interval."""
     risk, difference = cell[name], cell[cell[name].attrs["compared_by"]]
-    error = cell[difference.attrs.get("error", f"{difference.name}_se")]
+    error = cell[error_name(difference)]
     order = risk.where(np.isfinite(risk), drop=True).sortby(risk)[compared].values.tolist()
     if not order:
         return f"no {risk.attrs.get('short_name', name)} is known"

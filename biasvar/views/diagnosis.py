@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
-from biasvar.studies.base import Summary, nodes_of, summary_of
+from biasvar.studies.base import Summary, error_name, nodes_of, summary_of
 from biasvar.views.findings import SURE, labelled
 
 Array = NDArray[np.float64]
@@ -99,7 +99,7 @@ def _parts(path: str, nodes: Mapping[str, xr.Dataset]) -> Iterator[_Part]:
     for source in (nodes[""], node) if path else (node,):
         for name, variable in source.data_vars.items():
             if variable.attrs.get("part_of") == total:
-                error = source[variable.attrs.get("error", f"{name}_se")]
+                error = source[error_name(variable)]
                 cells = [found.broadcast_like(node[total]).transpose(*node[total].dims) for found in (variable, error)]
                 remedy = _remedy(source, str(name)).broadcast_like(node[total]).transpose(*node[total].dims)
                 short = str(variable.attrs.get("short_name", name))
@@ -125,7 +125,7 @@ def _diagnosis(node: xr.Dataset, total_name: str, parts: list[_Part]) -> xr.Data
     with np.errstate(invalid="ignore", divide="ignore"):  # what is infinite has no difference, a risk of zero no shares
         lead = _pick(values, first) - _pick(values, second)
         share = _pick(values, first) / total.values
-        lead_se = _error_of_difference(errors, first, second, node[_error_name(total)].values)
+        lead_se = _error_of_difference(errors, first, second, node[error_name(total)].values)
     sure = np.isfinite(values).all(axis=0) & (node.status == "ok").values & (lead > SURE * lead_se)
     names = np.array([part.name for part in parts], dtype=object)
     remedies = np.stack([part.remedy for part in parts])
@@ -143,10 +143,6 @@ def _diagnosis(node: xr.Dataset, total_name: str, parts: list[_Part]) -> xr.Data
     short = dict(zip(names, [part.short_name for part in parts], strict=True))
     out["sentence"] = (dims, _sentences(out, short), {"long_name": "all of it, in words"})
     return out
-
-
-def _error_name(variable: xr.DataArray) -> str:
-    return str(variable.attrs.get("error", f"{variable.name}_se"))
 
 
 def _pick(values: NDArray[Scalar], place: NDArray[np.intp]) -> NDArray[Scalar]:

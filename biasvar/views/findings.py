@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.notation import with_error
+from biasvar.studies.base import error_name
 
 AXES = {"n_train": "training-set size"}  # in words
 SURE = 1.96  # standard errors of a difference by which two cells are told apart, at 95 %
@@ -37,7 +38,7 @@ def leaders(summary: xr.Dataset, name: str) -> xr.DataArray:
     compared = compared_axis(summary, name)
     pairs = [
         found.sel(versus=summary[compared].values)  # of a selection, too
-        for found in (difference, summary[difference.attrs.get("error", f"{difference.name}_se")])
+        for found in (difference, summary[error_name(difference)])
     ]
     others = [axis for axis in summary[name].dims if axis != compared]
     risk = summary[name].transpose(*others, compared)

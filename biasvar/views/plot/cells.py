@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.studies.base import error_name
 from biasvar.views.figures import GREY, ORANGE, SIGMA, SKY
 
 #: What risks may be sums of, from the bottom up: variables, names and colours.
@@ -136,8 +137,7 @@ def parts_of(cells: xr.Dataset) -> list[tuple[str, str, str]]:
 
 def error_of(cells: xr.Dataset, name: str) -> xr.DataArray:
     """Return the standard error that intervals are made of: over data sets, where one stands for a law."""
-    error: xr.DataArray = cells[cells[name].attrs.get("error", f"{name}_se")]
-    return error
+    return cells[error_name(cells[name])]
 
 
 def units(values: xr.DataArray) -> str:
