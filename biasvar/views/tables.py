@@ -81,9 +81,8 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
         rows.append([*map(_label, labels), *numbers, str(cell[said].item() or cell.status.item() or "-")])
         if reason := str(cell.status_reason.item()):
             notes.append(f"{_cell_name(summary, axes, at)}: {reason}")
-    sentences = [str(sentence) for name in _marked(summary, "sentences") for sentence in summary[name].values.ravel()]
     notes += [
-        *filter(None, sentences),
+        *sentences_of(summary),
         *_unknown(summary, axes, columns),
         *_limits(summary, axes),
         *counts(summary).splitlines(),
@@ -91,9 +90,10 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
     return Table(header, rows, (*words, len(header) - 1), title, notes, *_leading(summary, axes, columns))
 
 
-def _marked(summary: xr.Dataset, mark: str) -> list[str]:
-    """Return the variables that have an attribute."""
-    return [str(name) for name, variable in summary.data_vars.items() if mark in variable.attrs]
+def sentences_of(summary: xr.Dataset) -> list[str]:
+    """Return what a summary says in whole sentences: variables with the attribute ``sentences``."""
+    found = [variable for variable in summary.data_vars.values() if "sentences" in variable.attrs]
+    return [str(sentence) for variable in found for sentence in variable.values.ravel() if sentence]
 
 
 def _leading(summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]) -> tuple[set[tuple[int, int]], str]:
