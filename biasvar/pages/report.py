@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import starmap
 from os import PathLike
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from biasvar.execution.backends import Place
 from biasvar.execution.digest import digest
 from biasvar.execution.store import Store
 from biasvar.execution.verify import verify
+from biasvar.fields import Json
 from biasvar.notation import rounded
 from biasvar.pages import explorer, html
 from biasvar.rows import Table, as_html
@@ -21,8 +23,8 @@ from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.studies.catalog import in_order
 from biasvar.studies.text import as_yaml
 from biasvar.views import plot
-from biasvar.views.conclusions import conclusions, flags
-from biasvar.views.diagnosis import diagnose
+from biasvar.views.conclusions import findings, flags
+from biasvar.views.diagnosis import diagnosed
 from biasvar.views.findings import labelled
 from biasvar.views.tables import columns_of, counts, heading, tables
 
@@ -74,19 +76,20 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     stated = target.attributes()
     study = in_order(json.loads(stated["study"]), stated.get("supplement", {}))
     path = Path(out) if out is not None else Path(f"{Path(str(target.location)).name.removesuffix('.zarr')}.html")
-    figures = plot.figures_of(summary)
+    figures, diagnoses = plot.figures_of(summary), diagnosed(summary)
     descents = explorer.descents_of(stated, summary)
     body = [
         html.element("h1", html.text(str(study["name"]))),
         html.element("p", html.text(_about(study)), class_="about"),
-        *_found(summary),
+        *(html.element("p", html.text(sentence), class_="flag") for sentence in flags(summary)),
+        *(html.element("p", html.text(sentence), class_="finding") for sentence in findings(summary, diagnoses)),
         *(_figure(summary, name) for name in figures[:1]),
         html.section("Numbers", *map(_table, tables(summary))),
-        html.section("Why it errs, and what would help", *_diagnosed(summary)),
+        html.section("Why it errs, and what would help", *starmap(_diagnosis, diagnoses.items())),
         explorer.section(descents),
         html.section("Further figures", *(_folded(name, _figure(summary, name)) for name in figures[1:])),
         html.section("How sure", *_sure(summary)),
-        html.section("To repeat it", *_provenance(target, study)),
+        html.section("To repeat it", *_provenance(target, stated, study)),
     ]
     scripts = ["page.js", *(["explore.js"] if descents else [])]
     styles = ["page.css", *(["explore.css"] if descents else [])]
@@ -97,13 +100,6 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
 
 def _about(study: Mapping[str, object]) -> str:
     return f"{study['kind']} study, by biasvar".capitalize()
-
-
-def _found(summary: Summary) -> Iterator[str]:
-    """Say what is flagged, then what was found."""
-    flagged = flags(nodes_of(summary))
-    for sentence in conclusions(summary):
-        yield html.element("p", html.text(sentence), class_="flag" if sentence in flagged else "finding")
 
 
 def _figure(summary: Summary, name: str) -> str:
@@ -134,16 +130,8 @@ def _table(table: Table) -> str:
     return html.element("div", as_html(shown), class_="scroll")
 
 
-def _diagnosed(summary: Summary) -> list[str]:
+def _diagnosis(path: str, node: xr.Dataset) -> str:
     """Tabulate which error dominates each cell, how sure that is, and what would lower it."""
-    try:
-        found = nodes_of(diagnose(summary))
-    except BiasvarError:
-        return []
-    return [_table(_diagnosis_table(path, node)) for path, node in found.items() if "dominant" in node]
-
-
-def _diagnosis_table(path: str, node: xr.Dataset) -> Table:
     dims = [str(dim) for dim in node.dominant.dims]
     rows = []
     for at in np.ndindex(node.dominant.shape):
@@ -157,7 +145,7 @@ def _diagnosis_table(path: str, node: xr.Dataset) -> Table:
     head = [*dims, "dominant error", "share", "above the next by", "what would lower it"]
     silent = node.dominant.size - len(rows)
     said = f"{several(silent, 'further cell')}: the numbers cannot tell (95 %), or the risk is infinite or failed"
-    return Table(head, rows, left, path, [said] if silent else [])
+    return _table(Table(head, rows, left, path, [said] if silent else []))
 
 
 def _sure(summary: Summary) -> Iterator[str]:
@@ -186,9 +174,8 @@ def _largest_error(node: xr.Dataset, name: str) -> list[str]:
     return [heading(node, name), rounded(float(cell)), relative, labelled(cell, error.dims)]
 
 
-def _provenance(store: Store, study: Mapping[str, object]) -> Iterator[str]:
+def _provenance(store: Store, stated: Json, study: Mapping[str, object]) -> Iterator[str]:
     """Give the study to copy, the command, and what identifies its numbers."""
-    stated = store.attributes()
     command = "Save this as study.yaml; then: biasvar run study.yaml"
     stated_first = {name: study[name] for name in ("name", "kind")} | dict(study)
     yield html.element(

@@ -7,12 +7,13 @@ from itertools import islice, product
 import numpy as np
 import xarray as xr
 
-from biasvar.errors import BiasvarError, several
+from biasvar.errors import several
 from biasvar.notation import with_error
 from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.views.best import labels_of_best
-from biasvar.views.diagnosis import diagnose
-from biasvar.views.findings import SURE, compared_axis, labelled, leaders, who_leads
+from biasvar.views.diagnosis import diagnosed
+from biasvar.views.findings import SURE, compared_axis, labelled, leaders, ranked, who_leads
+from biasvar.views.tables import heading, sentences_of
 
 MOST = 3  # sentences of a sort: more are a table
 
@@ -45,17 +46,23 @@ def conclusions(summary: Summary) -> list[str]:
     At noise 0: H0 has the least, 0.7501; H1 has 1.132 more, 95 % interval 1.13 to 1.134.
     Of 2 cells bias2 dominates 1, variance 1.
     """
-    nodes = {path: node.load() for path, node in nodes_of(summary).items()}
-    found = _BY_TABLE.get(summary.attrs.get("table", "cells"), _of_cells)(summary, nodes)
-    return [*flags(nodes), *found]
+    summary = summary.load()
+    return [*flags(summary), *findings(summary, diagnosed(summary))]
 
 
-def flags(nodes: Mapping[str, xr.Dataset]) -> list[str]:
+def findings(summary: Summary, diagnoses: Mapping[str, xr.Dataset]) -> list[str]:
+    """Say what was found, without the flags: what leads, what dominates, and what the summary says itself."""
+    leading = _BY_TABLE.get(summary.attrs.get("table", "cells"), _of_cells)(summary)
+    said = [sentence for node in nodes_of(summary).values() for sentence in sentences_of(node)]
+    return [*leading, *_dominant(diagnoses), *said]
+
+
+def flags(summary: Summary) -> list[str]:
     """Say how many cells are not ``ok``, and name the first of each sort."""
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     cells = 0
-    for path, node in nodes.items():
+    for path, node in nodes_of(summary).items():
         if "status" not in node:
             continue
         cells += int((node.status != "").sum())
@@ -72,18 +79,9 @@ def flags(nodes: Mapping[str, xr.Dataset]) -> list[str]:
     ]
 
 
-def _of_cells(summary: Summary, nodes: Mapping[str, xr.Dataset]) -> list[str]:
-    """Say which cells have the least of what is compared, what dominates, and what variables of sentences say."""
-    said = [sentence for node in nodes.values() for sentence in islice(_leads(node), MOST)]
-    written = [
-        str(sentence)
-        for node in nodes.values()
-        for variable in node.data_vars.values()
-        if "sentences" in variable.attrs
-        for sentence in variable.values.ravel()
-        if sentence
-    ]
-    return [*said, *_dominant(summary), *written]
+def _of_cells(summary: Summary) -> list[str]:
+    """Say which cells have the least of what is compared."""
+    return [sentence for node in nodes_of(summary).values() for sentence in islice(_leads(node), MOST)]
 
 
 def _leads(node: xr.Dataset) -> Iterator[str]:
@@ -112,10 +110,10 @@ def _paired(cell: xr.Dataset, name: str, compared: str) -> str:
     """Say which has the least, and how much more the next has: the paired difference, with its interval."""
     risk, difference = cell[name], cell[cell[name].attrs["compared_by"]]
     error = cell[error_name(difference)]
-    order = risk.where(np.isfinite(risk), drop=True).sortby(risk)[compared].values.tolist()
+    order = ranked(risk)
     if not order:
-        return f"no {risk.attrs.get('short_name', name)} is known"
-    leads = leaders(cell, name)[compared].values[leaders(cell, name).values].tolist()
+        return f"no {heading(cell, name)} is known"
+    leads = leaders(cell, name).sel({compared: order})
     least = f"{order[0]} has the least, {float(risk.sel({compared: order[0]})):.4g}"
     if len(order) == 1:
         return least
@@ -123,32 +121,27 @@ def _paired(cell: xr.Dataset, name: str, compared: str) -> str:
     if not np.isfinite(se):
         return f"{least}; {order[1]} has {more:.4g} more, of which no error is known"
     spread = f"95 % interval {more - SURE * se:.4g} to {more + SURE * se:.4g}" if se > 0 else "without error"
-    unsure = ", so that they are not told apart" if order[1] in leads else ""
+    unsure = ", so that they are not told apart" if leads[1] else ""
     return f"{least}; {order[1]} has {more:.4g} more, {spread}{unsure}"
 
 
-def _dominant(summary: Summary) -> list[str]:
+def _dominant(diagnoses: Mapping[str, xr.Dataset]) -> list[str]:
     """Count which error dominates, over all cells."""
-    try:
-        found = [node for node in nodes_of(diagnose(summary)).values() if "dominant" in node]
-    except BiasvarError:
-        return []
-    names = np.concatenate([node.dominant.values.ravel() for node in found])
+    names = [name for node in diagnoses.values() for name in node.dominant.values.ravel()]
     counts = Counter(str(name) for name in names if name)
     if not counts:
         return []
     (most, count), *others = [(name.replace("_", " "), count) for name, count in counts.most_common()]
     rest = "".join(f", {name} {count}" for name, count in others)
-    silent = names.size - sum(counts.values())
+    silent = len(names) - sum(counts.values())
     unknown = f"; of {silent} the numbers do not tell" if silent else ""
-    return [f"Of {several(names.size, 'cell')} {most} dominates {count}{rest}{unknown}."]
+    return [f"Of {several(len(names), 'cell')} {most} dominates {count}{rest}{unknown}."]
 
 
-def _of_budgets(summary: Summary, nodes: Mapping[str, xr.Dataset]) -> list[str]:
-    """Say how the best training-set size moves with the budget, then what dominates."""
-    assert isinstance(summary, xr.DataTree)
+def _of_budgets(summary: Summary) -> list[str]:
+    """Say how the best training-set size moves with the budget."""
     sentences = []
-    for path, node in nodes.items():
+    for path, node in nodes_of(summary).items():
         if "best_n_train" not in node:
             continue
         for size, noise in product(node.batch_size.values, node.noise.values):
@@ -158,10 +151,10 @@ def _of_budgets(summary: Summary, nodes: Mapping[str, xr.Dataset]) -> list[str]:
             budgets = best.budget.values[[0, -1]]
             ends = [f"{float(best.sel(budget=budget)):g} for {int(budget)} gradients" for budget in budgets]
             sentences.append(f"{where}: the best number of examples is {ends[0]}, {ends[1]}.")
-    return [*sentences[:MOST], *_dominant(summary)]
+    return sentences[:MOST]
 
 
-def _of_best(summary: Summary, nodes: Mapping[str, xr.Dataset]) -> list[str]:
+def _of_best(summary: Summary) -> list[str]:
     """Say for each objective which optimizer is the cheapest to its last target, or the lowest at the end."""
     assert isinstance(summary, xr.DataTree)
     sentences = []
@@ -199,7 +192,7 @@ def _lowest(leaves: Mapping[str, xr.Dataset]) -> str:
     return f"{order[0]} is lowest at step {step}, J = {written[order[0]]}{f' ({rest})' if rest else ''}"
 
 
-_BY_TABLE: Mapping[str, Callable[[Summary, Mapping[str, xr.Dataset]], list[str]]] = {
+_BY_TABLE: Mapping[str, Callable[[Summary], list[str]]] = {
     "cells": _of_cells,
     "best": _of_best,
     "budgets": _of_budgets,

@@ -72,18 +72,22 @@ def diagnose(summary: Summary) -> Summary:
     H0, n_train 2, noise 0: 67 % is bias2; a richer set would lower it
     H1, n_train 2, noise 0: 89 % is variance; more examples, or a set that is poorer or held tighter, would lower it
     """
-    nodes = {path: node.load() for path, node in nodes_of(summary).items()}
-    found = {
-        path: _diagnosis(node, total, list(_parts(path, nodes)))
-        for path, node in nodes.items()
-        if (total := _total(path, nodes))
-    }
-    if not found:
+    if not (found := diagnosed(summary)):
         raise BiasvarError(
             "diagnose: this summary has no errors that add up to a risk; it needs that of a study of risks, "
             "classification, tradeoffs or data"
         )
     return summary_of(found)
+
+
+def diagnosed(summary: Summary) -> dict[str, xr.Dataset]:
+    """Return what :func:`diagnose` tells, by path, of the nodes that have errors that add up."""
+    nodes = {path: node.load() for path, node in nodes_of(summary).items()}
+    return {
+        path: _diagnosis(node, total, list(_parts(path, nodes)))
+        for path, node in nodes.items()
+        if (total := _total(path, nodes))
+    }
 
 
 def _total(path: str, nodes: Mapping[str, xr.Dataset]) -> str:

@@ -18,6 +18,12 @@ def labelled(cell: xr.DataArray | xr.Dataset, dims: Iterable[Hashable]) -> str:
     return ", ".join(f"{dim} {v:g}" if isinstance(v, int | float) else str(v) for dim, v in labels.items())
 
 
+def ranked(risk: xr.DataArray) -> list[str]:
+    """Return the labels along a variable's only dimension, that of the least value first, without those not finite."""
+    (axis,) = risk.dims
+    return [label for label in risk.sortby(risk)[axis].values.tolist() if np.isfinite(risk.sel({axis: label}))]
+
+
 def compared_axis(summary: xr.Dataset, name: str) -> str:
     """Return the dimension along which a variable's cells are compared, by its paired differences."""
     dims = summary[summary[name].attrs["compared_by"]].dims
@@ -80,8 +86,7 @@ def who_leads(summary: xr.Dataset, name: str = "expected_risk") -> str:
 
 def _alone(summary: xr.Dataset, name: str, found: xr.DataArray, compared: str) -> str:
     """Say which is least, and by how much the next is above."""
-    risk = summary[name]
-    order = [label for label in risk.sortby(risk)[compared].values.tolist() if np.isfinite(risk.sel({compared: label}))]
+    order = ranked(summary[name])
     if not order:
         return f"no {summary[name].attrs.get('short_name', name)} is finite"
     best = [str(label) for label in found[compared].values[found.values]]
