@@ -10,13 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective
 from biasvar.pages import html
-from biasvar.studies.base import Summary
-from biasvar.studies.catalog import from_json
-from biasvar.studies.optimizer import OptimizerStudy
-from biasvar.views.plot.optimizers import style_of
+from biasvar.studies.base import Summary, nodes_of
+from biasvar.views.plot.optimizers import in_plane, over_plane, style_of
+from biasvar.views.plot.studies import study_of
 
 MOST_NUMBERS = 600_000  # of all curves and paths: more would make a page of several megabytes
 DROPPED = 10  # bits of 32, so that four digits are left
@@ -43,7 +41,7 @@ class _Leaf(NamedTuple):
     @property
     def size(self) -> int:
         """How many numbers its curves and paths have."""
-        paths = self.node.parameters.size if _has_paths(self.node) else 0
+        paths = self.node.parameters.size if in_plane(self.node) else 0
         return int(2 * self.node.objective.size + paths)
 
     def thinned(self, factor: int) -> "_Leaf":
@@ -52,16 +50,8 @@ class _Leaf(NamedTuple):
         return _Leaf(self.node.isel({longest: slice(None, None, factor)}), self.axes)
 
 
-def descents_of(stated: Mapping[str, object], summary: Summary) -> Json:
-    """Return what the page needs of an optimizer study's descents; nothing of another study.
-
-    Parameters
-    ----------
-    stated : mapping
-        Attributes of the store.
-    summary : xarray.Dataset or xarray.DataTree
-        What it holds.
-    """
+def descents_of(summary: Summary) -> Json:
+    """Return what the page needs of an optimizer study's descents; nothing of another study."""
     if not isinstance(summary, xr.DataTree):
         return {}
     found: dict[str, dict[str, _Leaf]] = {}
@@ -72,7 +62,8 @@ def descents_of(stated: Mapping[str, object], summary: Summary) -> Json:
     if not found:
         return {}
     found, thinned = _thinned(found)
-    objectives = _objectives(stated)
+    study = study_of(nodes_of(summary)[""])
+    objectives = {} if study is None else study.objectives
     return {
         "objectives": {name: _objective(leaves, objectives.get(name)) for name, leaves in found.items()},
         "thinned": thinned,
@@ -91,21 +82,8 @@ def _thinned(found: dict[str, dict[str, _Leaf]]) -> tuple[dict[str, dict[str, _L
     return found, thinned
 
 
-def _objectives(stated: Mapping[str, object]) -> Mapping[str, Objective]:
-    """Make the study's objectives again, for contours; none where that would run code of the user's own."""
-    supplement = stated.get("supplement", {})
-    assert isinstance(supplement, dict)
-    if supplement.get("imports") or "kind" in supplement:
-        return {}
-    try:
-        study = from_json(json.loads(str(stated["study"])), supplement)
-    except BiasvarError:  # of another version's fields
-        return {}
-    return study.objectives if isinstance(study, OptimizerStudy) else {}
-
-
 def _objective(leaves: Mapping[str, _Leaf], objective: Objective | None) -> Json:
-    paths = [leaf.node for leaf in leaves.values() if _has_paths(leaf.node)]
+    paths = [leaf.node for leaf in leaves.values() if in_plane(leaf.node)]
     first = next(iter(leaves.values())).node
     rules = {label: {"color": style_of(label, i)[0]} | _rule(leaf) for i, (label, leaf) in enumerate(leaves.items())}
     drawn: Json = {}
@@ -114,10 +92,6 @@ def _objective(leaves: Mapping[str, _Leaf], objective: Objective | None) -> Json
     targets = [float(value) for value in first.target_value.values] if "target_value" in first else []
     minimum = None if objective is None else objective.minimum
     return {"rules": rules, "targets": targets, "minimum": minimum, **drawn}
-
-
-def _has_paths(node: xr.Dataset) -> bool:
-    return "parameters" in node and node.sizes["parameter"] == 2
 
 
 def _rule(leaf: _Leaf) -> Json:
@@ -137,7 +111,7 @@ def _rule(leaf: _Leaf) -> Json:
     if "median_cost_to_target" in node:
         cost = node.median_cost_to_target.transpose("target", *axes).values
         out["cost"] = [_packed(each.reshape(-1)) for each in cost]
-    if _has_paths(node):
+    if in_plane(node):
         out["paths"] = _packed(node.parameters.transpose(*axes, "replicate", "parameter", "step").values)
     return out
 
@@ -167,8 +141,7 @@ def _plane(nodes: list[xr.Dataset], objective: Objective) -> Json:
     room = 0.25 * np.maximum(high - low, 0.4 * (high - low).max() + 1e-12)
     low, high = low - room, high + room
     x, y = np.linspace(low[0], high[0], GRID[0]), np.linspace(low[1], high[1], GRID[1])
-    plane = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    values = np.asarray(objective.value(plane), float).reshape(GRID[1], GRID[0])
+    values = over_plane(objective.value, x, y)
     # Square roots of heights are as far apart as a bowl's contours are.
     height = np.sqrt(values - values.min())
     levels = np.linspace(0, float(height.max()), LEVELS)[1:-1]

@@ -77,7 +77,7 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     study = in_order(json.loads(stated["study"]), stated.get("supplement", {}))
     path = Path(out) if out is not None else Path(f"{Path(str(target.location)).name.removesuffix('.zarr')}.html")
     figures, diagnoses = plot.figures_of(summary), diagnosed(summary)
-    descents = explorer.descents_of(stated, summary)
+    descents = explorer.descents_of(summary)
     body = [
         html.element("h1", html.text(str(study["name"]))),
         html.element("p", html.text(_about(study)), class_="about"),

@@ -13,7 +13,7 @@ from biasvar.optimization.objectives import Objective, adapted
 from biasvar.studies.components import resolved
 from biasvar.views.animate.film import Film, Scene, moments_of, new_figure
 from biasvar.views.figures import GREY, INK
-from biasvar.views.plot.optimizers import style_of
+from biasvar.views.plot.optimizers import in_plane, over_plane, style_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -77,8 +77,7 @@ def race(tree: xr.DataTree, objectives: Mapping[str, Any], *, title: str | None 
 
 def has_paths(tree: Any) -> bool:
     """Tell whether a summary has paths of two parameters."""
-    nodes = tree.subtree if isinstance(tree, xr.DataTree) else ()
-    return any("parameters" in node and node.sizes["parameter"] == 2 for node in nodes)
+    return isinstance(tree, xr.DataTree) and any(in_plane(node.to_dataset()) for node in tree.subtree)
 
 
 @dataclass(frozen=True)
@@ -284,7 +283,7 @@ def _draw_contours(panel: "Axes", track: _Track, title: str) -> None:
 
     left, right, bottom, top = track.view
     across, along = np.linspace(left, right, 241), np.linspace(bottom, top, 201)
-    value = track.excess(np.stack(np.meshgrid(across, along), axis=-1).reshape(-1, 2)).reshape(201, 241)
+    value = over_plane(track.excess, across, along)
     # Roots, so that there are contours near the floor, too.
     height = np.sign(value) * np.sqrt(np.abs(value))
     paper = LinearSegmentedColormap.from_list("paper", ["#ffffff", "#c9ced6"])

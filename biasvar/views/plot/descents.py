@@ -14,7 +14,9 @@ from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.optimizers import (
     BANDS,
     configured,
+    in_plane,
     nodes_with,
+    over_plane,
     positive,
     set_steps,
     settings,
@@ -212,7 +214,7 @@ def paths(
         If matplotlib is not installed.
     """
     nodes = nodes_with(tree, "parameters", objective)
-    name = next((each for each, rules in nodes.items() if _in_plane(rules)), None)
+    name = next((each for each, rules in nodes.items() if all(map(in_plane, rules.values()))), None)
     if name is None:
         raise BiasvarError("paths: needs parameters of an objective of two parameters, which no node has recorded")
     chosen = {rule: _chosen(node, rule, at, replicate, sel) for rule, node in nodes[name].items()}
@@ -231,10 +233,6 @@ def paths(
     contours = "" if function else "; no contours: the objective is not biasvar's own"
     set_title(figure, axes, ax, title or _ends(chosen, name, function), f"{about}{contours}")
     return figure
-
-
-def _in_plane(rules: Mapping[str, xr.Dataset]) -> bool:
-    return all(node.sizes.get("parameter") == 2 for node in rules.values())
 
 
 def _chosen(node: xr.Dataset, rule: str, at: Any, replicate: int, labels: Mapping[str, Any]) -> Any:
@@ -287,8 +285,7 @@ def _draw_path(panel: "Axes", function: Any, path: Any, room: Any, color: str, m
     low, high = room
     if function is not None:
         across, along = (np.linspace(a, b, 201) for a, b in zip(low, high, strict=True))
-        mesh = np.stack(np.meshgrid(across, along), axis=-1).reshape(-1, 2)
-        values = np.asarray(function.value(mesh)).reshape(201, 201)
+        values = over_plane(function.value, across, along)
         depth = np.log(values - values.min() + 1e-3 * (np.median(values) - values.min()) + 1e-300)
         panel.contour(across, along, depth, levels=14, colors=GREY, linewidths=0.6, linestyles="solid")
     panel.plot(*path.T, color=color, marker=mark, markersize=3, linewidth=1.2)

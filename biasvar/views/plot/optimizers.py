@@ -1,10 +1,11 @@
 """What figures of optimizer studies share: which nodes and configurations are drawn, in which colours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import Summary, nodes_of
@@ -24,6 +25,7 @@ STYLES = {
 BANDS = "lines: medians over random starts; bands: from the first to the third quartile"
 FIRST_STEPS = 10  # up to which the axis of steps is linear, so that step 0 is where it is
 
+Array = NDArray[np.float64]
 Nodes = dict[str, dict[str, xr.Dataset]]
 
 
@@ -48,6 +50,17 @@ def _only(known: dict[str, Any], what: str, name: str | None) -> dict[str, Any]:
     if name is not None and name not in known:
         raise BiasvarError(f"{what}: {name!r} is not in the summary; choose from {', '.join(known)}")
     return known if name is None else {name: known[name]}
+
+
+def in_plane(node: xr.Dataset) -> bool:
+    """Tell whether a node has paths of two parameters."""
+    return "parameters" in node and node.sizes["parameter"] == 2
+
+
+def over_plane(value: Callable[[Array], Array], across: Array, along: Array) -> Array:
+    """Evaluate a function of two parameters on a grid, for contours: shape (along, across)."""
+    mesh = np.stack(np.meshgrid(across, along), axis=-1).reshape(-1, 2)
+    return np.asarray(value(mesh), float).reshape(len(along), len(across))
 
 
 def configured(node: xr.Dataset, labels: Mapping[str, Any]) -> tuple[xr.Dataset, dict[str, float]]:
