@@ -7,6 +7,7 @@ import time
 
 import click
 
+from biasvar.execution.progress import least_known_of
 from biasvar.execution.status import StoreStatus, store_status
 from biasvar.notation import with_error
 from biasvar.rows import Table, as_text
@@ -37,7 +38,6 @@ def _told(found: StoreStatus) -> str:
         return str(found)
     size = shutil.get_terminal_size()
     room = max(size.lines - 5, 1)
-    least_known = sorted(found.estimates, key=lambda estimate: -(estimate.error or 0))[:room]
     rows = [
         [
             estimate.problem,
@@ -45,8 +45,7 @@ def _told(found: StoreStatus) -> str:
             str(estimate.blocks),
             "-" if estimate.mean is None else with_error(estimate.mean, estimate.error or float("nan")),
         ]
-        for estimate in found.estimates
-        if estimate in least_known
+        for estimate in least_known_of(found.estimates, room)
     ]
     table = Table(["problem", "cell", "blocks", found.headline or "mean"], rows, left=(0, 1))
     # A line that wraps would be two, and what is drawn over it would miss one.

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -71,8 +71,7 @@ class Progress:
     def estimates(self, most: int) -> list[Estimate]:
         """Return estimates of all cells, or of so many that are the least known."""
         found = _least_of_each(row for group, moments in self.cells.items() for row in _estimates(group, moments))
-        least_known = sorted(found, key=lambda estimate: -(estimate.error or 0))[:most]
-        return [estimate for estimate in found if estimate in least_known]
+        return least_known_of(found, most)
 
     @property
     def worst_error(self) -> float:
@@ -106,6 +105,12 @@ class Progress:
         """How precise the run is so far, in words."""
         error, name = self._worst
         return "no standard error yet" if np.isnan(error) else f"least known: {name}, +-{error:.2g}"
+
+
+def least_known_of(estimates: Sequence[Estimate], most: int) -> list[Estimate]:
+    """Return so many of the estimates, in their order, that are the least known."""
+    kept = sorted(estimates, key=lambda estimate: -(estimate.error or 0))[:most]
+    return [estimate for estimate in estimates if estimate in kept]
 
 
 def _estimates(group: Group, moments: NDArray[np.float64]) -> Iterator[Estimate]:
