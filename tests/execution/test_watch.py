@@ -10,9 +10,9 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
+from helpers import until
 
 # It fits at its leisure, and after forty fits waits until it may go on: so watchers come while it runs, at any load.
 USER = """
@@ -53,11 +53,8 @@ def held(tmp_path):
     run = subprocess.Popen(
         command("run", "mine.yaml", "--scheduler", "synchronous"), cwd=tmp_path, stdout=subprocess.DEVNULL, text=True
     )
-    deadline = time.monotonic() + 120
     try:
-        while not estimates(tmp_path):
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.1)
+        until(lambda: estimates(tmp_path), 120)
         yield run
     finally:
         (tmp_path / "go").touch()
