@@ -25,7 +25,7 @@ from biasvar.studies.text import as_yaml
 from biasvar.views import plot
 from biasvar.views.conclusions import findings, flags
 from biasvar.views.diagnosis import diagnosed
-from biasvar.views.findings import labelled
+from biasvar.views.findings import labelled, short
 from biasvar.views.tables import columns_of, counts, heading, tables
 
 MOST_ROWS = 250  # of a table in a page
@@ -138,7 +138,7 @@ def _diagnosis(path: str, node: xr.Dataset) -> str:
         cell = node.isel(dict(zip(dims, at, strict=True)))
         if not (name := str(cell.dominant.item())):
             continue
-        labels = [f"{label:g}" if isinstance(label := cell[dim].item(), int | float) else str(label) for dim in dims]
+        labels = [short(cell[dim].item()) for dim in dims]
         sure = f"{float(cell.lead):.3g} +- {rounded(float(cell.lead_se))}"
         rows.append([*labels, _noun(name), f"{float(cell.share):.0%}", sure, str(cell.remedy.item()).strip(",")])
     left = (*(i for i, dim in enumerate(dims) if node[dim].dtype.kind == "O"), len(dims), len(dims) + 3)

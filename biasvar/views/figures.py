@@ -107,6 +107,18 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
         )
 
 
+def draw_hollow(
+    panel: "Axes",
+    x: NDArray[np.generic],
+    value: NDArray[np.float64],
+    error: NDArray[np.float64],
+    **style: Any,
+) -> None:
+    """Draw hollow marks where there is a value and no standard error."""
+    hollow = np.isnan(error) & np.isfinite(value)
+    panel.plot(x[hollow], value[hollow], linestyle="none", markerfacecolor="white", **style)
+
+
 def finite(values: ArrayLike) -> Any:
     """Return numbers with NaN for what cannot be drawn."""
     found = np.asarray(values, float)

@@ -14,8 +14,15 @@ SURE = 1.96  # standard errors of a difference by which two cells are told apart
 
 def labelled(cell: xr.DataArray | xr.Dataset, dims: Iterable[Hashable]) -> str:
     """Name one cell by its labels: words as they are, numbers with their axis."""
-    labels = {str(dim): cell[dim].item() for dim in dims}
-    return ", ".join(f"{dim} {v:g}" if isinstance(v, int | float) else str(v) for dim, v in labels.items())
+    labels = {dim: cell[dim].item() for dim in dims}
+    return ", ".join(
+        short(label) if isinstance(label, str) else f"{dim} {short(label)}" for dim, label in labels.items()
+    )
+
+
+def short(label: str | float) -> str:
+    """Write a label: numbers short, words as they are."""
+    return label if isinstance(label, str) else f"{label:g}"
 
 
 def ranked(risk: xr.DataArray) -> list[str]:
@@ -80,7 +87,7 @@ def who_leads(summary: xr.Dataset, name: str = "expected_risk") -> str:
         return ""
     (dim,) = rest
     names = [" or ".join(map(str, cell[compared].values[cell.values])) for cell in found.transpose(dim, compared)]
-    labels = [value if isinstance(value, str) else f"{value:g}" for value in found[dim].values]
+    labels = [short(label) for label in found[dim].values.tolist()]
     return _ranges(names, labels, AXES.get(str(dim), str(dim)))
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import error_name
 from biasvar.views.figures import GREY, ORANGE, SIGMA, SKY
+from biasvar.views.findings import short
 
 #: What risks may be sums of, from the bottom up: variables, names and colours.
 PARTS = (
@@ -146,9 +147,9 @@ def units(values: xr.DataArray) -> str:
     return "" if unit == "1" else f" ({unit})"
 
 
-def label(value: Any) -> str:
+def label(value: str | float) -> str:
     """Write a label: numbers short, words as they are."""
-    return shown(value) if isinstance(value, str) else f"{value:g}"
+    return shown(short(value))
 
 
 def shown(name: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.studies.base import nodes_of
-from biasvar.views.figures import BLUE, GREY, ORANGE, name_lines, panels_or_given, set_title
+from biasvar.views.figures import BLUE, GREY, ORANGE, draw_hollow, name_lines, panels_or_given, set_title
 from biasvar.views.plot.cells import MOST_PANELS, shown, study_name
 from biasvar.views.plot.cells import label as written
 from biasvar.views.plot.doors import made_of
@@ -167,8 +167,7 @@ def _draw_luck(panel: "Axes", rule: str, place: int, last: xr.Dataset) -> tuple[
     value, error = positive(last.expected_best.values), last.expected_best_se.values
     panel.fill_between(draws, value - error, value + error, color=color, alpha=0.25, linewidth=0)
     panel.plot(draws, value, color=color, marker=mark, markersize=4, label=shown(rule))
-    hollow = np.isnan(error) & np.isfinite(value)
-    panel.plot(draws[hollow], value[hollow], color=color, marker=mark, markerfacecolor="white", linestyle="none")
+    draw_hollow(panel, draws, value, error, color=color, marker=mark)
     return shown(rule), float(draws[-1]), float(value[-1]), color
 
 

@@ -7,7 +7,18 @@ import numpy as np
 import xarray as xr
 
 from biasvar.notation import with_error
-from biasvar.views.figures import BLACK, GREEN, GREY, INK, LINES, finite, name_lines, panels_or_given, set_title
+from biasvar.views.figures import (
+    BLACK,
+    GREEN,
+    GREY,
+    INK,
+    LINES,
+    draw_hollow,
+    finite,
+    name_lines,
+    panels_or_given,
+    set_title,
+)
 from biasvar.views.findings import who_leads
 from biasvar.views.plot.cells import about, error_of, few, parts_of, selected, shown, units
 from biasvar.views.plot.doors import made_of
@@ -163,8 +174,7 @@ def _draw_curves(panel: "Axes", x: Any, cells: xr.Dataset, name: str) -> list[tu
         known = np.where(np.isnan(error), np.nan, value)
         panel.plot(x, value, color=color, linestyle=":", linewidth=1)
         panel.errorbar(x, known, error, color=color, marker=marker, markersize=5, capsize=3, label=shown(label))
-        hollow = np.isnan(error) & np.isfinite(value)
-        panel.plot(x[hollow], value[hollow], color=color, marker=marker, markerfacecolor="white", linestyle="none")
+        draw_hollow(panel, x, value, error, color=color, marker=marker)
         if np.isfinite(value).any():
             last = np.flatnonzero(np.isfinite(value))[-1]
             ends.append((shown(label), float(x[last]), float(value[last]), color))
@@ -240,15 +250,11 @@ def draw_points(
     value, error = finite(cells[name]), cells[f"{name}_se"].values
     style: dict[str, Any] = {"color": color, "markersize": 4, "markeredgewidth": 1}
     words = {"expected_risk": "expected risk", "empirical_risk": "training error"}
-    inside = value <= top
-    panel.errorbar(
-        x, np.where(inside, value, np.nan), error, marker=marker, linestyle=line, capsize=3, label=words[name], **style
-    )
+    inside = np.where(value <= top, value, np.nan)
+    panel.errorbar(x, inside, error, marker=marker, linestyle=line, capsize=3, label=words[name], **style)
     if f"{name}_se_data" in cells:
-        known = np.where(inside, value, np.nan)
-        panel.errorbar(x, known, cells[f"{name}_se_data"], color=GREY, linestyle="none", label="another data set")
-    unknown = inside & np.isnan(error)
-    panel.plot(x[unknown], value[unknown], marker=marker, linestyle="none", markerfacecolor="white", zorder=3, **style)
+        panel.errorbar(x, inside, cells[f"{name}_se_data"], color=GREY, linestyle="none", label="another data set")
+    draw_hollow(panel, x, inside, error, marker=marker, zorder=3, **style)
     for place, number, its_error in zip(x, cells[name].values, error, strict=True):
         if number > top:
             panel.annotate(
