@@ -22,6 +22,17 @@ def said(own: object, name: str) -> object:
     return getattr(own, name, None)
 
 
+def shown(own: object) -> str:
+    """Return the repr of an object, or the name of its class where the repr is an address, another in each process.
+
+    Examples
+    --------
+    >>> shown(slice(3)), shown(object())
+    ('slice(None, 3, None)', 'object')
+    """
+    return type(own).__name__ if type(own).__repr__ is object.__repr__ else repr(own)
+
+
 def has(own: object, name: str) -> bool:
     """Tell whether an object has a member that is not None."""
     # The class is asked first: to have a property is cheap, to work it out may not be.

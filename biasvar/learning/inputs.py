@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import ndtri
 
-from biasvar.adapting import adapt, has
+from biasvar.adapting import adapt, has, shown
 from biasvar.errors import StudyError
 from biasvar.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
@@ -319,7 +319,7 @@ class _Adapted(Inputs):
         self.own = own
 
     def __repr__(self) -> str:
-        return repr(self.own)
+        return shown(self.own)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Adapted) and self.own is other.own

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.adapting import adapt, offers
+from biasvar.adapting import adapt, offers, shown
 from biasvar.errors import StudyError
 from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights
 from biasvar.learning.inputs import Inputs
@@ -170,7 +170,7 @@ class _Adapted(HypothesisSet):
         self.own = own
 
     def __repr__(self) -> str:
-        return repr(self.own)
+        return shown(self.own)
 
     @property
     def breakpoints(self) -> tuple[float, ...]:

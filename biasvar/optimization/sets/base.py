@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.adapting import adapt, offers
+from biasvar.adapting import adapt, offers, shown
 from biasvar.errors import StudyError
 
 Array = NDArray[np.float64]
@@ -106,7 +106,7 @@ class _Adapted(ConvexSet):
         self.own = own
 
     def __repr__(self) -> str:
-        return repr(self.own)
+        return shown(self.own)
 
     @property
     def dim(self) -> int:

@@ -92,7 +92,7 @@ class MarginReduction(Reduction):
         error = np.sqrt(self.spread["centre"] / (self.blocks * (self.blocks - 1)))
         stakes = self.of.undecided(centre, error)
         excess = float(loss.mean()) - self.of.bayes
-        undecided = len(self.borders) > 1 or stakes > self.of.tolerated * max(excess, 0.0)
+        undecided = stakes > self.of.tolerated * max(excess, 0.0)
         scaled = self.of.scaled(head, centre)
         largest = series.pop("largest_loss")
         return MarginSeries(
