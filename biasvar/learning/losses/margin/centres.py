@@ -105,10 +105,6 @@ class Centre:
         """Scale deviations (rows, points) from a centre so that their squares add up to what they add to its risk."""
         return deviations * np.sqrt(np.maximum(self.weights * self.loss.bend(self.p, centre) / 2, 0))
 
-    def borders(self, centres: Array) -> NDArray[np.int64]:
-        """Return how many borders between classes the centres (rows, points) have, where those are counted."""
-        return np.zeros(len(centres), dtype=np.int64)
-
     def undecided(self, centre: Array, error: Array) -> float:
         """Return the share of risk at places where it is not known which way the centre goes."""
         return 0.0

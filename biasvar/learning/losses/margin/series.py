@@ -53,7 +53,6 @@ class MarginReduction(Reduction):
         self.series: dict[str, list[Array]] = {}
         self.left_out: dict[str, list[Array]] = {}
         self.heads: list[Array] = []
-        self.borders: set[int] = set()
 
     @np.errstate(over="ignore", invalid="ignore")  # what is infinite is told
     def add(self, rows: Array) -> None:
@@ -64,7 +63,6 @@ class MarginReduction(Reduction):
         others = (self.blocks * self.average["centre"] - parts["centre"]) / (self.blocks - 1)
         for name, values in self.of.numbers(others).items():
             self.left_out.setdefault(name, []).append(values)
-        self.borders.update(self.of.borders(others).tolist())
         deviations = parts["centre"] - self.average["centre"]
         if sum(len(part) for part in self.heads) < MAX_PAIRED_BLOCKS:
             self.heads.append(parts["centre"].copy())

@@ -26,7 +26,6 @@ from biasvar.learning.measures import Measure
 from biasvar.montecarlo.intervals import square_shift
 
 Array = NDArray[np.float64]
-OUTSKIRTS = 1e-4  # probability on either side within which borders are not counted
 BY_BORDERS = 4.0  # standard errors of that share, by which a border may move
 UNDECIDED = 0.1  # of the excess risk, beside borders that move
 UNDECIDED_POINTS = 0.5  # where points at borders count too
@@ -105,15 +104,6 @@ class VoteCentre(Centre):
     def doubtful(self) -> bool:
         """Whether half of what is undecided is an error at least: but for samples of points, which draws serve."""
         return self.problem.test.replicates == 1
-
-    def borders(self, centres: Array) -> NDArray[np.int64]:
-        """Return how many borders the votes (rows, points) have, but for the outskirts of the law."""
-        if self.problem.panels is None:
-            return super().borders(centres)
-        rows, places, _ = self.problem.panels.crossings(centres - 0.5)
-        x, below = self.problem.panels.nodes, np.cumsum(self.weights)
-        low, high = np.interp([OUTSKIRTS, 1 - OUTSKIRTS], below, x)
-        return np.bincount(rows[(low < places) & (places < high)], minlength=len(centres))
 
     def best_of_span(self, features: Array) -> float:
         """Return the least excess 0-1 risk of scores in a span, known where they are all polynomials up to a degree.
