@@ -12,9 +12,14 @@ def pytest_addoption(parser):
     )
 
     parser.addoption("--browser", action="store_true", help="run the tests marked browser, in Chromium")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow")
 
 
-NEEDS = {"cluster": "real schedulers, hosts and containers", "browser": "playwright and Chromium"}
+NEEDS = {
+    "cluster": "real schedulers, hosts and containers",
+    "browser": "playwright and Chromium",
+    "slow": "many repeated studies, or long ones",
+}
 
 
 def pytest_collection_modifyitems(config, items):

@@ -219,8 +219,9 @@ def complaints(name, prior, n, sampler, seeds):
     return found
 
 
-def test_intervals_cover_in_a_plane():
-    assert not complaints("plane", 0.3, 4, "sobol", 40)
+@pytest.mark.parametrize(("name", "prior", "n"), [("plane", 0.3, 4), ("line", 0.5, 2)])
+def test_intervals_cover_in_few_studies(name, prior, n):
+    assert not complaints(name, prior, n, "sobol", 40)
 
 
 @pytest.mark.slow
