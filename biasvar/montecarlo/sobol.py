@@ -1,8 +1,12 @@
-"""Sobol points under Owen's nested uniform scrambling, one coordinate per row.
+"""Sobol points under nested scrambling in the manner of Owen, one coordinate per row.
 
 Nested scrambling, rather than the cheaper linear matrix scrambling, because block means then are close to
 normal, so that intervals from the spread between blocks cover what they say; and because each coordinate is
 scrambled by its own words, so that adding coordinates (label noise) moves no other coordinate.
+
+Owen's random tree flips a digit by a coin that belongs to the digits above it. Here the coin is a hash of them: with
+the digits in reverse order that is a function whose every bit depends on itself and on lower bits only, as sums,
+products and x ^ (x * even) do, and those take a few cycles for many points at once.
 """
 
 from functools import lru_cache
@@ -14,6 +18,12 @@ from numpy.typing import NDArray
 from biasvar.compiling import njit
 
 BITS = 52  # points are odd multiples of 2**-53: never 0, never 1, exact in float64
+KEYS = 11  # random words a coordinate: with fewer for the hash, coins near the root are visibly dependent
+TILE_BITS = 8  # so many points are scrambled side by side
+
+# Numba widens every operation on 32 bits to 64; cut short again one by one, LLVM takes the lanes of 32 bits.
+U = np.uint32
+W = np.uint64
 MAX_DIMENSION = 21201
 
 
@@ -72,6 +82,7 @@ def scrambled_sobol(
     References
     ----------
     A. B. Owen, Randomly permuted (t,m,s)-nets and (t,s)-sequences, 1995.
+    S. Laine and T. Karras, Stratified sampling for stochastic transparency, 2011 (scrambling by a hash).
 
     Examples
     --------
@@ -79,42 +90,86 @@ def scrambled_sobol(
     >>> sorted((u[1] * 16).astype(int).tolist()) == list(range(16))  # one point in every sixteenth
     True
     """
-    directions = direction_numbers(skip + dimension, log2_size)[skip:]
-    words = generator.integers(0, 2**64, size=(dimension, 1 << log2_size), dtype=np.uint64)
-    points = np.empty(words.shape)
-    _scramble(directions, words, points)
+    directions = _reversed_directions(skip + dimension, log2_size)[skip:]
+    keys = generator.integers(0, 2**32, size=(dimension, KEYS), dtype=U)
+    points = np.empty((dimension, 1 << log2_size))
+    _scramble(directions, keys, points)
     return points
 
 
+@lru_cache(maxsize=64)
+def _reversed_directions(dimension: int, log2_size: int) -> NDArray[np.uint32]:
+    """Return direction numbers with their most significant digit in the lowest bit."""
+    plain = direction_numbers(dimension, log2_size)
+    out = np.zeros_like(plain)
+    for bit in range(log2_size):
+        out |= (plain >> U(bit) & U(1)) << U(log2_size - 1 - bit)
+    return out
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scramble(directions, words, points):  # type: ignore[no-untyped-def]
-    dimension, size = words.shape
-    log2_size = directions.shape[1]
-    low_bits = np.uint64(BITS - log2_size)
-    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
-    table = np.empty(size, np.uint32)
-    doubled = np.empty(size, np.uint32)
+def _scramble(directions, keys, points):  # type: ignore[no-untyped-def]
+    """Fill points (dimension, 2**m) from reversed directions (dimension, m) and random keys (dimension, KEYS)."""
+    dimension, log2_size = directions.shape
+    low_bits = min(TILE_BITS, log2_size)
+    size = 1 << low_bits
+    low = np.empty(size, U)
+    nested, rest = np.empty(size, U), np.empty(size, U)
+    bits = np.empty(size, W)
+    shown = bits.view(np.float64)
     for j in range(dimension):
-        word = words[j]
-        # Owen's random tree: node (level, prefix) is word 2**level + prefix, and its top bit says whether the
-        # two halves below that prefix change places. Tabulated for all prefixes at once.
-        table[0] = 0
-        for level in range(log2_size):
-            prefixes = 1 << level
-            for prefix in range(prefixes):
-                flip = np.uint32(word[prefixes + prefix] >> np.uint64(63))
-                doubled[2 * prefix] = (table[prefix] << np.uint32(1)) | flip
-                doubled[2 * prefix + 1] = (table[prefix] << np.uint32(1)) | (flip ^ np.uint32(1))
-            for prefix in range(2 * prefixes):
-                table[prefix] = doubled[prefix]
-        point = np.uint32(0)
-        for i in range(size):
-            if i > 0:
-                changed, rest = 0, i
-                while rest & 1 == 0:
-                    rest >>= 1
-                    changed += 1
-                point ^= directions[j, changed]
-            # Below its own elementary interval a point is uniform: fresh bits of the same word.
-            bits = (np.uint64(table[point]) << low_bits) | (word[i] & low_mask)
-            points[j, i] = (np.float64(bits) + 0.5) * 2.0**-BITS
+        a, b, c, d, e, f, g, h, i, shift, fresh = keys[j]
+        _combine(directions[j, :low_bits], low)
+        for tile in range(1 << (log2_size - low_bits)):
+            high = U(0)
+            for bit in range(log2_size - low_bits):
+                if (tile >> bit) & 1:
+                    high = U(high ^ directions[j, low_bits + bit])
+            row = points[j, tile << low_bits : (tile + 1) << low_bits]
+            for k in range(size):
+                plain = U(high ^ low[k])
+                # The shift makes each point uniform whatever the hash does, and so averages unbiased.
+                hashed = _hash_upward(_hash_upward(_hash_upward(plain, a, b, c), d, e, f), g, h, i)
+                nested[k] = U(_reverse(hashed) ^ shift)
+                rest[k] = U(_mix(U(plain ^ fresh)) >> U(12))
+            for k in range(size):
+                # As the fraction of a number in [1, 2): cheaper than to convert integers of 64 bits.
+                bits[k] = (W(nested[k]) << W(20)) | W(rest[k]) | W(0x3FF0000000000000)
+            for k in range(size):
+                row[k] = shown[k] - (1.0 - 2.0**-53)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _combine(directions, out):  # type: ignore[no-untyped-def]
+    """Fill out (2**m,) with the sums modulo 2 of all subsets of m directions."""
+    out[0] = U(0)
+    for bit in range(directions.shape[0]):
+        for k in range(1 << bit):
+            out[(1 << bit) + k] = U(out[k] ^ directions[bit])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _hash_upward(x, a, b, c):  # type: ignore[no-untyped-def]
+    """Hash so that each bit is flipped by a coin that belongs to the bits below it, whatever the keys."""
+    x = U(U(x * U(a | U(1))) + b)
+    return U(x ^ U(x * U(c & U(0xFFFFFFFE))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _reverse(x):  # type: ignore[no-untyped-def]
+    """Turn 32 bits round."""
+    x = U(U(U(x >> U(1)) & U(0x55555555)) | U(U(x & U(0x55555555)) << U(1)))
+    x = U(U(U(x >> U(2)) & U(0x33333333)) | U(U(x & U(0x33333333)) << U(2)))
+    x = U(U(U(x >> U(4)) & U(0x0F0F0F0F)) | U(U(x & U(0x0F0F0F0F)) << U(4)))
+    x = U(U(U(x >> U(8)) & U(0x00FF00FF)) | U(U(x & U(0x00FF00FF)) << U(8)))
+    return U(U(x >> U(16)) | U(x << U(16)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _mix(x):  # type: ignore[no-untyped-def]
+    """Permute 32-bit words so that each bit depends on all."""
+    x = U(x ^ U(x >> U(16)))
+    x = U(x * U(0x9E3779B1))
+    x = U(x ^ U(x >> U(15)))
+    x = U(x * U(0x85EBCA77))
+    return U(x ^ U(x >> U(16)))

@@ -3,7 +3,7 @@
 Statistical tests here are two-sided with a false-alarm rate of at most 1e-4 each under the seeds' randomness.
 """
 
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -21,6 +21,14 @@ SAMPLERS = ("sobol", "random")
 
 def generator(seed=0):
     return np.random.default_rng(seed)
+
+
+def scipys_points(dimension, size, skip=0):
+    """Return the first digits of scipy's points, which come in Gray-code order, in the order of their numbers."""
+    number = np.arange(size)
+    points = np.empty((dimension, size), int)
+    points[:, number ^ (number >> 1)] = (qmc.Sobol(skip + dimension, scramble=False).random(size).T * size)[skip:]
+    return points
 
 
 def shared_digits(codes):
@@ -67,20 +75,32 @@ def test_direction_numbers_are_scipys(dimension, log2_size):
 def test_scrambling_is_owens_of_scipys_sequence(dimension, skip, log2_size):
     # Nested uniform scrambling permutes digits below each prefix: how many leading digits two points share survives.
     size = 2**log2_size
-    plain = qmc.Sobol(skip + dimension, scramble=False).random(size).T[skip:]
     ours = scrambled_sobol(generator(1), dimension, log2_size, skip)
-    for a, b in zip(plain, ours, strict=True):
-        assert np.array_equal(shared_digits((a * size).astype(int)), shared_digits((b * size).astype(int)))
+    for theirs, own in zip(scipys_points(dimension, size, skip), ours, strict=True):
+        assert np.array_equal(shared_digits(theirs), shared_digits((own * size).astype(int)))
 
 
 def test_scrambling_flips_each_prefix_on_its_own():
     # A digital shift alone would flip the second digit in both halves together.
-    together = 0
-    for seed in range(400):
-        (u,) = scrambled_sobol(generator(seed), 1, 2)
-        codes = (u * 4).astype(int)  # 00 and 10 before scrambling
-        together += (codes[0] & 1) == (codes[1] & 1)
-    assert stats.binomtest(together, 400).pvalue > ALPHA
+    seeds, size = 2000, 8
+    codes = np.stack([scrambled_sobol(generator(seed), 1, 3)[0] * size for seed in range(seeds)]).astype(int)
+    flips = codes ^ scipys_points(1, size)
+    sums = []
+    for digit in (0, 1, 2):  # from the last
+        above = scipys_points(1, size)[0] >> (digit + 1)
+        coins = [flips[:, above == prefix][:, 0] >> digit & 1 for prefix in np.unique(above)]
+        sums += [coin.sum() for coin in coins]
+        sums += [(one ^ other).sum() for one, other in combinations(coins, 2)]
+        sums += [np.bitwise_xor.reduce(coins).sum()]
+    assert all(stats.binomtest(int(total), seeds).pvalue > ALPHA for total in sums)
+
+
+def test_hashed_coins_are_independent_between_scrambles():
+    # Blocks are independent only if scrambles are: coins of one prefix in consecutive scrambles, and all their pairs.
+    codes = np.stack([scrambled_sobol(generator(seed), 1, 8)[0] * 256 for seed in range(512)]).astype(int)
+    coins = 1.0 - 2 * (codes[:, :64] & 1)
+    correlations = (coins @ coins.T / 64)[np.triu_indices(512, 1)] * 8
+    assert abs((correlations**2).mean() - 1) < Z * np.sqrt(2 / len(correlations))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -253,9 +273,8 @@ def test_normals_are_normal_and_independent_of_the_inputs(sampler, size):
 @pytest.mark.parametrize("dimension", [3, 6])
 def test_normals_are_further_coordinates_of_the_same_sequence(dimension):
     draws, size = block("sobol", dimension, 64), 64
-    plain = (qmc.Sobol(dimension + 2, scramble=False).random(size).T * size).astype(int)
     codes = (stats.norm.cdf(draws.normals(2)) * size).astype(int)
-    for theirs, ours in zip(plain[dimension:], codes, strict=True):
+    for theirs, ours in zip(scipys_points(2, size, dimension), codes, strict=True):
         assert np.array_equal(shared_digits(theirs), shared_digits(ours))
 
 
