@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
-from scipy.special import expit, ndtr, ndtri
+from scipy.special import expit, ndtr
 
 from biasvar.errors import StudyError
 from biasvar.fields import Points, Real, as_tuple, component
@@ -20,6 +20,7 @@ from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
 from biasvar.learning.targets import Target
+from biasvar.montecarlo.elementary import normal_quantiles
 
 Array = NDArray[np.float64]
 OCTILES = tuple(i / 8 for i in range(1, 8))
@@ -112,7 +113,7 @@ class GaussianClasses(Continuous):
         u = uniforms.reshape(n_train, self.dim, -1)
         plus = u[:, 0] >= 1 - self.prior
         rest = np.where(plus, (u[:, 0] - (1 - self.prior)) / self.prior, u[:, 0] / (1 - self.prior))
-        z = ndtri(np.concatenate([np.clip(rest, 2.0**-54, 1 - 2.0**-53)[:, None], u[:, 1:]], axis=1))
+        z = normal_quantiles(np.concatenate([np.clip(rest, 2.0**-54, 1 - 2.0**-53)[:, None], u[:, 1:]], axis=1))
         both = self._centres[:, None, :, None] + np.einsum("cij,njk->cnik", self._roots, z)
         x = np.where(plus[:, None], both[1], both[0])
         return np.ascontiguousarray(x[:, 0] if self.dim == 1 else np.moveaxis(x, 1, 2))

@@ -11,13 +11,13 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.special import ndtri
 
 from biasvar.adapting import adapt, has, shown
 from biasvar.errors import StudyError
 from biasvar.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
 from biasvar.montecarlo.draws import Purpose, Stream
+from biasvar.montecarlo.elementary import normal_quantiles
 from biasvar.montecarlo.sobol import scrambled_sobol
 
 DEFAULT_NODES = 64  # per smooth piece, in one dimension
@@ -196,8 +196,7 @@ class Normal(Independent):
 
     def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the inverse distribution function, elementwise."""
-        quantiles: NDArray[np.float64] = self.mean + self.std * ndtri(uniforms)
-        return quantiles
+        return self.mean + self.std * normal_quantiles(uniforms)
 
     def support(self) -> tuple[float, float]:
         """Return the mean plus and minus nine standard deviations."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.compiling import njit
+from biasvar.montecarlo.elementary import exp
 
 Array = NDArray[np.float64]
 
@@ -120,10 +121,10 @@ def _newton(features, labels, code, penalty, out):  # type: ignore[no-untyped-de
 def _derivatives(code, m):  # type: ignore[no-untyped-def]
     """Return the loss's slope and curvature at a margin, and, where a line is searched, its value."""
     if code == LOGISTIC:
-        wrong = 1.0 / (1.0 + np.exp(m))
+        wrong = 1.0 / (1.0 + exp(m))
         return -wrong, wrong * (1.0 - wrong), 0.0
     if code == EXPONENTIAL:
-        charge = np.exp(-m)
+        charge = exp(-m)
         return -charge, charge, 0.0
     if code == SQUARED:
         return 2.0 * (m - 1.0), 2.0, 0.0

@@ -9,11 +9,11 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from biasvar.adapting import said
 from biasvar.errors import TargetError, vectorise_hint
 from biasvar.fields import Real, Reals, component
+from biasvar.montecarlo.elementary import exps, sines_pi
 
 Target = Callable[[NDArray[np.float64]], ArrayLike]
 
@@ -41,8 +41,7 @@ class Sine:
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return sin(pi * frequency * x), elementwise."""
-        y: NDArray[np.float64] = np.sin((np.pi * self.frequency) * x)
-        return y
+        return sines_pi(self.frequency * x)
 
 
 @component
@@ -81,8 +80,8 @@ class Logistic:
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability at x, elementwise, or over the last axis in more dimensions."""
         intercept, *slopes = self.coefficients
-        p: NDArray[np.float64] = expit(intercept + (slopes[0] * x if len(slopes) == 1 else x @ np.array(slopes)))
-        return p
+        scores = intercept + (slopes[0] * x if len(slopes) == 1 else x @ np.array(slopes))
+        return 1 / (1 + exps(-scores))
 
 
 @component

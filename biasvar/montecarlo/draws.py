@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from biasvar.montecarlo import calibration
+from biasvar.montecarlo.elementary import normal_quantiles
 from biasvar.montecarlo.sobol import MAX_DIMENSION, scrambled_sobol
 from biasvar.montecarlo.streams import Purpose, Stream
 
@@ -60,8 +60,7 @@ class Block:
 
     def normals(self, count: int) -> NDArray[np.float64]:
         """Return standard normals of shape (count, size) for the label noise."""
-        normals: NDArray[np.float64] = ndtri(self.label_uniforms(count))
-        return normals
+        return normal_quantiles(self.label_uniforms(count))
 
     def _points(self, purpose: Purpose, dimension: int, skip: int) -> list[NDArray[np.float64]]:
         generator = self.stream.generator(purpose)

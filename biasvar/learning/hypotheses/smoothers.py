@@ -7,6 +7,7 @@ from biasvar.compiling import njit
 from biasvar.fields import PositiveInt, PositiveReal, component
 from biasvar.learning.hypotheses.base import BOUNDED, LinearSmoother, TailIndex
 from biasvar.learning.inputs import Inputs
+from biasvar.montecarlo.elementary import exps
 
 
 @component
@@ -64,7 +65,7 @@ class KernelSmoother(LinearSmoother):
         distances = _squared_distances(x, at)
         # Relative to the nearest point: far from all data the weights would underflow to 0 / 0.
         distances -= distances.min(axis=2, keepdims=True)
-        weights: NDArray[np.float64] = np.exp(distances / (-2 * self.bandwidth**2))
+        weights: NDArray[np.float64] = exps(distances / (-2 * self.bandwidth**2))
         weights /= weights.sum(axis=2, keepdims=True)
         return weights
 

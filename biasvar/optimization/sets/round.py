@@ -4,11 +4,11 @@ from functools import cached_property
 
 import numpy as np
 from pydantic import Field
-from scipy.special import ndtri
 
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, PositiveInt, Reals, component
+from biasvar.montecarlo.elementary import normal_quantiles
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 STEPS = 50  # at the most; three or so do
@@ -87,7 +87,7 @@ class Ball(ConvexSet):
 
     def place(self, uniforms: Array) -> Array:
         """Return points in a random direction, at radius u^(1/D)."""
-        normals = ndtri(uniforms[..., :-1])
+        normals = normal_quantiles(uniforms[..., :-1])
         length = np.sqrt(np.square(normals).sum(axis=-1, keepdims=True))
         return np.asarray(self._center + self.radius * uniforms[..., -1:] ** (1 / self.dim) * normals / length)
 
