@@ -1,6 +1,7 @@
 """Following a run from its store: a table that redraws in place on a terminal, lines elsewhere."""
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -39,14 +40,14 @@ def _told(found: StoreStatus) -> str:
     size = shutil.get_terminal_size()
     room = max(size.lines - 5, 1)
     rows = [
-        [
-            estimate.problem,
-            estimate.cell,
-            str(estimate.blocks),
-            "-" if estimate.mean is None else with_error(estimate.mean, estimate.error or float("nan")),
-        ]
+        [estimate.problem, estimate.cell, str(estimate.blocks), _number(estimate.mean, estimate.error)]
         for estimate in least_known_of(found.estimates, room)
     ]
     table = Table(["problem", "cell", "blocks", found.headline or "mean"], rows, left=(0, 1))
     # A line that wraps would be two, and what is drawn over it would miss one.
     return "\n".join(line[: size.columns - 1] for line in f"{found}\n{as_text(table)}".splitlines())
+
+
+def _number(mean: float | None, error: float | None) -> str:
+    """Write an estimate; JSON has none for what is no number."""
+    return with_error(math.nan if mean is None else mean, math.nan if error is None else error)

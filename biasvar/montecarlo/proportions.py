@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from biasvar.montecarlo.intervals import standard_error
+
 Array = NDArray[np.float64]
+NORMAL = 1.959964  # standard errors that 95 % of a normal law are within
 
 
 def clopper_pearson(hits: NDArray[np.integer], trials: NDArray[np.integer], level: float = 0.95) -> tuple[Array, Array]:
@@ -38,6 +41,29 @@ def clopper_pearson(hits: NDArray[np.integer], trials: NDArray[np.integer], leve
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
+
+
+def share_error(shares: Array, trials: int) -> float:
+    """Return the standard error of a share that blocks show, where it is 0 or 1 too.
+
+    Blocks that all show 0, or 1, have no spread, which says nothing: the share may be as large as leaves so few trials
+    without a hit. The error is then that whose normal 95 % interval reaches the exact limit.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (blocks,)
+        Of each block.
+    trials : int
+        Of all blocks together.
+
+    Examples
+    --------
+    >>> [round(share_error(shares, 1600), 5) for shares in (np.array([0.5, 0.25, 0.75]), np.zeros(16))]
+    [0.14434, 0.00117]
+    """
+    if shares.min() < shares.max():
+        return float(standard_error(shares))
+    return float(clopper_pearson(np.array(0), np.array(trials))[1]) / NORMAL
 
 
 def trials_for(limit: float, level: float = 0.95) -> int:

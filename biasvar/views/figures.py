@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,13 +27,14 @@ SMALL: Any = {"fontsize": "small", "color": INK}
 #: A colour and a mark of its own for each of several lines, dark ones first: thin lines need contrast.
 LINES = tuple(zip((BLUE, VERMILION, GREEN, BLACK, PURPLE, ORANGE, SKY, GREY) * 2, "osD^vPX*<>hp8Hd1", strict=True))
 
+Shared = bool | Literal["none", "all", "row", "col"]
 DPI = 150
 TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
 FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
-def new_panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
+def new_panels(rows: int, columns: int, sharex: Shared = False, sharey: Shared = False) -> tuple["Figure", Any]:
     """Make a figure with rows and columns of panels, or say which library is missing."""
     try:
         from matplotlib.figure import Figure
@@ -41,13 +42,15 @@ def new_panels(rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
         raise MissingDependencyError("matplotlib", "figures") from error
     figure = Figure(figsize=(2.6 + 2.7 * columns, 1.3 + 2.5 * rows), dpi=DPI)
     figure.set_layout_engine("constrained", wspace=0.04)
-    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     for panel in axes.flat:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def panels_or_given(ax: "Axes | None", rows: int, columns: int, **shared: Any) -> tuple["Figure", Any]:
+def panels_or_given(
+    ax: "Axes | None", rows: int, columns: int, sharex: Shared = False, sharey: Shared = False
+) -> tuple["Figure", Any]:
     """Return a new figure and its panels, or the axes that were given, if one panel is all that is needed.
 
     Raises
@@ -56,7 +59,7 @@ def panels_or_given(ax: "Axes | None", rows: int, columns: int, **shared: Any) -
         If there are more panels than the axes that were given.
     """
     if ax is None:
-        return new_panels(rows, columns, **shared)
+        return new_panels(rows, columns, sharex, sharey)
     if rows * columns > 1:
         raise BiasvarError(f"ax: is one panel, and {rows * columns} are drawn; select fewer labels, or give no ax")
     return cast("Figure", ax.figure), np.array([[ax]])

@@ -14,6 +14,8 @@ import termios
 import pytest
 from helpers import until
 
+from biasvar.cli.watching import _number
+
 # It fits at its leisure, and after forty fits waits until it may go on: so watchers come while it runs, at any load.
 USER = """
 import os, time
@@ -115,3 +117,7 @@ def test_who_watches_on_a_terminal_sees_estimates_that_are_drawn_anew(held, tmp_
     assert re.search(r"\x1b\[\d+F\x1b\[J", text)
     assert max(map(len, re.sub(r"\x1b\[\d*[FJ]", "", text).splitlines())) < 100
     assert "mine: complete" in text.splitlines()[-1]
+
+
+def test_an_estimate_without_spread_is_exact_and_one_without_error_unknown():
+    assert [_number(0.5, 0.0), _number(0.5, None), _number(None, None)] == ["0.5", "?", "-"]

@@ -16,8 +16,9 @@ from biasvar.studies.blocks import run_in_memory
 
 LINE = {"means": [-1, 1]}
 PLANE = {"means": [[-1, 0], [1, 0]]}
-#: Squares that may be zero: their intervals may be wider than need be, as those of losses whose tails 256 do not tell.
-TOO_WIDE = {"bias", "variance_biased", "kw_bias2"}
+#: Squares and shares that may be zero: their intervals may be wider than need be, as those of losses whose tails 256 do
+#: not tell.
+TOO_WIDE = {"bias", "variance_biased", "kw_bias2", "one_class"}
 
 
 def softplus(m):
@@ -183,9 +184,7 @@ def complaints(name, prior, n, sampler, seeds):
     """Return the numbers whose intervals are given too seldom, or do not cover."""
     means, hypothesis, truth_of, test_points = CASES[name]
     truth = truth_of(prior, n)
-    share = prior**n + (1 - prior) ** n
-    # So rare an event that most studies see none of it has a share of zero, whose spread says nothing.
-    beside = {"one_class": share} if share * 256 > 10 else {}
+    beside = {"one_class": prior**n + (1 - prior) ** n}
     truth = {(loss, each): value for loss in truth for each, value in (truth[loss] | beside).items()}
     given, inside = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
     for seed in range(seeds):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarError, MissingDependencyError
 
 if TYPE_CHECKING:
+    import PIL.Image
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
@@ -207,7 +208,7 @@ def _write_webp(film: Film, path: Path, width: int) -> None:
     _write(film, path, (Image.fromarray(frame) for frame in film.frames(width)), quality=80, method=2)
 
 
-def _write(film: Film, path: Path, images: Iterator[Any], **more: Any) -> None:
+def _write(film: Film, path: Path, images: Iterator["PIL.Image.Image"], **more: Any) -> None:
     milliseconds = [round(1000 * held / FPS) for _, held in film.moments]
     first = next(images)
     first.save(path, save_all=True, append_images=images, duration=milliseconds, loop=0, **more)

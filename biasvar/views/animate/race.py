@@ -75,7 +75,7 @@ def race(tree: xr.DataTree, objectives: Mapping[str, Any], *, title: str | None 
     return Film(scene, moments_of(max(track.last for track in tracks.values())))
 
 
-def has_paths(tree: Any) -> bool:
+def has_paths(tree: object) -> bool:
     """Tell whether a summary has paths of two parameters."""
     return isinstance(tree, xr.DataTree) and any(in_plane(node.to_dataset()) for node in tree.subtree)
 

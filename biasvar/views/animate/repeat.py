@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarError
 from biasvar.notation import with_error
 from biasvar.studies.replicates import replicates
+from biasvar.studies.risk import RiskStudy
 from biasvar.views.animate.film import Film, Scene, new_figure
 from biasvar.views.figures import BLACK, BLUE, INK, ORANGE, SIGMA, SKY, VERMILION, finite
 from biasvar.views.findings import who_leads
@@ -18,6 +19,7 @@ from biasvar.views.findings import who_leads
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.gridspec import SubplotSpec
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,7 @@ NEEDED = ("bias2", "variance", "mean_prediction", "variance_x", "target")
 
 
 def repeat(
-    study: Any,
+    study: RiskStudy,
     summary: xr.Dataset,
     *,
     n_train: int | None = None,
@@ -93,10 +95,9 @@ def repeat(
     return Film(scene, [*_moments(count), (count + 1, 40)])
 
 
-def has_fits(summary: Any) -> bool:
+def has_fits(summary: object) -> TypeGuard[xr.Dataset]:
     """Tell whether a summary has bias² and variance of fits along x."""
-    found = isinstance(summary, xr.Dataset) and all(name in summary.variables for name in NEEDED)
-    return found and "x" in summary.dims
+    return isinstance(summary, xr.Dataset) and all(name in summary.variables for name in NEEDED) and "x" in summary.dims
 
 
 def _shown(cells: xr.Dataset) -> list[str]:
@@ -186,7 +187,7 @@ class _Pile(Scene):
         self.columns[0].below.set_ylabel("estimate ± 1 SE")
         self._write(title)
 
-    def _column(self, label: str, cell: xr.Dataset, upper: Any, lower: Any) -> _Column:
+    def _column(self, label: str, cell: xr.Dataset, upper: "SubplotSpec", lower: "SubplotSpec") -> _Column:
         panel, below = self.figure.add_subplot(upper), self.figure.add_subplot(lower)
         fits = self.drawn.prediction.sel(hypothesis=label).values
         nodes = np.stack([np.interp(cell.x.values, self.at, fit) for fit in fits])

@@ -1,13 +1,16 @@
 """Figures along x: single fits, mean fits, and their errors."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.notation import with_error
+from biasvar.studies.classification import ClassificationStudy
 from biasvar.studies.replicates import replicates
+from biasvar.studies.risk import RiskStudy
 from biasvar.views.figures import (
     BLACK,
     BLUE,
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 
 def fits(
-    study: Any,
+    study: RiskStudy | ClassificationStudy,
     *,
     n_train: int | None = None,
     noise: float | None = None,
@@ -110,7 +115,7 @@ def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:
 
 @made_of("mean_prediction", "bias2_x", "variance_x", "target", "best_in_class", dims=("x", "hypothesis"))
 def along_x(
-    summary: xr.Dataset, *, ax: None = None, title: str | None = None, top: float | None = None, **sel: Any
+    summary: xr.Dataset, *, ax: None = None, title: str | None = None, top: float | None = None, **sel: object
 ) -> "Figure":
     """Draw fits and their errors along x, a column for each hypothesis set.
 
@@ -166,7 +171,7 @@ def along_x(
     return figure
 
 
-def _near(limits: tuple[float, float], target: Any) -> tuple[float, float]:
+def _near(limits: tuple[float, float], target: Array) -> tuple[float, float]:
     """Return limits that are at most three times as far from the target's middle as the target is."""
     middle, reach = (target.max() + target.min()) / 2, 3 * (target.max() - target.min()) / 2
     return (max(limits[0], middle - reach), min(limits[1], middle + reach)) if reach > 0 else limits

@@ -25,7 +25,12 @@ ERRORS = (
 
 @made_of("excess_risk", "excess_risk_se", "best_n_train", dims=("budget", "n_train"))
 def budget_curves(
-    tree: xr.DataTree, *, optimizer: str | None = None, ax: "Axes | None" = None, title: str | None = None, **sel: Any
+    tree: xr.DataTree,
+    *,
+    optimizer: str | None = None,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+    **sel: object,
 ) -> "Figure":
     """Draw the excess risk against the training-set size, a curve for each budget, a panel for each batch size.
 
@@ -119,7 +124,12 @@ def _batch(size: int) -> str:
 
 @made_of("optimization_error", "optimization_error_se", "empirical_optimization_error", dims=("budget",))
 def three_errors(
-    tree: xr.DataTree, *, optimizer: str | None = None, ax: "Axes | None" = None, title: str | None = None, **sel: Any
+    tree: xr.DataTree,
+    *,
+    optimizer: str | None = None,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+    **sel: object,
 ) -> "Figure":
     """Stack approximation, estimation and optimization error against the budget; the last may dip below zero.
 

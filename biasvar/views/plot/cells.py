@@ -152,7 +152,7 @@ def label(value: str | float) -> str:
     return shown(short(value))
 
 
-def shown(name: Any) -> str:
+def shown(name: object) -> str:
     """Write what users named as it is: no mathematics between dollars."""
     return str(name).replace("$", r"\$")
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.views.figures import BLUE, GREY, INK, ORANGE, SKY, finite, panels_or_given, set_title
 from biasvar.views.findings import SURE, who_leads
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 
 STATES = {"ok": "white", "se_unreliable": SKY, "infinite": ORANGE, "failed": GREY}
 
 
 @made_of("expected_risk", "expected_risk_se", "versus", dims=("hypothesis",), several=("hypothesis",))
-def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: object) -> "Figure":
     """Draw how much more each hypothesis set errs than the best one, with 95 % intervals of the paired differences.
 
     Parameters
@@ -52,7 +55,7 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     best = cells.hypothesis.values[0]
     others = cells.isel(hypothesis=slice(1, None)).sel(versus=best)
     figure, axes = panels_or_given(ax, 1, 1)
-    panel, places = axes[0, 0], -np.arange(others.sizes["hypothesis"])
+    panel, places = axes[0, 0], -np.arange(others.sizes["hypothesis"], dtype=float)
     if ax is None:
         figure.set_size_inches(7, 1.6 + 0.4 * max(len(places), 1))
     error = SURE * finite(error_of(others, name))
@@ -65,7 +68,7 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     return figure
 
 
-def _set_reach(panel: "Axes", values: Any, numbers: Any, places: Any, best: float) -> None:
+def _set_reach(panel: "Axes", values: Array, numbers: Array, places: Array, best: float) -> None:
     """End the axis not far above the best risk; what is beyond is an arrow with its number."""
     far = FAR * best
     if np.isfinite(numbers).all() and not (values > far).any():
@@ -80,7 +83,7 @@ def _set_reach(panel: "Axes", values: Any, numbers: Any, places: Any, best: floa
 
 
 @made_of("status", "expected_risk", dims=("hypothesis", "n_train"))
-def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: object) -> "Figure":
     """Draw which numbers are sound: cells by training-set size and hypothesis set, with tail indices where they matter.
 
     Parameters

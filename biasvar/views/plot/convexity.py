@@ -72,7 +72,7 @@ def witness(
     return figure
 
 
-def _panels(ax: Any, count: int) -> tuple["Figure", Any]:
+def _panels(ax: "Axes | None", count: int) -> tuple["Figure", Any]:
     rows = -(-count // ACROSS)
     figure, axes = panels_or_given(ax, rows, -(-count // rows))
     for panel in axes.flat[count:]:
@@ -80,7 +80,7 @@ def _panels(ax: Any, count: int) -> tuple["Figure", Any]:
     return figure, axes
 
 
-def _set_legend(figure: "Figure", axes: Any, ax: Any, **style: Any) -> None:
+def _set_legend(figure: "Figure", axes: Any, ax: "Axes | None", **style: object) -> None:
     """Name lines once, beside all panels."""
     handles: dict[str, Any] = {}
     for panel in axes.flat:

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
+from biasvar.optimization.objectives import Objective
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLACK, GREY, name_lines, panels_or_given, set_title
 from biasvar.views.plot.cells import MOST_PANELS, shown, study_name
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 AXES = {"step": "steps", "gradient_evaluations": "gradient evaluations"}
 MARKS = 8  # along a line
 WANDER = 1.5  # times the way from start to end that a path may go aside and still be in the picture
@@ -45,7 +49,7 @@ def curves(
     x: str = "step",
     ax: "Axes | None" = None,
     title: str | None = None,
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Draw a quantity along the descents of each update rule, in its best configuration, a panel for each objective.
 
@@ -184,7 +188,7 @@ def paths(
     replicate: int = 0,
     ax: None = None,
     title: str | None = None,
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Draw a path of each update rule in the plane over the contours of an objective, all from one start.
 
@@ -235,7 +239,13 @@ def paths(
     return figure
 
 
-def _chosen(node: xr.Dataset, rule: str, at: Any, replicate: int, labels: Mapping[str, Any]) -> Any:
+def _chosen(
+    node: xr.Dataset,
+    rule: str,
+    at: str | Mapping[str, Mapping[str, object]],
+    replicate: int,
+    labels: Mapping[str, object],
+) -> Any:
     """Return a path (steps, 2), and what its configuration is called."""
     if at == "inside":
         labels = _inside(node, replicate) | dict(labels)
@@ -262,13 +272,13 @@ def _inside(node: xr.Dataset, replicate: int) -> dict[str, float]:
     return {str(axis): float(last[axis][i]) for axis, i in zip(last.dims, place, strict=True)}
 
 
-def _function(tree: xr.DataTree, name: str) -> Any:
+def _function(tree: xr.DataTree, name: str) -> Objective | None:
     """Return the objective, if it is one of biasvar's own, which no foreign code is needed for."""
     study = study_of(nodes_of(tree)[""])
     return None if study is None else study.objectives[name]
 
 
-def _room(found: list[Any]) -> Any:
+def _room(found: list[Any]) -> tuple[Array, Array]:
     """Return the corners of a picture: of the start, where paths end, and what of them lies near these; some room."""
     start = found[0][0]
     ends = np.array([path[-1] for path in found])
@@ -281,7 +291,9 @@ def _room(found: list[Any]) -> Any:
     return low - room, high + room
 
 
-def _draw_path(panel: "Axes", function: Any, path: Any, room: Any, color: str, mark: str) -> None:
+def _draw_path(
+    panel: "Axes", function: Objective | None, path: Array, room: tuple[Array, Array], color: str, mark: str
+) -> None:
     low, high = room
     if function is not None:
         across, along = (np.linspace(a, b, 201) for a, b in zip(low, high, strict=True))
@@ -294,7 +306,7 @@ def _draw_path(panel: "Axes", function: Any, path: Any, room: Any, color: str, m
     panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="θ₁", ylabel="θ₂")
 
 
-def _ends(chosen: Mapping[str, Any], name: str, function: Any) -> str:
+def _ends(chosen: Mapping[str, Any], name: str, function: Objective | None) -> str:
     """Say which path ends lowest, and which highest."""
     if function is None:
         return f"Paths over {shown(name)}"

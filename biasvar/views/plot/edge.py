@@ -1,9 +1,10 @@
 """The figure of sharpness along descents: the edge of stability."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLACK, INK, LINES, name_lines, panels_or_given, set_title
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 
 @made_of("sharpness", "sharpness_se", "objective", "learning_rate", dims=("step", "learning_rate"))
 def sharpness(
@@ -24,7 +27,7 @@ def sharpness(
     optimizer: str | None = None,
     ax: None = None,
     title: str | None = None,
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Draw J and the sharpness along descents, for each learning rate e: on a quadratic 2 / e is the edge of stability.
 
@@ -81,13 +84,13 @@ def sharpness(
     return figure
 
 
-def _some(rates: Any) -> list[float]:
+def _some(rates: Array) -> list[float]:
     """Return at most a few learning rates, evenly."""
     places = np.unique(np.linspace(0, len(rates) - 1, min(len(rates), MOST_PANELS)).round().astype(int))
     return [float(rate) for rate in rates[places]]
 
 
-def _draw(panel: "Axes", step: Any, value: Any, error: Any, color: str, mark: str, name: str) -> None:
+def _draw(panel: "Axes", step: Array, value: Array, error: Array, color: str, mark: str, name: str) -> None:
     width = np.nan_to_num(np.asarray(error))
     panel.fill_between(step, value - width, value + width, color=color, alpha=0.25, linewidth=0)
     panel.plot(step, value, color=color, marker=mark, markevery=max(1, len(step) // 8), markersize=5, label=name)

@@ -30,7 +30,7 @@ def heat(
     columns: str | None = None,
     ax: "Axes | None" = None,
     title: str | None = None,
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Draw the mean objective at the last step over two hyperparameters, the best over all others.
 
@@ -71,7 +71,7 @@ def cost_map(
     target: int = -1,
     ax: "Axes | None" = None,
     title: str | None = None,
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Draw the median cost of reaching a target over two hyperparameters, the least over all others; a cross: never.
 
@@ -123,7 +123,7 @@ def _map(
     columns: str | None,
     names: tuple[str, str],
     number: str,
-    ax: Any,
+    ax: "Axes | None",
     title: str | None,
 ) -> "Figure":
     """Draw a variable over two hyperparameters, the least over the rest."""

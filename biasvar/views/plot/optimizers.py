@@ -1,17 +1,20 @@
 """What figures of optimizer studies share: which nodes and configurations are drawn, in which colours."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import Summary, nodes_of
 from biasvar.views.best import labels_of_best
 from biasvar.views.figures import BLACK, BLUE, GREEN, LINES, ORANGE, SKY, VERMILION
 from biasvar.views.plot.cells import label as written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: An update rule has one colour and mark in every figure.
 STYLES = {
@@ -108,14 +111,14 @@ def varied(node: xr.Dataset) -> list[str]:
     return [name for i in order if node.sizes.get(name := str(node.hyperparameter.values[i]), 1) > 1]
 
 
-def set_steps(panel: Any, x: str = "steps") -> None:
+def set_steps(panel: "Axes", x: str = "steps") -> None:
     """Make the axis of steps: linear at first, for step 0 is where it is, then logarithmic."""
     panel.set_xscale("symlog", linthresh=FIRST_STEPS, linscale=0.5)
     panel.set_xlim(left=0)
     panel.set_xlabel(x)
 
 
-def positive(values: Any) -> Any:
+def positive(values: ArrayLike) -> Array:
     """Return numbers with NaN for what a logarithmic axis cannot show."""
     found = np.asarray(values, float)
     return np.where(np.isfinite(found) & (found > 0), found, np.nan)

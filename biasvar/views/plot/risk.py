@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.notation import with_error
 from biasvar.views.figures import (
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 LETTERS = 24  # that stand side by side under a panel
 FAR = 6  # times the risk of the best set: what is above ends in an arrow
 
@@ -39,7 +42,7 @@ def decomposition(
     title: str | None = None,
     top: float | None = None,
     axis: str = "hypothesis set",
-    **sel: Any,
+    **sel: object,
 ) -> "Figure":
     """Stack noise, bias and variance for every hypothesis set, a panel for each training-set size.
 
@@ -78,7 +81,7 @@ def decomposition(
     words, cells = title or who_leads(cells) or "What expected risk is made of", few(cells, "n_train")
     top = top or ceiling(cells)
     figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
-    places = np.arange(cells.sizes["hypothesis"])
+    places = np.arange(cells.sizes["hypothesis"], dtype=float)
     for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
         cell = cells.sel(n_train=n_train)
         draw_stack(panel, cell, parts_of(cells), top)
@@ -95,7 +98,7 @@ def decomposition(
     return figure
 
 
-def name_places(panel: "Axes", places: Any, names: Sequence[str]) -> None:
+def name_places(panel: "Axes", places: ArrayLike, names: Sequence[str]) -> None:
     """Write names at places along x, turned where they would not fit side by side."""
     turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > LETTERS else {}
     panel.set_xticks(places, names, **turned)
@@ -115,7 +118,9 @@ def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str,
 
 
 @made_of("expected_risk", "expected_risk_se", dims=("hypothesis", "n_train"), several=("n_train",))
-def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+def learning_curves(
+    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: object
+) -> "Figure":
     """Draw the excess risk of each hypothesis set against the training-set size, on logarithmic axes.
 
     Where the law's own risk is unknown, the expected risk. Where no bias is left, estimation alone falls as 1/n: the
@@ -165,7 +170,7 @@ def learning_curves(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str
     return figure
 
 
-def _draw_curves(panel: "Axes", x: Any, cells: xr.Dataset, name: str) -> list[tuple[str, float, float, str]]:
+def _draw_curves(panel: "Axes", x: Array, cells: xr.Dataset, name: str) -> list[tuple[str, float, float, str]]:
     """Draw a variable of each hypothesis set along x; return where the lines end."""
     ends = []
     for i, label in enumerate(cells.hypothesis.values):
@@ -181,7 +186,7 @@ def _draw_curves(panel: "Axes", x: Any, cells: xr.Dataset, name: str) -> list[tu
     return ends
 
 
-def _draw_slope(panel: "Axes", n_train: Any, excess: xr.DataArray) -> None:
+def _draw_slope(panel: "Axes", n_train: Array, excess: xr.DataArray) -> None:
     """Draw the slope of 1/n below everything."""
     values = finite(excess)
     if len(n_train) < 2 or not (values > 0).any():
@@ -193,7 +198,7 @@ def _draw_slope(panel: "Axes", n_train: Any, excess: xr.DataArray) -> None:
 
 @made_of("expected_risk", "expected_risk_se", dims=("hypothesis", "noise"), several=("noise",))
 def noise_curves(
-    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: Any
+    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: object
 ) -> "Figure":
     """Draw the expected risk of each hypothesis set against the label noise: its variance, or the share of flips.
 
@@ -244,7 +249,7 @@ def noise_curves(
 
 
 def draw_points(
-    panel: "Axes", x: Any, cells: xr.Dataset, name: str, color: str, marker: str, top: float, line: str = "none"
+    panel: "Axes", x: Array, cells: xr.Dataset, name: str, color: str, marker: str, top: float, line: str = "none"
 ) -> None:
     """Draw a variable with its error bars; hollow where it has none, an arrow at the frame where it leaves."""
     value, error = finite(cells[name]), cells[f"{name}_se"].values

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.studies.base import Summary, nodes_of
 from biasvar.views.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, finite, panels_or_given, set_title
@@ -14,6 +15,8 @@ from biasvar.views.plot.risk import ceiling, draw_points, draw_stack, name_place
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
 
 ROUNDING = 1e-12  # of the largest value
 
@@ -29,7 +32,7 @@ SOURCES = (
 
 @made_of("approximation_error", "estimation_error", "expected_risk", "expected_risk_se", dims=("hypothesis", "n_train"))
 def sources_of_error(
-    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: Any
+    summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, top: float | None = None, **sel: object
 ) -> "Figure":
     """Stack where the risk of every hypothesis set comes from: noise, approximation, surrogate loss, estimation.
 
@@ -56,7 +59,7 @@ def sources_of_error(
     top = top or ceiling(cells)
     parts = [part for part in SOURCES if part[0] in cells and (cells[part[0]].fillna(0) != 0).any()]
     figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
-    places = np.arange(cells.sizes["hypothesis"])
+    places = np.arange(cells.sizes["hypothesis"], dtype=float)
     for panel, n_train in zip(axes[0], cells.n_train.values, strict=True):
         cell = cells.sel(n_train=n_train)
         draw_stack(panel, cell, parts, top)
@@ -146,7 +149,7 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     return {name: np.concatenate(pairs, axis=1) for name, pairs in list(found.items())[: len(_MARKS)]}
 
 
-def _draw_digits(panel: "Axes", there: Any) -> None:
+def _draw_digits(panel: "Axes", there: Array) -> None:
     low, high = there[:, 0].min() / 2, there[:, 0].max() * 2
     for digits in range(int(np.floor(np.log10(there[:, 0] / there[:, 1]).max())) + 2):
         ends = np.array([low, high])
@@ -156,7 +159,7 @@ def _draw_digits(panel: "Axes", there: Any) -> None:
     panel.set_ylim(there[:, 1].min() / 3, there[:, 1].max() * 3)
 
 
-def _digits(there: Any) -> str:
+def _digits(there: Array) -> str:
     if not len(there):
         return "Every number is exact, or without a standard error"
     digits = np.log10(there[:, 0] / there[:, 1])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.learning.labels import TwoClasses
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
+
 TAIL = 1e-3  # of the inputs on either side, which is not shown
 ZERO_ONE = {"loss": "zero_one"}
 
 
 @made_of("centre", "x_weight", "target", "bias", dims=("x", "hypothesis"), labels=ZERO_ONE)
-def votes(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+def votes(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: object) -> "Figure":
     """Draw the share of votes for +1 and P(y = +1) along x, a panel for each hypothesis set.
 
     Where one is above 1/2 and the other below, shaded, the majority votes against Bayes: bias comes from there.
@@ -61,7 +64,7 @@ def votes(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = 
     return figure
 
 
-def _draw_votes(panel: "Axes", cell: xr.Dataset, chance: Any) -> None:
+def _draw_votes(panel: "Axes", cell: xr.Dataset, chance: Array) -> None:
     x, share, error = cell.x.values, cell.centre.values, np.nan_to_num(cell.centre_se.values)
     against = (share > 0.5) != (chance > 0.5)
     panel.fill_between(x, 0, 1, where=against, color=ORANGE, alpha=0.4, step="mid", label="against Bayes")
@@ -87,7 +90,7 @@ def _against_bayes(cells: xr.Dataset) -> str:
 
 
 @made_of("excess_risk", "excess_risk_se", dims=("loss", "hypothesis", "n_train"), several=("loss",), labels=ZERO_ONE)
-def margins(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: Any) -> "Figure":
+def margins(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = None, **sel: object) -> "Figure":
     """Draw the excess 0-1 risk against that of each surrogate: a dot for each set and training-set size.
 
     The line is the least excess of the surrogate that leaves so much 0-1 excess, psi: dots lie to its right.

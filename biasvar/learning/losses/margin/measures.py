@@ -20,6 +20,7 @@ from biasvar.learning.losses.margin.series import Number
 from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Curve, Measure, Part
 from biasvar.montecarlo.intervals import square_shift
+from biasvar.montecarlo.proportions import share_error
 
 Array = NDArray[np.float64]
 
@@ -126,6 +127,18 @@ EXCESS_RISK = Measure(
     unit="loss",
     spoiled="with_the_loss",
 )
+
+
+def _share(name: str, label: str) -> Measure:
+    return Measure(
+        name,
+        label,
+        name.replace("_", " "),
+        value=lambda a: float(a.series.per_block[name].mean()),
+        error=lambda a: share_error(a.series.per_block[name], a.series.replicates),
+        unit="1",
+    )
+
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -241,22 +254,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="1",
         spoiled="with_the_loss",
     ),
-    Measure(
-        "interpolated",
-        "share of training sets whose labels are all met",
-        "interpolated",
-        value=lambda a: float(a.series.per_block["interpolated"].mean()),
-        influence=lambda a: a.series.per_block["interpolated"],
-        unit="1",
-    ),
-    Measure(
-        "one_class",
-        "share of training sets of one class",
-        "one class",
-        value=lambda a: float(a.series.per_block["one_class"].mean()),
-        influence=lambda a: a.series.per_block["one_class"],
-        unit="1",
-    ),
+    _share("interpolated", "share of training sets whose labels are all met"),
+    _share("one_class", "share of training sets of one class"),
 )
 
 

@@ -39,6 +39,7 @@ class MarginSeries(Series):
     second_order: float  # variance of the bias were it zero
     kw_deviations: Array  # (blocks,)
     kw_second_order: float
+    replicates: int  # training sets behind it
     infinite: bool  # whether some losses are
     undecided: str  # why it is not known which class the majority votes for; empty if it is
 
@@ -108,6 +109,7 @@ class MarginReduction(Reduction):
             kw_deviations=series.pop("kw_deviations"),
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
             per_block=series,
+            replicates=self.blocks * block_size,
             infinite=bool(np.isnan(self.average["loss"]).any()),
             undecided=UNTOLD if undecided else "",
         )
