@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from biasvar.errors import TargetError
 from biasvar.learning import targets
+from biasvar.learning.bases import OrthonormalPolynomials
 from biasvar.learning.hypotheses.base import HypothesisSet
 from biasvar.learning.inputs import PROBED_PANELS, Continuous, FixedDesign, Independent, Inputs
 from biasvar.learning.labels import AdditiveNoise, Labels
 from biasvar.learning.least_squares import LinearModel, Projection
+from biasvar.learning.nested_polynomials import Polynomials
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
 from biasvar.learning.targets import Target
 
@@ -81,6 +83,16 @@ class Problem:
         if points >= model.size or not model.shares_factorisation(n_train):
             return None
         return f"{model.size} coefficients cannot be determined by {points} distinct test points"
+
+    @cached_property
+    def polynomials(self) -> Polynomials:
+        """Polynomials that are orthonormal under the test points of one coordinate."""
+        return Polynomials.under(self.test)
+
+    def spans(self, model: LinearModel) -> bool:
+        """Tell whether :attr:`polynomials` span a model: one of polynomials in one random input, of low degree."""
+        plain = isinstance(model.basis, OrthonormalPolynomials) and isinstance(self.inputs, Independent)
+        return plain and self.inputs.dim == 1 and model.size <= self.polynomials.size
 
     @cached_property
     def _projections(self) -> dict[int, tuple[HypothesisSet, Projection]]:

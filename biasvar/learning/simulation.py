@@ -51,6 +51,7 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
         except MACHINE_FAULTS:
             raise  # the machine's fault, not the set's: nothing to remember
         except Exception as error:  # a user's set may raise anything: it fails, and the others go on
+            _ = sets.f  # but where the law or the target is at fault no set is, and that is raised
             trace = "".join(traceback.format_exception(error))
             outcomes |= {i: _failed(cells[i].loss, problem, sentence(error), trace) for i in indices}
         else:

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from biasvar.learning import fits
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.fits import Fit, SmootherWeights, Trained
+from biasvar.learning.nested_polynomials import LANES
 from biasvar.montecarlo.draws import Block, Purpose
 
 Array = NDArray[np.float64]
 TILE_BYTES = 1 << 24
+CACHED_NUMBERS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,8 @@ class TrainingSets:
         Examples per training set.
     block : Block
         The draws.
-    x : ndarray of shape (n, K) or (n, K, dim)
-        Inputs, replicates innermost.
-    f : ndarray of shape (n, K)
-        Target values there.
+    uniforms : ndarray of shape (per set, K)
+        What inputs are made of.
     weights : ndarray of shape (K,)
         Weights of the replicates.
     """
@@ -39,17 +39,32 @@ class TrainingSets:
     problem: Problem
     n_train: int
     block: Block
-    x: Array
-    f: Array
+    uniforms: Array
     weights: Array
 
     @classmethod
     def draw(cls, problem: Problem, n_train: int, block: Block) -> "TrainingSets":
-        """Draw the inputs of a block and evaluate the target there."""
+        """Draw a block; inputs and target values are made when they are asked for."""
         uniforms, weights = block.uniforms()
-        x = read_only(problem.inputs.inputs_from(uniforms, n_train))
-        f = read_only(problem.evaluate(x))
-        return cls(problem, n_train, block, x, f, weights)
+        return cls(problem, n_train, block, read_only(uniforms), weights)
+
+    @cached_property
+    def x(self) -> Array:
+        """Training inputs, (n, K) or (n, K, dim), replicates innermost."""
+        return read_only(self.problem.inputs.inputs_from(self.uniforms, self.n_train))
+
+    @cached_property
+    def f(self) -> Array:
+        """Target values there, (n, K)."""
+        return read_only(self.problem.evaluate(self.x))
+
+    def in_cache(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield x, f and weights of some replicates at a time, so few that they stay in the second-level cache."""
+        step = max(LANES, CACHED_NUMBERS // self.n_train // LANES * LANES)
+        for start in range(0, self.block.size, step):
+            tile = slice(start, start + step)
+            x = read_only(self.problem.inputs.inputs_from(self.uniforms[:, tile], self.n_train))
+            yield x, self.problem.evaluate(x), self.weights[tile]
 
     @cached_property
     def rows(self) -> Array:

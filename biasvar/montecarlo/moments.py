@@ -35,10 +35,22 @@ def weighted_covariance(
     return covariance
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def largest(values, count):  # type: ignore[no-untyped-def]
+def largest(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the ``count`` largest of ``values`` in ascending order, padded in front with NaN."""
     top = np.full(count, -np.inf)
+    keep_largest(values, top)
+    return kept(top)
+
+
+def kept(top: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what :func:`keep_largest` has kept, with NaN for what it has not."""
+    return np.where(top == -np.inf, np.nan, top)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_largest(values, top):  # type: ignore[no-untyped-def]
+    """Keep the largest of ``values`` and of ``top``, which is ascending and begins as minus infinities, in ``top``."""
+    count = top.size
     for value in values:
         if value > top[0]:
             place = 0
@@ -46,10 +58,6 @@ def largest(values, count):  # type: ignore[no-untyped-def]
                 top[place] = top[place + 1]
                 place += 1
             top[place] = value
-    for place in range(count):
-        if top[place] == -np.inf:
-            top[place] = np.nan
-    return top
 
 
 def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_ne
 from biasvar.learning.loss_tails import Index, LossTails, noise_index, signal_index
 from biasvar.learning.losses.base import Attempt, Cell, Loss
 from biasvar.learning.losses.squared_measures import CURVES, MEASURES, SquaredAverages, SquaredReduction, SquaredSeries
+from biasvar.learning.nested_polynomials import fit_degrees
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
 from biasvar.learning.training_sets import TrainingSets
@@ -135,7 +136,25 @@ class Squared(Loss):
             basis = nested[0][1].basis
             family = [entry for entry in nested if entry[1].basis == basis]
             nested = [entry for entry in nested if entry[1].basis != basis]
-            yield [i for i, *_ in family], partial(self._nested, sets, [(model, p) for _, model, p in family])
+            short = [(i, model) for i, model, _ in family if sets.problem.spans(model)]
+            if short:
+                yield [i for i, _ in short], partial(self._polynomials, sets, [model.size for _, model in short])
+            rest = [(i, model, p) for i, model, p in family if not sets.problem.spans(model)]
+            if rest:
+                yield [i for i, *_ in rest], partial(self._nested, sets, [(model, p) for _, model, p in rest])
+
+    def _polynomials(self, sets: TrainingSets, sizes: list[int]) -> list[Array]:
+        polynomials, n = sets.problem.polynomials, sets.n_train
+        best = polynomials.values @ (sets.problem.test.weights * sets.problem.f)
+        records = {
+            p: self._packed(
+                polynomials.values[:p],
+                **vars(found),
+                residual_gain=(n - p) / n,
+            )
+            for p, found in fit_degrees(polynomials, best, sorted(set(sizes)), sets.in_cache()).items()
+        }
+        return [records[p] for p in sizes]
 
     def _nested(self, sets: TrainingSets, models: list[tuple[LinearModel, Projection]]) -> list[Array]:
         largest_model, projection = max(models, key=lambda pair: pair[0].size)
@@ -153,16 +172,39 @@ class Squared(Loss):
         psi = projection.orthonormal[: len(fits.coefficients)]
         best = psi @ (sets.problem.test.weights * sets.problem.f)
         mean = weighted_mean(fits.coefficients, sets.weights)
-        covariance = weighted_covariance(fits.coefficients, mean, sets.weights)
         loss = ((fits.coefficients - best[:, None]) ** 2).sum(axis=0)
-        return self.record(len(sets.problem.f)).pack(
+        return self._packed(
+            psi,
+            mean=mean,
+            covariance=weighted_covariance(fits.coefficients, mean, sets.weights),
+            noise=fits.covariance,
+            residual=float(fits.residual @ sets.weights),
+            residual_gain=fits.residual_gain,
+            largest_loss=largest(loss, TAIL_SIZE),
+            largest_gain=largest(fits.gain, TAIL_SIZE),
+        )
+
+    def _packed(
+        self,
+        psi: Array,
+        *,
+        mean: Array,
+        covariance: Array,
+        noise: Array,
+        residual: float,
+        residual_gain: float,
+        largest_loss: Array,
+        largest_gain: Array,
+    ) -> Array:
+        """Lay out the moments of coefficients of psi (p, points), moved to the test points."""
+        return self.record(psi.shape[1]).pack(
             mean=mean @ psi,
             variance=np.einsum("ix,ix->x", psi, covariance @ psi),
-            noise_gain=np.einsum("ix,ix->x", psi, fits.covariance @ psi),
-            training_error=fits.residual @ sets.weights,
-            training_noise_gain=fits.residual_gain,
-            largest_loss=largest(loss, TAIL_SIZE),
-            largest_noise_gain=largest(fits.gain, TAIL_SIZE),
+            noise_gain=np.einsum("ix,ix->x", psi, noise @ psi),
+            training_error=residual,
+            training_noise_gain=residual_gain,
+            largest_loss=largest_loss,
+            largest_noise_gain=largest_gain,
         )
 
     def _smoothed(self, sets: TrainingSets, fit: SmootherWeights) -> list[Array]:
