@@ -35,7 +35,7 @@ def follow(store: str, every: float, as_json: bool) -> None:
 
 def _told(found: StoreStatus) -> str:
     """Return the line, and on a terminal below it as many estimates as there is room for, the least known ones."""
-    if found.complete or not (sys.stdout.isatty() and found.estimates):
+    if found.complete or not sys.stdout.isatty():
         return str(found)
     size = shutil.get_terminal_size()
     room = max(size.lines - 5, 1)
@@ -44,8 +44,9 @@ def _told(found: StoreStatus) -> str:
         for estimate in least_known_of(found.estimates, room)
     ]
     table = Table(["problem", "cell", "blocks", found.headline or "mean"], rows, left=(0, 1))
+    lines = [str(found), *(as_text(table).splitlines() if rows else [])]
     # A line that wraps would be two, and what is drawn over it would miss one.
-    return "\n".join(line[: size.columns - 1] for line in f"{found}\n{as_text(table)}".splitlines())
+    return "\n".join(line[: size.columns - 1] for line in lines)
 
 
 def _number(mean: float | None, error: float | None) -> str:
