@@ -115,7 +115,8 @@ def test_who_watches_on_a_terminal_sees_estimates_that_are_drawn_anew(held, tmp_
     assert re.search(r"problem +cell +blocks +excess risk", text)
     assert re.search(r"n4 +H0 +\d+ +(\d\.\d+\(\d+\)|\?)", text)
     assert re.search(r"\x1b\[\d+F\x1b\[J", text)
-    assert max(map(len, re.sub(r"\x1b\[\d*[FJ]", "", text).splitlines())) < 100
+    # The last line, over which nothing is drawn, is told whole.
+    assert max(map(len, re.sub(r"\x1b\[\d*[FJ]", "", text).splitlines()[:-1])) < 100
     assert "mine: complete" in text.splitlines()[-1]
 
 
