@@ -17,7 +17,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from biasvar.errors import MACHINE_FAULTS, StoreUnreachableError, StudyError, sentence
-from biasvar.execution.backends import Location, reading, writing
+from biasvar.execution.backends import Location
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
 from biasvar.execution.threads import one_blas_thread
@@ -121,7 +121,7 @@ class Tasks(DaskMethodsMixin):
     ) -> "Tasks":
         """Lay out the tasks that simulate some chunks of a group of the study into ``store``.
 
-        They go on with what groups of earlier editions hold.
+        They go on with what these chunks hold already, and with what groups of earlier editions hold.
         """
         group = records.group
         # A fresh token per call: a scheduler that still remembers a failed key would return its old error.
@@ -136,6 +136,7 @@ class Tasks(DaskMethodsMixin):
             group=group,
             store=store,
             layer=layer,
+            begun=records.begun(),
             earlier=earlier,
         )
         return cls(packed, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
@@ -178,6 +179,7 @@ def simulate_chunk(
     group: Group | None = None,
     store: Location | None = None,
     layer: str = "",
+    begun: frozenset[int] = frozenset(),
     earlier: Earlier = (),
 ) -> NDArray[np.float64]:
     """Simulate and write one chunk: what each task of a layer does.
@@ -191,17 +193,16 @@ def simulate_chunk(
     if block_id is None or packed is None or group is None or store is None:
         return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
     study, chunk = packed.study(), block_id[0]
-    with reading(store):
-        stored = _opened(store, group, layer)
-        (records, failures), sound = stored.recover(chunk)
-    first, tracebacks = chunk * stored.chunk_size, np.full(len(sound), "", dtype=object)
+    stored = _opened(store, group, layer)
+    (records, failures), sound = stored.recover(chunk) if chunk in begun else stored.blank(chunk)
+    first, tracebacks = chunk * stored.chunk_size, [""] * len(sound)
     with one_blas_thread, _metered("simulate"):
         for position in np.flatnonzero(~sound):
             block = first + int(position)
             outcome = _simulate_block(study, group, block, _begun(store, earlier, block, layer))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
             tracebacks[position] = outcome.traceback
-    with writing(store), _metered("store"):
+    with _metered("store"):
         stored.write(chunk, Chunk(records, failures), study.block_size, tracebacks)
     headline = study.headline(group, records)
     mean = headline.mean(axis=1)
@@ -219,7 +220,7 @@ def _opened(store: Location, group: Group, layer: str) -> Records:
         If they are not there: a network file system may show them later.
     """
     try:
-        return Records(store, group, "r+")
+        return Records(store, group)
     except UNREADABLE as error:
         raise StoreUnreachableError(
             f"store {store}: metadata of blocks/{group.path} is missing or damaged ({type(error).__name__})"

@@ -8,27 +8,28 @@
     traceback (block)                    of a block's first failure that was an exception
     count     (block)                    replicates in the block; written last
 
-A chunk is written by one task, its count last: what has a count is whole, and a run that is killed anywhere leaves
-chunks that are either done or absent. Checksums cover a record's place as well as its bytes, so that neither altered
-nor exchanged files go unnoticed. A traceback is no result (its lines may differ between machines): no checksum or
-digest covers it.
+A chunk is written by one task as whole files, its count after all others: what has a count is whole, and a run that is
+killed anywhere leaves chunks that are either done or absent. Checksums cover a record's place as well as its bytes, so
+that neither torn, altered nor exchanged files go unnoticed: nothing waits for the disk, and they find what a power cut
+leaves of a file under its name. A traceback is no result (its lines may differ between machines): no checksum or digest
+covers it.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, StoreError
-from biasvar.execution.backends import Location, reading, writing
+from biasvar.execution.backends import Location
+from biasvar.execution.coordinates import coordinate_files
+from biasvar.execution.zarr_files import TEXT, ZarrArray, group_content
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
-SPAN_BYTES = 1 << 22  # of records that are read at a time: several small chunks take hardly longer than one
+SPAN_BYTES = 1 << 22  # of records that are read at a time: an object store takes hardly longer for some than for one
 _NAMES = ("records", "failure", "checksum", "traceback", "count")
 #: What opening missing or damaged metadata may raise. No other OSError: a place that fails to answer has lost nothing.
 UNREADABLE = (FileNotFoundError, ValueError, KeyError, TypeError)
@@ -45,58 +46,45 @@ class Records:
         If the store refuses, or does not answer.
     """
 
-    def __init__(self, location: Location, group: Group, mode: Literal["r", "r+"] = "r") -> None:
+    def __init__(self, location: Location, group: Group) -> None:
         self.location, self.group = location, group
-        with reading(location):
-            base = open_group(location, f"blocks/{group.path}", mode)
-            # Chunks equal to the fill value would not be written, and look missing for ever.
-            self._arrays: dict[str, Any] = {
-                name: base[name].with_config({"write_empty_chunks": True})  # type: ignore[union-attr]
-                for name in _NAMES
-            }
+        paths = [f"blocks/{group.path}/{name}" for name in _NAMES]
+        contents = location.read_all([f"{path}/zarr.json" for path in paths])
+        self._arrays = dict(zip(_NAMES, map(ZarrArray.parse, paths, contents), strict=True))
 
     @classmethod
     def create(
         cls, location: Location, group: Group, blocks: int, chunk: int, statistic: Mapping[str, object]
     ) -> "Records":
         """Create the arrays of a group, ``chunk`` blocks per chunk; ``statistic`` says what a record's numbers are."""
-        with writing(location):
-            cls._create(open_group(location, "", "r+"), group, blocks, chunk, statistic)
-        return cls(location, group, "r+")
+        path, cells, size = f"blocks/{group.path}", len(group.cells), group.record_size
 
-    @staticmethod
-    def _create(root: zarr.Group, group: Group, blocks: int, chunk: int, statistic: Mapping[str, object]) -> None:
-        base = root.create_group(f"blocks/{group.path}", attributes=group.to_json(), overwrite=True)
-        write_coordinates(base, group, statistic)
-        cells = len(group.cells)
-        shared: dict[str, Any] = {
-            "shape": (cells, blocks),
-            "chunks": (cells, chunk),
-            "dimension_names": ("cell", "block"),
-        }
-        base.create_array(
-            "records",
-            shape=(cells, blocks, group.record_size),
-            chunks=(cells, chunk, group.record_size),
-            dtype="f8",
-            fill_value=np.nan,
-            dimension_names=("cell", "block", "statistic"),
+        def files(name: str, dims: Sequence[str], kind: str, fill: object) -> dict[str, bytes]:
+            lengths = {"cell": (cells, cells), "block": (blocks, chunk), "statistic": (size, size)}
+            shape, chunks = zip(*(lengths[dim] for dim in dims), strict=True)
+            return ZarrArray(f"{path}/{name}", tuple(dims), shape, chunks, kind, fill).file()
+
+        location.delete_tree(path)
+        location.write_all(
+            {f"{path}/zarr.json": group_content(group.to_json())}
+            | coordinate_files(group, statistic)
+            | files("records", ("cell", "block", "statistic"), "float64", np.nan)
+            | files("failure", ("cell", "block"), TEXT, "")
+            | files("checksum", ("cell", "block"), "uint64", 0)
+            | files("traceback", ("block",), TEXT, "")
+            | files("count", ("block",), "int64", NO_COUNT)
         )
-        base.create_array("failure", dtype=str, fill_value="", **shared)
-        base.create_array("checksum", dtype="u8", fill_value=0, **shared)
-        shared = {"shape": (blocks,), "chunks": (chunk,), "dimension_names": ("block",)}
-        base.create_array("traceback", dtype=str, fill_value="", **shared)
-        base.create_array("count", dtype="i8", fill_value=NO_COUNT, **shared)
+        return cls(location, group)
 
     @property
     def blocks(self) -> int:
         """Number of blocks that there is room for."""
-        return int(self._arrays["count"].shape[0])
+        return self._arrays["count"].shape[0]
 
     @property
     def chunk_size(self) -> int:
         """Blocks per chunk."""
-        return int(self._arrays["count"].chunks[0])
+        return self._arrays["count"].chunks[0]
 
     @property
     def chunks(self) -> int:
@@ -109,17 +97,18 @@ class Records:
             return
         if self.blocks % self.chunk_size:
             self.discard(self.chunks - 1)  # it was the last chunk, and is not whole any more
-        with writing(self.location):
-            for name in _NAMES:  # count last: it says how many blocks there are
-                array = self._arrays[name]
-                axis = array.metadata.dimension_names.index("block")
-                if array.shape[axis] < blocks:
-                    array.resize(tuple(blocks if i == axis else length for i, length in enumerate(array.shape)))
+        for name in _NAMES:  # count last: it says how many blocks there are
+            self._arrays[name] = self._arrays[name].resized("block", blocks)
+            self.location.write_all(self._arrays[name].file())
 
     def missing(self) -> list[int]:
         """Return the chunks, in order, that have no count."""
         present = self._stored("count")
         return [chunk for chunk in range(self.chunks) if chunk not in present]
+
+    def begun(self) -> frozenset[int]:
+        """Return the chunks without a count that hold something all the same."""
+        return frozenset(self._stored("checksum") - self._stored("count"))
 
     def failed(self) -> list[int]:
         """Return the chunks, in order, that hold a failure: only those have a file of reasons."""
@@ -132,26 +121,25 @@ class Records:
         either sound or simulated again.
         """
         for name in ("count", "traceback", "failure", "checksum") if entirely else ("count",):
-            self._delete(name, chunk)
+            self.location.delete(self._key(name, chunk))
 
-    def write(self, chunk: int, content: Chunk, count: int, tracebacks: Iterable[str] | None = None) -> None:
+    def write(self, chunk: int, content: Chunk, count: int, tracebacks: Sequence[str] = ()) -> None:
         """Write one chunk, all its blocks, the count at the end; ``tracebacks`` are one text per block."""
-        blocks, traces = self._span(chunk), [] if tracebacks is None else list(tracebacks)
-        with writing(self.location):
-            self._arrays["records"][:, blocks] = content.records
-            if (content.failures != "").any():
-                self._arrays["failure"][:, blocks] = content.failures
-            else:
-                self._delete("failure", chunk)  # of an earlier try
-            self._arrays["checksum"][:, blocks] = checksums(self.group, blocks.start, content)
-            if any(traces):
-                self._arrays["traceback"][blocks] = np.array(traces, dtype=object)
-            self._arrays["count"][blocks] = np.full(content.records.shape[1], count, np.int64)
+        sums = checksums(self.group, chunk * self.chunk_size, content)
+        values: dict[str, NDArray[Any]] = {"records": content.records, "checksum": sums}
+        if (content.failures != "").any():
+            values["failure"] = content.failures
+        if any(tracebacks):
+            values["traceback"] = np.array(tracebacks, dtype=object)
+        files = {self._key(name, chunk): self._arrays[name].encode(value) for name, value in values.items()}
+        # Where nothing failed goes what an earlier try may have left.
+        self.location.write_all({self._key("failure", chunk): None, **files})
+        counts = self._arrays["count"].encode(np.full(content.records.shape[1], count, np.int64))
+        self.location.write(self._key("count", chunk), counts)
 
     def tracebacks(self, chunk: int) -> list[str]:
         """Return the traceback of each of a chunk's blocks, empty where nothing was raised."""
-        with reading(self.location):
-            return [str(text) for text in self._arrays["traceback"][self._span(chunk)]]
+        return [str(text) for text in self._load(["traceback"], self._span(chunk))["traceback"]]
 
     def read(self, chunk: int, stop: int | None = None) -> Chunk:
         """Read one chunk's blocks, up to block number ``stop``, and check them.
@@ -203,13 +191,12 @@ class Records:
 
     def _read(self, chunk: int, blocks: slice) -> Chunk:
         try:
-            with reading(self.location):
-                count = np.asarray(self._arrays["count"][blocks])
-                content, sound = self._read_sound(blocks)
+            found = self._load(["records", "failure", "checksum", "count"], blocks)
         except StoreError:
             raise
-        except Exception as error:  # whatever a codec makes of bytes that are not its own
+        except Exception as error:  # whatever is made of bytes that are not those of a chunk
             raise DamagedChunkError(self.group, chunk, f"{type(error).__name__}: {error}") from error
+        content, sound, count = *self._checked(found, blocks), found["count"]
         if (count == NO_COUNT).any():
             raise DamagedChunkError(self.group, chunk, "it is missing")
         if (count <= 0).any() or (count != count[0]).any():
@@ -237,43 +224,55 @@ class Records:
         damaged : bool
             Whether one was finished, and is not sound.
         """
-        where = slice(blocks.start, min(blocks.stop, self.blocks))
+        where = slice(blocks.start, max(blocks.start, min(blocks.stop, self.blocks)))
         try:
-            with reading(self.location):
-                finished = np.asarray(self._arrays["count"][where]) != NO_COUNT
-                content, sound = self._read_sound(where)
-                traces = [str(text) for text in self._arrays["traceback"][where]]
+            found = self._load(_NAMES, where)
         except StoreError:
             raise
-        except Exception:  # torn: a codec may raise anything
-            shape = (len(self.group.cells), max(where.stop - where.start, 0))
-            nothing = np.full((*shape, self.group.record_size), np.nan), np.full(shape, "", dtype=object)
-            return Chunk(*nothing), np.zeros(shape, bool), [""] * shape[1], True
-        return content, sound, traces, bool((finished & ~sound.all(axis=0)).any())
+        except Exception:  # torn: whatever is made of bytes that are not those of a chunk
+            return *self._nothing(where), [""] * (where.stop - where.start), True
+        content, sound = self._checked(found, where)
+        damaged = ((found["count"] != NO_COUNT) & ~sound.all(axis=0)).any()
+        return content, sound, [str(text) for text in found["traceback"]], bool(damaged)
 
     def recover(self, chunk: int) -> tuple[Chunk, NDArray[np.bool_]]:
-        """Return what a chunk without a count holds all the same, and which of its blocks are sound."""
+        """Return what a chunk without a count holds, to be filled up, and which of its blocks are sound."""
         blocks = self._span(chunk)
         try:
-            with reading(self.location):
-                if np.asarray(self._arrays["checksum"][:, blocks]).any():  # else nothing was begun
-                    content, sound = self._read_sound(blocks)
-                    return content, np.asarray(sound.all(axis=0))
+            content, sound = self._checked(self._load(["records", "failure", "checksum"], blocks), blocks)
         except StoreError:
             raise
-        except Exception:  # torn: a codec may raise anything, and nothing can be kept
-            pass
+        except Exception:  # torn: whatever is made of bytes that are not those of a chunk
+            return self.blank(chunk)
+        return content, np.asarray(sound.all(axis=0))
+
+    def blank(self, chunk: int) -> tuple[Chunk, NDArray[np.bool_]]:
+        """Return a chunk in which nothing is sound, to be filled up."""
+        content, sound = self._nothing(self._span(chunk))
+        return content, np.asarray(sound.all(axis=0))
+
+    def _nothing(self, blocks: slice) -> tuple[Chunk, NDArray[np.bool_]]:
         shape = (len(self.group.cells), blocks.stop - blocks.start)
         empty = Chunk(np.full((*shape, self.group.record_size), np.nan), np.full(shape, "", dtype=object))
-        return empty, np.zeros(shape[1], bool)
+        return empty, np.zeros(shape, bool)
 
-    def _read_sound(self, blocks: slice) -> tuple[Chunk, NDArray[np.bool_]]:
-        records = np.asarray(self._arrays["records"][:, blocks])
-        failures = np.asarray(self._arrays["failure"][:, blocks], dtype=object)
-        stored = np.asarray(self._arrays["checksum"][:, blocks])
-        content = Chunk(records, failures)
-        sound: NDArray[np.bool_] = np.equal(stored, checksums(self.group, blocks.start, content))
-        return content, sound
+    def _load(self, names: Sequence[str], blocks: slice) -> dict[str, NDArray[Any]]:
+        """Return what arrays hold of some blocks of some chunks, each in memory of its own."""
+        chunks = range(blocks.start // self.chunk_size, -(-blocks.stop // self.chunk_size))
+        contents = iter(self.location.read_all([self._key(name, chunk) for name in names for chunk in chunks]))
+        first, found = chunks.start * self.chunk_size, {}
+        for name in names:
+            array = self._arrays[name]
+            parts = [array.decode(next(contents)) for _ in chunks]
+            axis = array.dims.index("block")
+            whole = np.concatenate(parts, axis=axis)
+            within = slice(blocks.start - first, blocks.stop - first)
+            found[name] = whole[(slice(None),) * axis + (within,)]
+        return found
+
+    def _checked(self, found: Mapping[str, NDArray[Any]], blocks: slice) -> tuple[Chunk, NDArray[np.bool_]]:
+        content = Chunk(found["records"], found["failure"])
+        return content, np.equal(found["checksum"], checksums(self.group, blocks.start, content))
 
     def _span(self, chunk: int, stop: int | None = None) -> slice:
         end = self.blocks if stop is None else min(self.blocks, stop)
@@ -284,49 +283,9 @@ class Records:
         folder = self._key(name, 0).rpartition("/")[0]
         return {int(child) for child in self.location.children(folder) if child.isdecimal()}
 
-    def _delete(self, name: str, chunk: int) -> None:
-        self.location.delete(self._key(name, chunk))
-
     def _key(self, name: str, chunk: int) -> str:
         array = self._arrays[name]
-        place = tuple(chunk if dim == "block" else 0 for dim in array.metadata.dimension_names)
-        return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
-
-
-def open_group(location: Location, path: str, mode: Literal["r", "r+"]) -> zarr.Group:
-    """Open a Zarr group of a store; of format 3 only, since a store of format 2 may have a codec that runs code."""
-    return zarr.open_group(location.zarr, path=path, mode=mode, zarr_format=3, use_consolidated=False)
-
-
-def write_coordinates(base: zarr.Group, group: Group, statistic: Mapping[str, object]) -> None:
-    """Write what the cells of a group and the numbers of a record are, beside its arrays."""
-    for name, (dim, values) in _coordinates(group, statistic).items():
-        array = base.create_array(
-            name,
-            shape=values.shape,
-            dtype=str if values.dtype == object else values.dtype,
-            dimension_names=(dim,),
-            attributes={"checksum": _digest(values)},
-            overwrite=True,
-        )
-        array[:] = values
-
-
-def coordinates_are_sound(base: zarr.Group, group: Group, found: Mapping[str, NDArray[Any]]) -> bool:
-    """Tell whether the coordinates that were ``found`` beside a group's arrays are what was written."""
-    digests = {name: _digest(values) for name, values in found.items()}
-    # Stores of before have no checksums.
-    written = {name: base[name].attrs.get("checksum", digest) for name, digest in digests.items()}
-    return digests == written and digests["cell"] == _digest(np.array(group.cells, dtype=object))
-
-
-def _coordinates(group: Group, statistic: Mapping[str, object]) -> dict[str, tuple[str, NDArray[Any]]]:
-    cells = {"cell": ("cell", np.array(group.cells, dtype=object))}
-    return cells | {name: ("statistic", np.asarray(values)) for name, values in statistic.items()}
-
-
-def _digest(values: NDArray[Any]) -> str:
-    return hashlib.blake2b(json.dumps([str(value) for value in values]).encode(), digest_size=8).hexdigest()
+        return array.key(tuple(chunk if dim == "block" else 0 for dim in array.dims))
 
 
 def checksums(group: Group, first_block: int, content: Chunk) -> NDArray[np.uint64]:

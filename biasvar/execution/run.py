@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
 from biasvar.execution import settings
-from biasvar.execution.backends import writing
 from biasvar.execution.blocks import StoredBlocks
 from biasvar.execution.graph import PackedStudy, Tasks, failed_block
 from biasvar.execution.live import Broadcast
@@ -359,8 +358,7 @@ class _Driver:
             np.repeat(one.records[:, None], blocks, axis=1),
             np.full((len(records.group.cells), blocks), reason, dtype=object),
         )
-        with writing(self.store.location):
-            records.write(chunk, content, self.study.block_size, np.full(blocks, one.traceback, dtype=object))
+        records.write(chunk, content, self.study.block_size, [one.traceback] * blocks)
 
     def _batches(self, pending: Mapping[Records, list[int]]) -> Iterator[Tasks]:
         for records, chunks in pending.items():

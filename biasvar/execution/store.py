@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.attributes import SCHEMA, SOFTWARE, as_text, editions_of, from_text, root_attributes
 from biasvar.execution.backends import Location, Place, reading, writing
-from biasvar.execution.records import UNREADABLE, Records, coordinates_are_sound, open_group, write_coordinates
+from biasvar.execution.coordinates import coordinate_files, read_coordinates
+from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.summaries import encoded, opened, summary_digest
+from biasvar.execution.zarr_files import group_content
 from biasvar.fields import Json
 from biasvar.studies.base import Group, Summary, edition_of, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
@@ -177,7 +178,7 @@ class Store:
     def _open_records(self, path: str, editions: Mapping[str, str]) -> Records | None:
         group = self._group(path)
         try:
-            return Records(self.location, group, "r+") if group and self._is_of(group, editions) else None
+            return Records(self.location, group) if group and self._is_of(group, editions) else None
         except UNREADABLE:
             return None
 
@@ -200,12 +201,12 @@ class Store:
         if group.edition:
             return group.edition == wanted
         # Groups of before do not say it, but for their coordinates.
-        statistic = self._coordinates(group)
+        statistic = read_coordinates(self.location, group)
         return statistic is not None and edition_of(statistic) == wanted
 
     def earlier(self) -> dict[Group, dict[str, NDArray[Any]]]:
         """Return the groups of earlier editions that can be read, and what the numbers of their records are."""
-        found = {group: self._coordinates(group) for group in self._of_others().values()}
+        found = {group: read_coordinates(self.location, group) for group in self._of_others().values()}
         return {group: statistic for group, statistic in found.items() if statistic is not None}
 
     def _of_others(self) -> dict[str, Group]:
@@ -227,10 +228,8 @@ class Store:
 
     def repair_coordinates(self, group: Group, statistic: Mapping[str, object]) -> None:
         """Write a stored group's coordinates anew if they cannot be read."""
-        if self._coordinates(group) is not None:
-            return
-        with writing(self.location):
-            write_coordinates(open_group(self.location, f"blocks/{group.path}", "r+"), group, statistic)
+        if read_coordinates(self.location, group) is None:
+            self.location.write_all(coordinate_files(group, statistic))
 
     def metadata_problems(self) -> list[str]:
         """Say which metadata above and beside the groups' records is missing or damaged."""
@@ -239,7 +238,7 @@ class Store:
         return problems + [
             f"coordinates of blocks/{group.path} are damaged"
             for group in self.groups()
-            if self._coordinates(group) is None
+            if read_coordinates(self.location, group) is None
         ]
 
     def remove_partial_files(self) -> None:
@@ -263,7 +262,7 @@ class Store:
             kept = {"blocks", "zarr.json", *self.intruders()}
             old = [child for child in self.location.children() if child not in kept]
             list(pool.map(self.location.delete_tree, old))
-            list(pool.map(self.location.write, files.keys(), files.values()))
+        self.location.write_all(files)
         # A summary says itself how it is printed.
         said = {str(name): value for name, value in nodes[""].attrs.items()}
         self._write_group("", said | root_attributes(study, complete=True) | about)
@@ -322,25 +321,7 @@ class Store:
 
     def _write_group(self, node: str, attributes: Json) -> None:
         """Write a group's metadata: one file, at once, and without consolidated metadata, which may be out of date."""
-        text = json.dumps({"attributes": as_text(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
-        self.location.write(_metadata_key(node), text.encode())
-
-    def _coordinates(self, group: Group) -> dict[str, NDArray[Any]] | None:
-        """Return what a group's cells, and the numbers of its records, are; None if that is damaged."""
-        try:
-            with reading(self.location):
-                base = open_group(self.location, f"blocks/{group.path}", "r")
-                found = {name: np.asarray(base[name][:]) for name in ("cell", "moment", "place")}  # type: ignore[index]
-                if not coordinates_are_sound(base, group, found):
-                    return None
-        except StoreError:
-            raise
-        # Whatever a codec makes of bytes that are not its own.
-        except Exception:
-            return None
-        # Of a file that is lost, Zarr makes empty names.
-        names = [*found["cell"], *found["moment"]]
-        return found if found["cell"].size and found["moment"].size and all(names) else None
+        self.location.write(_metadata_key(node), group_content(as_text(attributes)))
 
     def _layout_difference(self, study: Study[Any], group: Group) -> str:
         """Say how a stored group's records differ in layout from those of the code; empty text if they do not."""
@@ -349,7 +330,7 @@ class Store:
         if group.record_size != size:
             return f"a record of blocks/{group.path} has {group.record_size} numbers, this version's has {size}"
         # Damaged coordinates are written anew later; the size of the record is known all the same.
-        stored = self._coordinates(group) or ours
+        stored = read_coordinates(self.location, group) or ours
         for i in range(size):
             theirs, mine = (f"{at['moment'][i]}[{at['place'][i]}]" for at in (stored, ours))
             if theirs != mine:

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from helpers import SECRET, numbers, small_study
@@ -155,41 +156,39 @@ def test_what_cannot_be_reached_is_not_taken_for_missing(method, part, bucket_pl
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_refuses_is_told_and_nothing_is_lost(code, store, reference, monkeypatch):
-    from zarr.storage import LocalStore
+    real, written = Path.replace, []
 
-    real, written = LocalStore.set, []
-
-    async def refuse(self, key, value):
+    def refuse(draft, path):
         if len(written) == 40:
             raise OSError(code, os.strerror(code))
-        written.append(key)
-        await real(self, key, value)
+        written.append(path)
+        real(draft, path)
 
-    monkeypatch.setattr(LocalStore, "set", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(StoreError, match=f"store {store}: cannot be written: {os.strerror(code)}") as refused:
         bv.run(small_study(), store, scheduler="synchronous", blocks_per_chunk=2)
     assert "\n" not in str(refused.value)
-    monkeypatch.setattr(LocalStore, "set", real)
+    assert not list(store.rglob("*.partial"))
+    monkeypatch.setattr(Path, "replace", real)
     bv.run(small_study(), store, scheduler="synchronous")
     assert bv.digest(store) == reference
 
 
 def test_a_disk_that_does_not_answer_has_lost_nothing(store, reference, monkeypatch):
-    from zarr.storage import LocalStore
-
     bv.run(small_study(), store, scheduler="synchronous")
-    real = LocalStore.get
 
-    async def fail(self, key, *rest, **options):
-        if "records/c" in key:
+    real = Path.read_bytes
+
+    def fail(path):
+        if "records/c" in str(path):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return await real(self, key, *rest, **options)
+        return real(path)
 
-    monkeypatch.setattr(LocalStore, "get", fail)
+    monkeypatch.setattr(Path, "read_bytes", fail)
     for look in (bv.verify, bv.digest, LOOKS["run"]):
         with pytest.raises(StoreUnreachableError, match="cannot be read: Input/output error"):
             look(store)
-    monkeypatch.setattr(LocalStore, "get", real)
+    monkeypatch.undo()
     assert bv.verify(store).problems == ("the summary is not written yet",)
     bv.run(small_study(), store, scheduler="synchronous")
     assert bv.digest(store) == reference

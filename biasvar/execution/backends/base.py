@@ -4,23 +4,23 @@ import errno
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Union
-
-from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
 
 from biasvar.errors import StoreError, StoreUnreachableError
 from biasvar.execution import lock
 from biasvar.execution.lock import Hold, Holder, Say
 
+if TYPE_CHECKING:
+    from zarr.abc.store import Store as ZarrStore
+
 Place = Union[str, "os.PathLike[str]", "Location"]
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+AT_A_TIME = 16  # keys of an object store, which takes its time for each
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN}
 
 #: The class of each scheme.
@@ -116,7 +116,7 @@ class Location(ABC):
         """
 
     @abstractmethod
-    def open_zarr(self) -> ZarrStore:
+    def open_zarr(self) -> "ZarrStore":
         """Open the place as a Zarr store, for reading and writing.
 
         Writing a key must be atomic: others see the old bytes or the new ones.
@@ -176,13 +176,12 @@ class Location(ABC):
         return ("Location", str(self))
 
     @cached_property
-    def zarr(self) -> ZarrStore:
+    def zarr(self) -> "ZarrStore":
         """The place as Zarr sees it, for reading and writing."""
         return self.open_zarr()
 
     @cached_property
-    def _reader(self) -> ZarrStore:
-        # A local store that may write makes a folder where there is none.
+    def _reader(self) -> "ZarrStore":
         return self.zarr.with_read_only(True)
 
     def exists(self) -> bool:
@@ -197,35 +196,72 @@ class Location(ABC):
         StoreError
             If the place refuses, which is not the same.
         """
-        with reading(self), suppress(*_ABSENT):
-            found = sync(self._reader.get(key, default_buffer_prototype()))
-            return None if found is None else found.to_bytes()
-        return None
+        return self.read_all([key])[0]
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, content: bytes) -> None:
         """Write the bytes of a key: whole, or not at all."""
-        with writing(self):
-            sync(self.zarr.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+        self.write_all({key: content})
 
     def delete(self, key: str) -> None:
         """Remove a key if it is there."""
+        self.write_all({key: None})
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each key, None where it is not there; many at a time.
+
+        Raises
+        ------
+        StoreError
+            If the place refuses, which is not the same.
+        """
+        from zarr.core.buffer import default_buffer_prototype
+
+        async def get(key: str) -> bytes | None:
+            with suppress(*ABSENT):
+                found = await self._reader.get(key, default_buffer_prototype())
+                return None if found is None else found.to_bytes()
+            return None
+
+        with reading(self):
+            return _each(get, keys)
+
+    def write_all(self, files: Mapping[str, bytes | None]) -> None:
+        """Write the bytes of each key, whole or not at all, in any order; remove those of None."""
+        from zarr.core.buffer import default_buffer_prototype
+
+        async def put(key: str) -> None:
+            if (content := files[key]) is None:
+                await self.zarr.delete(key)
+            else:
+                await self.zarr.set(key, default_buffer_prototype().buffer.from_bytes(content))
+
         with writing(self):
-            sync(self.zarr.delete(key))
+            _each(put, files)
 
     def delete_tree(self, prefix: str) -> None:
         """Remove all keys beneath a prefix."""
-        # A local store raises a ValueError if the prefix is a file.
-        with writing(self), suppress(ValueError):
+        from zarr.core.sync import sync
+
+        with writing(self):
             sync(self.zarr.delete_dir(prefix))
 
     def children(self, prefix: str = "") -> list[str]:
         """Return the names directly beneath a prefix, sorted."""
+        from zarr.core.sync import sync
 
         async def names() -> list[str]:
             return [name async for name in self._reader.list_dir(prefix)]
 
         with reading(self):
             return sorted(sync(names()))
+
+
+def _each(do: Callable[[str], Awaitable[Any]], keys: Iterable[str]) -> list[Any]:
+    """Do something with each key on Zarr's event loop, some at a time."""
+    from zarr.core.common import concurrent_map
+    from zarr.core.sync import sync
+
+    return sync(concurrent_map([(key,) for key in keys], do, AT_A_TIME))
 
 
 @contextmanager
@@ -240,7 +276,7 @@ def reading(location: Location) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        refusal = None if isinstance(error, _ABSENT) else location.explain(error, writing=False)
+        refusal = None if isinstance(error, ABSENT) else location.explain(error, writing=False)
         if refusal is None:
             raise
         raise _refused(location, "read", refusal, "nothing was changed") from _quotable(error)

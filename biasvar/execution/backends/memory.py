@@ -1,12 +1,12 @@
 """Stores in the memory of this process: ``memory://name``."""
 
-from typing import Any
-
-from zarr.abc.store import Store as ZarrStore
-from zarr.storage import MemoryStore
+from typing import TYPE_CHECKING, Any
 
 from biasvar.errors import StoreError
 from biasvar.execution.backends.base import Location
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store as ZarrStore
 
 _memory: dict[str, dict[str, Any]] = {}
 
@@ -25,6 +25,8 @@ class MemoryLocation(Location):
             raise StoreError("store memory://: expected a name, as in memory://sine")
         return rest.strip("/")
 
-    def open_zarr(self) -> ZarrStore:
+    def open_zarr(self) -> "ZarrStore":
         """Open the name's dict, the same one each time."""
+        from zarr.storage import MemoryStore
+
         return MemoryStore(_memory.setdefault(self.place, {}))

@@ -19,15 +19,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
-
-from zarr.abc.store import Store as ZarrStore
+from typing import TYPE_CHECKING, Any
 
 from biasvar.errors import MissingDependencyError, StoreError, StoreLockedError
 from biasvar.execution import lock
 from biasvar.execution.backends.base import Location, Refusal, reading, writing
 from biasvar.execution.lock import Hold, Holder, Say
 from biasvar.execution.settings import seconds
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store as ZarrStore
 
 #: Of one request: enough for a chunk on a slow line, and half a minute until silence is told.
 REQUEST_SECONDS = 25.0
@@ -60,7 +61,7 @@ class S3Location(Location):
         parts = self.place.split("/")
         return (S3Location("/".join(parts[:count])) for count in range(len(parts) - 1, 1, -1))
 
-    def open_zarr(self) -> ZarrStore:
+    def open_zarr(self) -> "ZarrStore":
         """Open what is beneath the key."""
         from zarr.storage import ObjectStore
 
