@@ -91,7 +91,7 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
         html.section("How sure", *_sure(summary)),
         html.section("To repeat it", *_provenance(target, stated, study)),
     ]
-    scripts = ["page.js", *(["explore.js"] if descents else [])]
+    scripts = ["page.js", *(["packed.js", "drawings.js", "explore.js"] if descents else [])]
     styles = ["page.css", *(["explore.css"] if descents else [])]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html.page(str(study["name"]), body, scripts=scripts, styles=styles), encoding="utf-8")
