@@ -23,9 +23,22 @@ const rule = () => objective().rules[state.rule];
 const at = () => state.at[state.rule];
 const chosen = () => ({ rule: rule(), place: ravel(at(), rule().shape), replicate: state.replicate });
 
+/** Return the objective at the last step. */
+function lastOf(one, place) {
+  return one.curves[(place + 1) * one.steps.length - 1];
+}
+
 /** Return what the map shows: the cost to the chosen target; where there is none, the objective at the last step. */
 function worthOf(one, place) {
-  return one.cost.length ? one.cost[state.target][place] : one.curves[(place + 1) * one.steps.length - 1];
+  return one.cost.length ? one.cost[state.target][place] : lastOf(one, place);
+}
+
+/** Return the configuration that is worth most, and of those alike the one that ends lowest. */
+function bestOf(one) {
+  const known = (value) => (isNaN(value) ? Infinity : value);
+  const ranks = Array.from(one.diverged, (_, place) => [worthOf(one, place), lastOf(one, place)].map(known));
+  const before = (a, b) => (a[0] === b[0] ? a[1] < b[1] : a[0] < b[0]);
+  return ranks.reduce((best, rank, place) => (before(rank, ranks[best]) ? place : best), 0);
 }
 
 /** Choose an objective: each rule begins at its best configuration. */
@@ -33,11 +46,7 @@ function chooseObjective(name) {
   Object.assign(state, { objective: name, at: {}, kept: [] });
   state.target = Math.max(0, objective().targets.length - 1);
   for (const [label, one] of Object.entries(objective().rules)) {
-    let best = 0;
-    for (let place = 1; place < one.diverged.length; place++) {
-      if (worthOf(one, place) < worthOf(one, best) || isNaN(worthOf(one, best))) best = place;
-    }
-    state.at[label] = unravel(best, one.shape);
+    state.at[label] = unravel(bestOf(one), one.shape);
   }
   build();
   chooseRule(Object.keys(objective().rules)[0]);
