@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.optimization import keeping
+from biasvar.optimization.fused import why_stepwise
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import GAP, OBJECTIVE, QUANTITIES, SHARPNESS, Quantity
 from biasvar.optimization.rules import UpdateRule
@@ -78,6 +79,11 @@ class Descent:
         """What is recorded of a trajectory each time, but for its parameters."""
         more = {GAP: True, SHARPNESS: self.sharpness}
         return (*QUANTITIES, *(each for each, asked in more.items() if asked and each.recorded_of(self.objective)))
+
+    @cached_property
+    def stepwise(self) -> str:
+        """Why steps are taken one at a time; empty text where compiled functions take many."""
+        return why_stepwise(self.rule, self.objective)
 
     @property
     def quantities(self) -> int:

@@ -21,6 +21,7 @@ from biasvar.errors import MACHINE_FAULTS, sentence
 from biasvar.optimization import columns, keeping
 from biasvar.optimization.columns import Array, Places
 from biasvar.optimization.descent import Descent, Outcome
+from biasvar.optimization.fused import advance_many
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.quantities import GRADIENT_NORM, OBJECTIVE, Look
 from biasvar.optimization.rules import advance
@@ -224,9 +225,12 @@ class _Tile:
     def _stride(self, steps: range, batches: list[Batch]) -> Array:
         """Take some steps without a look to the side; return the last gradient."""
         rule, total, theta, state = self.descent.rule, self.descent.steps, self.theta, self.state
-        within = self.descent.objective.within
+        objective = self.descent.objective
+        if not self.descent.stepwise:
+            self.theta, self.state, slope = advance_many(rule, objective, theta, state, steps, total, self.hyper)
+            return slope
         for step, self.gradient.batch in zip(steps, batches, strict=True):
-            theta, state = advance(rule, self.gradient, theta, state, step, total, self.hyper, within)
+            theta, state = advance(rule, self.gradient, theta, state, step, total, self.hyper, objective.within)
         self.theta, self.state = theta, state
         return self.gradient.slope
 

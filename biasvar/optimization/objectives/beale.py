@@ -6,14 +6,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
 from biasvar.fields import component
-from biasvar.optimization.objectives.base import Described, Objective, check_dim, refuse_batch
+from biasvar.optimization.kernels import Slope
+from biasvar.optimization.objectives.base import Described, check_dim
+from biasvar.optimization.objectives.columnwise import Columnwise
 
 Three = list[NDArray[np.float64]]
 
 
 @component
-class Beale(Described, Objective):
+class Beale(Described, Columnwise):
     """Evaluate J(x, y) = sum_i (c_i - x (1 - y^i))^2, i = 1, 2, 3: plateaus, steep corners, least at (3, 1/2).
 
     The c_i are 1.5, 2.25 and 2.625. A descent that starts with x < 0 and y > 1 may go off for ever: as x goes to minus
@@ -31,8 +34,6 @@ class Beale(Described, Objective):
 
     dim = 2
     minimum = 0.0
-    # No matrix product is taken.
-    elementwise = True
 
     @cached_property
     def minimizer(self) -> NDArray[np.float64]:
@@ -44,10 +45,10 @@ class Beale(Described, Objective):
         residuals = self._residuals(theta)[0]
         return np.asarray(sum(residual * residual for residual in residuals))[()]
 
-    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Return 2 sum_i r_i (y^i - 1, i x y^(i - 1)) of the residuals r_i."""
-        refuse_batch(self, batch)
-        return _of_pairs(self._slope(*self._residuals(theta)), theta)
+    @property
+    def slope(self) -> Slope:
+        """2 sum_i r_i (y^i - 1, i x y^(i - 1)) of the residuals r_i."""
+        return Slope(_beale)
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 2 sum_i (g_i <g_i, v> + r_i H_i v) of the residuals r_i, their gradients g_i and Hessians H_i."""
@@ -57,10 +58,10 @@ class Beale(Described, Objective):
         rates = [p * a + q * b for p, q in zip(across, along, strict=True)]
         # How the gradients of the residuals change along v: their mixed and second derivatives in y.
         mixed, bent = (1.0, 2 * y, 3 * y * y), (0.0, 2 * x, 6 * x * y)
-        turned = self._slope(
+        turned = self._sums(
             residuals, [m * b for m in mixed], [m * a + c * b for m, c in zip(mixed, bent, strict=True)]
         )
-        return _of_pairs([p + q for p, q in zip(self._slope(rates, across, along), turned, strict=True)], v)
+        return _of_pairs([p + q for p, q in zip(self._sums(rates, across, along), turned, strict=True)], v)
 
     def _residuals(self, theta: NDArray[np.float64]) -> tuple[Three, Three, Three]:
         """Return the three residuals, and their derivatives in x and in y."""
@@ -71,7 +72,7 @@ class Beale(Described, Objective):
         return residuals, across, [x, 2 * x * y, 3 * x * y * y]
 
     @staticmethod
-    def _slope(residuals: Three, across: Three, along: Three) -> Three:
+    def _sums(residuals: Three, across: Three, along: Three) -> Three:
         products = ([r * part for r, part in zip(residuals, parts, strict=True)] for parts in (across, along))
         return [2 * np.asarray(sum(three)) for three in products]
 
@@ -81,3 +82,13 @@ def _of_pairs(pair: Sequence[NDArray[np.float64]], like: NDArray[np.float64]) ->
     out = np.empty_like(like, dtype=float)
     out[..., 0], out[..., 1] = pair
     return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _beale(theta, out):  # type: ignore[no-untyped-def]
+    for k in range(theta.shape[1]):
+        x, y = theta[0, k], theta[1, k]
+        first, second, third = y - 1, y * y - 1, y * y * y - 1
+        r, s, t = 1.5 + x * first, 2.25 + x * second, 2.625 + x * third
+        out[0, k] = 2 * (r * first + s * second + t * third)
+        out[1, k] = 2 * (r * x + s * (2 * x * y) + t * (3 * x * y * y))

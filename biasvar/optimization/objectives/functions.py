@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Field
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Real, Reals, component, one_or_more
+from biasvar.optimization.kernels import Slope, product
 from biasvar.optimization.newton import newton_minimizer, whitened
 from biasvar.optimization.objectives.base import Described, Objective, as_columns, check_dim, from_columns, refuse_batch
+from biasvar.optimization.objectives.columnwise import Columnwise
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.stable import log_sum_exp, softmax
 
@@ -21,7 +23,7 @@ Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_leng
 
 
 @component
-class Quadratic(Described, Objective):
+class Quadratic(Described, Columnwise):
     """Evaluate J(theta) = theta' A theta / 2 for a diagonal A, given by its eigenvalues, or for a matrix.
 
     Parameters
@@ -55,11 +57,6 @@ class Quadratic(Described, Objective):
 
     minimum = 0.0
 
-    @property
-    def elementwise(self) -> bool:
-        """Whether no matrix product is taken."""
-        return self.matrix is None and self.angle is None
-
     def __post_init__(self) -> None:
         if (self.eigenvalues is None) == (self.matrix is None):
             got = "neither" if self.matrix is None else "both"
@@ -89,12 +86,10 @@ class Quadratic(Described, Objective):
         half: NDArray[np.float64] = products.sum(axis=-1)
         return half / 2
 
-    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Return A theta."""
-        refuse_batch(self, batch)
-        columns = as_columns(theta, self.dim)
-        product = _scaled(self._a, columns) if self.elementwise else self._a @ columns
-        return from_columns(product, theta.shape)
+    @cached_property
+    def slope(self) -> Slope:
+        """A theta."""
+        return Slope(_scaled if self._a.ndim == 1 else product, (self._a,))
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return A v, whatever theta."""
@@ -102,7 +97,7 @@ class Quadratic(Described, Objective):
 
     def minimizer_within(self, within: ConvexSet) -> NDArray[np.float64] | None:
         """Return the point of the set that is the nearest to the origin, in the norm that J is, if A is diagonal."""
-        normed = self.elementwise and self._a.all() and (within.takes_weights or within.separable)
+        normed = self._a.ndim == 1 and self._a.all() and (within.takes_weights or within.separable)
         return within.project(self.minimizer, self._a) if normed else super().minimizer_within(within)
 
     @cached_property
@@ -124,16 +119,14 @@ def _turned(eigenvalues: tuple[float, ...], degrees: float) -> NDArray[np.float6
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scaled(factors, columns):  # type: ignore[no-untyped-def]
-    out = np.empty_like(columns)
-    for d in range(columns.shape[0]):
-        for k in range(columns.shape[1]):
-            out[d, k] = factors[d] * columns[d, k]
-    return out
+def _scaled(theta, out, factors):  # type: ignore[no-untyped-def]
+    for d in range(theta.shape[0]):
+        for k in range(theta.shape[1]):
+            out[d, k] = factors[d] * theta[d, k]
 
 
 @component
-class Saddle(Described, Objective):
+class Saddle(Described, Columnwise):
     """Evaluate J(theta) = sum_i a_i theta_i^2 / 2 for a_i of both signs: flat at the origin, and without a minimum.
 
     J falls for ever along each a_i < 0, and there is no J*: studies record no distance to a minimiser, and ``targets``
@@ -161,9 +154,6 @@ class Saddle(Described, Objective):
 
     eigenvalues: Reals = (1.0, -1.0)
 
-    # No matrix product is taken.
-    elementwise = True
-
     def __post_init__(self) -> None:
         if not min(self.eigenvalues) < 0 < max(self.eigenvalues):
             raise StudyError(f"eigenvalues: expected some below and some above 0, got {list(self.eigenvalues)}")
@@ -180,10 +170,10 @@ class Saddle(Described, Objective):
         half: NDArray[np.float64] = products.sum(axis=-1)
         return half / 2
 
-    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Return a_i theta_i."""
-        refuse_batch(self, batch)
-        return from_columns(_scaled(self._a, as_columns(theta, self.dim)), theta.shape)
+    @cached_property
+    def slope(self) -> Slope:
+        """a_i theta_i."""
+        return Slope(_scaled, (self._a,))
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a_i v_i, whatever theta."""
@@ -273,7 +263,7 @@ class LogSumExp(Described, Objective):
 
 
 @component
-class Rosenbrock(Described, Objective):
+class Rosenbrock(Described, Columnwise):
     """Evaluate J(x) = sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2: a curved valley, least at (1, ..., 1).
 
     From ``dim`` 4 on there is a second local minimum, near (-1, 1, ..., 1).
@@ -291,8 +281,6 @@ class Rosenbrock(Described, Objective):
     dim: Annotated[PositiveInt, Field(ge=2)] = 2
 
     minimum = 0.0
-    # No matrix product is taken.
-    elementwise = True
 
     @cached_property
     def minimizer(self) -> NDArray[np.float64]:
@@ -305,14 +293,10 @@ class Rosenbrock(Described, Objective):
         terms = 100 * rise**2 + (1 - x) ** 2
         return np.asarray(terms.sum(axis=-1))[()]
 
-    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Return -400 x_i (x_{i+1} - x_i^2) - 2 (1 - x_i) and, of the term before, 200 (x_i - x_{i-1}^2)."""
-        refuse_batch(self, batch)
-        x, rise = self._split(theta)
-        out = np.zeros_like(theta, dtype=float)
-        out[..., :-1] = -400 * x * rise - 2 * (1 - x)
-        out[..., 1:] += 200 * rise
-        return out
+    @property
+    def slope(self) -> Slope:
+        """-400 x_i (x_{i+1} - x_i^2) - 2 (1 - x_i) and, of the term before, 200 (x_i - x_{i-1}^2)."""
+        return Slope(_valley)
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the tridiagonal Hessian times v."""
@@ -326,6 +310,19 @@ class Rosenbrock(Described, Objective):
         check_dim(theta, self.dim)
         x = theta[..., :-1]
         return x, theta[..., 1:] - x**2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _valley(theta, out):  # type: ignore[no-untyped-def]
+    last = theta.shape[0] - 1
+    for k in range(theta.shape[1]):
+        out[0, k] = 0.0
+    for d in range(last):
+        for k in range(theta.shape[1]):
+            x = theta[d, k]
+            rise = theta[d + 1, k] - x * x
+            out[d, k] += -400 * x * rise - 2 * (1 - x)
+            out[d + 1, k] = 200 * rise
 
 
 def _rectangle(rows: tuple[tuple[float, ...], ...], name: str) -> NDArray[np.float64]:

@@ -4,12 +4,81 @@ import numpy as np
 
 from biasvar.compiling import njit
 from biasvar.fields import component
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.kernels import Arithmetic
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.small import flushed, held
+
+# 1 - b^t is b c + (1 - b) of the c before, as if the gradient were 1 all the time: K powers a step would cost more than
+# all the rest, and rounding does not add up as it does in running products. The quotients of the equations are put on
+# one denominator, since a division costs as much as all but the root.
+
+
+@njit(nogil=True, error_model="numpy")
+def _corrected(c1, c2, beta1, beta2):  # type: ignore[no-untyped-def]
+    return beta1 * c1 + (1 - beta1), beta2 * c2 + (1 - beta2)
+
+
+@njit(nogil=True, error_model="numpy")
+def _means(gradient, mean, square, beta1, beta2):  # type: ignore[no-untyped-def]
+    s = flushed(beta1 * mean + (1 - beta1) * gradient)
+    return s, held(beta2 * square + (1 - beta2) * (gradient * gradient))
+
+
+@njit(nogil=True, error_model="numpy")
+def _move(mean, square, c1, c2, learning_rate, epsilon):  # type: ignore[no-untyped-def]
+    return learning_rate * c2 * mean / (c1 * (np.sqrt(square * c2) + epsilon * c2))
+
+
+@njit(nogil=True, error_model="numpy")
+def _adam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon):  # type: ignore[no-untyped-def]
+    s, r = _means(gradient, mean, square, beta1, beta2)
+    return flushed(theta - _move(s, r, c1, c2, learning_rate, epsilon)), s, r
+
+
+@njit(nogil=True, error_model="numpy")
+def _adamw(  # type: ignore[no-untyped-def]
+    theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon, weight_decay
+):
+    s, r = _means(gradient, mean, square, beta1, beta2)
+    kept = theta - learning_rate * weight_decay * theta
+    return flushed(kept - _move(s, r, c1, c2, learning_rate, epsilon)), s, r
+
+
+@njit(nogil=True, error_model="numpy")
+def _amsgrad(  # type: ignore[no-untyped-def]
+    theta, gradient, mean, square, largest, c1, c2, learning_rate, beta1, beta2, epsilon
+):
+    s, r = _means(gradient, mean, square, beta1, beta2)
+    q = r if r > largest else largest
+    return flushed(theta - _move(s, q, c1, c2, learning_rate, epsilon)), s, r, q
+
+
+@njit(nogil=True, error_model="numpy")
+def _nadam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon):  # type: ignore[no-untyped-def]
+    s, r = _means(gradient, mean, square, beta1, beta2)
+    c = beta1 * c1 + (1 - beta1)
+    ahead = beta1 * s * c1 + (1 - beta1) * gradient * c
+    return flushed(theta - _move(ahead, r, c1 * c, c2, learning_rate, epsilon)), s, r
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roots(square, correction, epsilon):  # type: ignore[no-untyped-def]
+    roots, inverse = np.empty_like(square), 1 / correction
+    for d in range(square.shape[0]):
+        for k in range(square.shape[1]):
+            roots[d, k] = np.sqrt(square[d, k] * inverse[k]) + epsilon[k]
+    return roots
+
+
+_ADAM, _ADAMW, _NADAM = (
+    Arithmetic(each, ("mean", "square"), once=_corrected, corrections=("c1", "c2")) for each in (_adam, _adamw, _nadam)
+)
+_AMSGRAD = Arithmetic(_amsgrad, ("mean", "square", "largest"), once=_corrected, corrections=("c1", "c2"))
 
 
 @component
-class Adam(UpdateRule):
+class Adam(Elementwise):
     """Divide a running mean of the gradient by the root of one of its square, both corrected for their start at zero.
 
     s <- b1 s + (1 - b1) g
@@ -31,32 +100,13 @@ class Adam(UpdateRule):
     [1.0, 0.75, 0.504, 0.268]
     """
 
+    arithmetic = _ADAM
+
     learning_rate: Positives = (0.001,)
     beta1: Fractions = (0.9,)
     beta2: Fractions = (0.999,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return s, r and their corrections 1 - b1^t and 1 - b2^t (K,), all zero."""
-        return _start(theta, moments=2, corrections=2)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        beta1: Array,
-        beta2: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta, means and corrections after a step."""
-        mean, square, c1, c2 = state
-        theta, *after = _adam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
-        return theta, tuple(after)
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
@@ -65,7 +115,7 @@ class Adam(UpdateRule):
 
 
 @component
-class AdamW(UpdateRule):
+class AdamW(Elementwise):
     """Shrink theta by e w theta beside each step of Adam, not by way of the gradient.
 
     theta <- theta - e w theta - e s / (1 - b1^t) / (sqrt(r / (1 - b2^t)) + d), with s and r as of :class:`Adam`
@@ -84,36 +134,14 @@ class AdamW(UpdateRule):
     [1.0, 0.65, 0.343, 0.085]
     """
 
+    arithmetic = _ADAMW
+
     learning_rate: Positives = (0.001,)
     beta1: Fractions = (0.9,)
     beta2: Fractions = (0.999,)
     epsilon: NonNegatives = (1e-7,)
     weight_decay: NonNegatives = (0.004,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return s, r and their corrections 1 - b1^t and 1 - b2^t (K,), all zero."""
-        return _start(theta, moments=2, corrections=2)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        beta1: Array,
-        beta2: Array,
-        epsilon: Array,
-        weight_decay: Array,
-    ) -> tuple[Array, State]:
-        """Return theta, means and corrections after a step."""
-        mean, square, c1, c2 = state
-        theta, *after = _adamw(
-            theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon, weight_decay
-        )
-        return theta, tuple(after)
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
@@ -122,7 +150,7 @@ class AdamW(UpdateRule):
 
 
 @component
-class AMSGrad(UpdateRule):
+class AMSGrad(Elementwise):
     """Divide in Adam by the largest mean square so far, so that no rate grows back.
 
     q <- max(q, r)
@@ -142,32 +170,13 @@ class AMSGrad(UpdateRule):
     [1.0, 0.75, 0.504, 0.268]
     """
 
+    arithmetic = _AMSGRAD
+
     learning_rate: Positives = (0.001,)
     beta1: Fractions = (0.9,)
     beta2: Fractions = (0.999,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return s, r, q and the corrections 1 - b1^t and 1 - b2^t (K,), all zero."""
-        return _start(theta, moments=3, corrections=2)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        beta1: Array,
-        beta2: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta, means, largest mean square and corrections after a step."""
-        mean, square, most, c1, c2 = state
-        theta, *after = _amsgrad(theta, gradient, mean, square, most, c1, c2, learning_rate, beta1, beta2, epsilon)
-        return theta, tuple(after)
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(q / (1 - b2^t)) + d."""
@@ -176,7 +185,7 @@ class AMSGrad(UpdateRule):
 
 
 @component
-class NAdam(UpdateRule):
+class NAdam(Elementwise):
     """Take in Adam the mean of the gradient a step ahead, as Nesterov's momentum does.
 
     theta <- theta - e (b1 s / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)) / (sqrt(r / (1 - b2^t)) + d)
@@ -195,141 +204,15 @@ class NAdam(UpdateRule):
     [1.0, 0.632, 0.38, 0.171]
     """
 
+    arithmetic = _NADAM
+
     learning_rate: Positives = (0.001,)
     beta1: Fractions = (0.9,)
     beta2: Fractions = (0.999,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
 
-    def init(self, theta: Array) -> State:
-        """Return s, r and their corrections 1 - b1^t and 1 - b2^t (K,), all zero."""
-        return _start(theta, moments=2, corrections=2)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        beta1: Array,
-        beta2: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta, means and corrections after a step."""
-        mean, square, c1, c2 = state
-        theta, *after = _nadam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon)
-        return theta, tuple(after)
-
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r / (1 - b2^t)) + d."""
         roots: Array = _roots(state[1], state[-1], epsilon)
         return roots
-
-
-def _start(theta: Array, moments: int, corrections: int) -> State:
-    shapes = [theta.shape] * moments + [theta.shape[1:]] * corrections
-    return tuple(np.zeros(shape) for shape in shapes)
-
-
-# 1 - b^t is b c + (1 - b) of the c before, as if the gradient were 1 all the time: K powers a step would cost more than
-# all the rest, and rounding does not add up as it does in running products. The quotients of the equations are put on
-# one denominator, since a division costs as much as all but the root.
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _move(mean, square, c1, c2, learning_rate, epsilon):  # type: ignore[no-untyped-def]
-    return learning_rate * c2 * mean / (c1 * (np.sqrt(square * c2) + epsilon * c2))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _roots(square, correction, epsilon):  # type: ignore[no-untyped-def]
-    roots, inverse = np.empty_like(square), 1 / correction
-    for d in range(square.shape[0]):
-        for k in range(square.shape[1]):
-            roots[d, k] = np.sqrt(square[d, k] * inverse[k]) + epsilon[k]
-    return roots
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _corrected(correction1, correction2, beta1, beta2):  # type: ignore[no-untyped-def]
-    c1, c2 = np.empty_like(correction1), np.empty_like(correction2)
-    for k in range(len(c1)):
-        c1[k] = beta1[k] * correction1[k] + (1 - beta1[k])
-        c2[k] = beta2[k] * correction2[k] + (1 - beta2[k])
-    return c1, c2
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _adam(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, correction1, correction2, learning_rate, beta1, beta2, epsilon
-):
-    after, averaged, squared = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    c1, c2 = _corrected(correction1, correction2, beta1, beta2)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
-            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
-            averaged[d, k] = s
-            squared[d, k] = r
-            after[d, k] = flushed(theta[d, k] - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k]))
-    return after, averaged, squared, c1, c2
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _adamw(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, correction1, correction2, learning_rate, beta1, beta2, epsilon, weight_decay
-):
-    after, averaged, squared = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    c1, c2 = _corrected(correction1, correction2, beta1, beta2)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
-            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
-            averaged[d, k] = s
-            squared[d, k] = r
-            kept = theta[d, k] - learning_rate[k] * weight_decay[k] * theta[d, k]
-            after[d, k] = flushed(kept - _move(s, r, c1[k], c2[k], learning_rate[k], epsilon[k]))
-    return after, averaged, squared, c1, c2
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _amsgrad(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, largest, correction1, correction2, learning_rate, beta1, beta2, epsilon
-):
-    after, averaged, squared = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    most = np.empty_like(theta)
-    c1, c2 = _corrected(correction1, correction2, beta1, beta2)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
-            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
-            q = r if r > largest[d, k] else largest[d, k]
-            averaged[d, k] = s
-            squared[d, k] = r
-            most[d, k] = q
-            after[d, k] = flushed(theta[d, k] - _move(s, q, c1[k], c2[k], learning_rate[k], epsilon[k]))
-    return after, averaged, squared, most, c1, c2
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _nadam(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, correction1, correction2, learning_rate, beta1, beta2, epsilon
-):
-    after, averaged, squared = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    c1, c2 = _corrected(correction1, correction2, beta1, beta2)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            s = flushed(beta1[k] * mean[d, k] + (1 - beta1[k]) * g)
-            r = held(beta2[k] * square[d, k] + (1 - beta2[k]) * (g * g))
-            averaged[d, k] = s
-            squared[d, k] = r
-            c = beta1[k] * c1[k] + (1 - beta1[k])
-            ahead = beta1[k] * s * c1[k] + (1 - beta1[k]) * g * c
-            after[d, k] = flushed(theta[d, k] - _move(ahead, r, c1[k] * c, c2[k], learning_rate[k], epsilon[k]))
-    return after, averaged, squared, c1, c2

@@ -4,13 +4,76 @@ import numpy as np
 
 from biasvar.compiling import njit
 from biasvar.fields import component
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.kernels import Arithmetic
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.momentum import ahead
 from biasvar.optimization.rules.small import flushed, held
 
 
+@njit(nogil=True, error_model="numpy")
+def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[no-untyped-def]
+    r = square + gradient * gradient
+    return flushed(theta - learning_rate * gradient / (epsilon + np.sqrt(r))), r
+
+
+@njit(nogil=True, error_model="numpy")
+def _mean_square(gradient, square, rho):  # type: ignore[no-untyped-def]
+    return held(rho * square + (1 - rho) * (gradient * gradient))
+
+
+@njit(nogil=True, error_model="numpy")
+def _rmsprop(theta, gradient, square, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
+    r = _mean_square(gradient, square, rho)
+    return flushed(theta - learning_rate * gradient / (epsilon + np.sqrt(r))), r
+
+
+@njit(nogil=True, error_model="numpy")
+def _rmsprop_inside(theta, gradient, square, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
+    r = _mean_square(gradient, square, rho)
+    return flushed(theta - learning_rate * gradient / np.sqrt(r + epsilon)), r
+
+
+@njit(nogil=True, error_model="numpy")
+def _rmsprop_nesterov(theta, gradient, velocity, square, learning_rate, rho, momentum, epsilon):  # type: ignore[no-untyped-def]
+    r = _mean_square(gradient, square, rho)
+    v = flushed(momentum * velocity - learning_rate * gradient / (epsilon + np.sqrt(r)))
+    return flushed(theta + v), v, r
+
+
+@njit(nogil=True, error_model="numpy")
+def _rmsprop_nesterov_inside(theta, gradient, velocity, square, learning_rate, rho, momentum, epsilon):  # type: ignore[no-untyped-def]
+    r = _mean_square(gradient, square, rho)
+    v = flushed(momentum * velocity - learning_rate * gradient / np.sqrt(r + epsilon))
+    return flushed(theta + v), v, r
+
+
+@njit(nogil=True, error_model="numpy")
+def _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
+    r = _mean_square(gradient, square, rho)
+    u = np.sqrt((moves + epsilon) / (r + epsilon)) * gradient
+    return flushed(theta - learning_rate * u), r, _mean_square(u, moves, rho)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roots(square, epsilon, inside):  # type: ignore[no-untyped-def]
+    roots = np.empty_like(square)
+    for d in range(square.shape[0]):
+        for k in range(square.shape[1]):
+            roots[d, k] = np.sqrt(square[d, k] + epsilon[k]) if inside else epsilon[k] + np.sqrt(square[d, k])
+    return roots
+
+
+_ADAGRAD = Arithmetic(_adagrad, ("square",))
+_RMSPROP, _RMSPROP_INSIDE = (Arithmetic(each, ("square",)) for each in (_rmsprop, _rmsprop_inside))
+_RMSPROP_NESTEROV, _RMSPROP_NESTEROV_INSIDE = (
+    Arithmetic(each, ("velocity", "square"), ahead=ahead) for each in (_rmsprop_nesterov, _rmsprop_nesterov_inside)
+)
+_ADADELTA = Arithmetic(_adadelta, ("square", "moves"))
+
+
 @component
-class AdaGrad(UpdateRule):
+class AdaGrad(Elementwise):
     """Divide by the root of the sum of squares of all gradients.
 
     r <- r + g^2
@@ -29,21 +92,11 @@ class AdaGrad(UpdateRule):
     [1.0, 0.75, 0.6, 0.492]
     """
 
+    arithmetic = _ADAGRAD
+
     learning_rate: Positives = (0.001,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return the sum of squares r, zero."""
-        return (np.zeros_like(theta),)
-
-    def update(
-        self, theta: Array, gradient: Array, state: State, step: int, *, learning_rate: Array, epsilon: Array
-    ) -> tuple[Array, State]:
-        """Return theta and the sum of squares after a step."""
-        (square,) = state
-        theta, square = _adagrad(theta, gradient, square, learning_rate, epsilon)
-        return theta, (square,)
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r)."""
@@ -52,7 +105,7 @@ class AdaGrad(UpdateRule):
 
 
 @component
-class RMSProp(UpdateRule):
+class RMSProp(Elementwise):
     """Divide by the root of a running mean square of the gradient.
 
     r <- rho r + (1 - rho) g^2
@@ -78,25 +131,10 @@ class RMSProp(UpdateRule):
     epsilon_inside: bool = False
     schedule: Schedule | None = None
 
-    def init(self, theta: Array) -> State:
-        """Return the mean square r, zero."""
-        return (np.zeros_like(theta),)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        rho: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta and the mean square after a step."""
-        (square,) = state
-        theta, square = _rmsprop(theta, gradient, square, learning_rate, rho, epsilon, self.epsilon_inside)
-        return theta, (square,)
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What a step does to numbers."""
+        return _RMSPROP_INSIDE if self.epsilon_inside else _RMSPROP
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
@@ -105,7 +143,7 @@ class RMSProp(UpdateRule):
 
 
 @component
-class RMSPropNesterov(UpdateRule):
+class RMSPropNesterov(Elementwise):
     """Divide by the root of a running mean square of the gradient, within Nesterov's momentum.
 
     g = gradient at theta + a v
@@ -134,32 +172,10 @@ class RMSPropNesterov(UpdateRule):
     epsilon_inside: bool = False
     schedule: Schedule | None = None
 
-    def init(self, theta: Array) -> State:
-        """Return the velocity and the mean square r, zero."""
-        return (np.zeros_like(theta), np.zeros_like(theta))
-
-    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: object) -> Array:
-        """Return theta + a v, where the gradient is taken."""
-        return ahead(theta, state[0], momentum)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        rho: Array,
-        momentum: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta, velocity and mean square after a step along the gradient at ``lookahead``."""
-        velocity, square = state
-        theta, velocity, square = _rmsprop_nesterov(
-            theta, gradient, velocity, square, learning_rate, rho, momentum, epsilon, self.epsilon_inside
-        )
-        return theta, (velocity, square)
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What a step does to numbers."""
+        return _RMSPROP_NESTEROV_INSIDE if self.epsilon_inside else _RMSPROP_NESTEROV
 
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return d + sqrt(r), or sqrt(d + r)."""
@@ -172,7 +188,7 @@ class RMSPropNesterov(UpdateRule):
 
 
 @component
-class AdaDelta(UpdateRule):
+class AdaDelta(Elementwise):
     """Divide by the root mean square of gradients, multiply by that of past steps.
 
     r <- rho r + (1 - rho) g^2
@@ -193,99 +209,13 @@ class AdaDelta(UpdateRule):
     [1.0, 0.564, 0.257, 0.103]
     """
 
+    arithmetic = _ADADELTA
+
     learning_rate: Positives = (0.001,)
     rho: Fractions = (0.95,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
 
-    def init(self, theta: Array) -> State:
-        """Return the mean squares of gradients r and of steps s, zero."""
-        return (np.zeros_like(theta), np.zeros_like(theta))
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        rho: Array,
-        epsilon: Array,
-    ) -> tuple[Array, State]:
-        """Return theta and the two mean squares after a step."""
-        square, moves = state
-        theta, square, moves = _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon)
-        return theta, (square, moves)
-
     def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
         """Return sqrt(r + d) / sqrt(s + d)."""
         return np.sqrt((state[0] + epsilon) / (state[1] + epsilon))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _adagrad(theta, gradient, square, learning_rate, epsilon):  # type: ignore[no-untyped-def]
-    after, squared = np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            r = square[d, k] + g * g
-            squared[d, k] = r
-            after[d, k] = flushed(theta[d, k] - learning_rate[k] * g / (epsilon[k] + np.sqrt(r)))
-    return after, squared
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _root(square, epsilon, inside):  # type: ignore[no-untyped-def]
-    return np.sqrt(square + epsilon) if inside else epsilon + np.sqrt(square)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _roots(square, epsilon, inside):  # type: ignore[no-untyped-def]
-    roots = np.empty_like(square)
-    for d in range(square.shape[0]):
-        for k in range(square.shape[1]):
-            roots[d, k] = _root(square[d, k], epsilon[k], inside)
-    return roots
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _rmsprop(theta, gradient, square, learning_rate, rho, epsilon, inside):  # type: ignore[no-untyped-def]
-    after, squared = np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
-            squared[d, k] = r
-            after[d, k] = flushed(theta[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside))
-    return after, squared
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _rmsprop_nesterov(  # type: ignore[no-untyped-def]
-    theta, gradient, velocity, square, learning_rate, rho, momentum, epsilon, inside
-):
-    after, moved, squared = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
-            v = flushed(momentum[k] * velocity[d, k] - learning_rate[k] * g / _root(r, epsilon[k], inside))
-            squared[d, k] = r
-            moved[d, k] = v
-            after[d, k] = flushed(theta[d, k] + v)
-    return after, moved, squared
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
-    after, squared, moved = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            g = gradient[d, k]
-            r = held(rho[k] * square[d, k] + (1 - rho[k]) * (g * g))
-            u = np.sqrt((moves[d, k] + epsilon[k]) / (r + epsilon[k])) * g
-            squared[d, k] = r
-            moved[d, k] = held(rho[k] * moves[d, k] + (1 - rho[k]) * (u * u))
-            after[d, k] = flushed(theta[d, k] - learning_rate[k] * u)
-    return after, squared, moved

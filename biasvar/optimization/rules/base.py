@@ -68,16 +68,15 @@ class UpdateRule(ABC):
     (True, {'learning_rate': (0.01, 0.1), 'momentum': (0.9,)})
     """
 
-    #: Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own.
-    looks_ahead = False
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the gradient is wanted elsewhere than at theta: where a rule has a lookahead of its own."""
+        return type(self).lookahead is not UpdateRule.lookahead
 
-    #: Whether steps are the shortest in another norm than the Euclidean, and the rule says in which.
-    has_metric = False
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.looks_ahead = cls.lookahead is not UpdateRule.lookahead
-        cls.has_metric = cls.metric is not UpdateRule.metric
+    @property
+    def has_metric(self) -> bool:
+        """Whether steps are the shortest in another norm than the Euclidean, and the rule says in which."""
+        return type(self).metric is not UpdateRule.metric
 
     @property
     def linear(self) -> bool:

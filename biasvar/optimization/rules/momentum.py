@@ -4,12 +4,44 @@ import numpy as np
 
 from biasvar.compiling import njit
 from biasvar.fields import component
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State, UpdateRule
+from biasvar.optimization.kernels import Arithmetic
+from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.small import flushed
 
 
+@njit(nogil=True, error_model="numpy")
+def _sgd(theta, gradient, learning_rate):  # type: ignore[no-untyped-def]
+    return (flushed(theta - learning_rate * gradient),)
+
+
+@njit(nogil=True, error_model="numpy")
+def _momentum(theta, gradient, velocity, learning_rate, momentum):  # type: ignore[no-untyped-def]
+    v = flushed(momentum * velocity - learning_rate * gradient)
+    return flushed(theta + v), v
+
+
+@njit(nogil=True, error_model="numpy")
+def ahead(theta, velocity, momentum):  # type: ignore[no-untyped-def]
+    """Return theta + a v, where Nesterov's gradient is taken."""
+    return theta + momentum * velocity
+
+
+@njit(nogil=True, error_model="numpy")
+def _lion(theta, gradient, mean, learning_rate, beta1, beta2, weight_decay):  # type: ignore[no-untyped-def]
+    direction = np.sign(beta1 * mean + (1 - beta1) * gradient)
+    after = flushed(theta - learning_rate * (direction + weight_decay * theta))
+    return after, flushed(beta2 * mean + (1 - beta2) * gradient)
+
+
+_SGD = Arithmetic(_sgd)
+_MOMENTUM = Arithmetic(_momentum, ("velocity",))
+_NESTEROV = Arithmetic(_momentum, ("velocity",), ahead=ahead)
+_LION = Arithmetic(_lion, ("mean",))
+
+
 @component
-class SGD(UpdateRule):
+class SGD(Elementwise):
     """Step against the gradient.
 
     theta <- theta - e g
@@ -28,23 +60,14 @@ class SGD(UpdateRule):
     """
 
     linear = True
+    arithmetic = _SGD
 
     learning_rate: Positives = (0.01,)
     schedule: Schedule | None = None
 
-    def init(self, theta: Array) -> State:
-        """Return no state."""
-        return ()
-
-    def update(
-        self, theta: Array, gradient: Array, state: State, step: int, *, learning_rate: Array
-    ) -> tuple[Array, State]:
-        """Return theta after a step, and no state."""
-        return _sgd(theta, gradient, learning_rate), ()
-
 
 @component
-class Momentum(UpdateRule):
+class Momentum(Elementwise):
     """Let a velocity build up: Polyak's heavy ball.
 
     v <- a v - e g
@@ -65,22 +88,11 @@ class Momentum(UpdateRule):
     """
 
     linear = True
+    arithmetic = _MOMENTUM
 
     learning_rate: Positives = (0.01,)
     momentum: Fractions = (0.9,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return the velocity, zero."""
-        return (np.zeros_like(theta),)
-
-    def update(
-        self, theta: Array, gradient: Array, state: State, step: int, *, learning_rate: Array, momentum: Array
-    ) -> tuple[Array, State]:
-        """Return theta and velocity after a step."""
-        (velocity,) = state
-        theta, velocity = _momentum(theta, gradient, velocity, learning_rate, momentum)
-        return theta, (velocity,)
 
     def moved(self, state: State, before: Array, after: Array) -> State:
         """Return the velocity that the step had within a set."""
@@ -88,7 +100,7 @@ class Momentum(UpdateRule):
 
 
 @component
-class Nesterov(UpdateRule):
+class Nesterov(Elementwise):
     """Let a velocity build up from gradients where it leads: Nesterov's momentum.
 
     v <- a v - e g(theta + a v)
@@ -109,26 +121,11 @@ class Nesterov(UpdateRule):
     """
 
     linear = True
+    arithmetic = _NESTEROV
 
     learning_rate: Positives = (0.01,)
     momentum: Fractions = (0.9,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return the velocity, zero."""
-        return (np.zeros_like(theta),)
-
-    def lookahead(self, theta: Array, state: State, *, momentum: Array, **_: object) -> Array:
-        """Return theta + a v, where the gradient is taken."""
-        return ahead(theta, state[0], momentum)
-
-    def update(
-        self, theta: Array, gradient: Array, state: State, step: int, *, learning_rate: Array, momentum: Array
-    ) -> tuple[Array, State]:
-        """Return theta and velocity after a step along the gradient at ``lookahead``."""
-        (velocity,) = state
-        theta, velocity = _momentum(theta, gradient, velocity, learning_rate, momentum)
-        return theta, (velocity,)
 
     def moved(self, state: State, before: Array, after: Array) -> State:
         """Return the velocity that the step had within a set."""
@@ -136,7 +133,7 @@ class Nesterov(UpdateRule):
 
 
 @component
-class Lion(UpdateRule):
+class Lion(Elementwise):
     """Step by the sign of a mix of gradient and momentum.
 
     theta <- theta - e (sign(b1 m + (1 - b1) g) + w theta)
@@ -155,76 +152,10 @@ class Lion(UpdateRule):
     [1.0, 0.75, 0.5, 0.25]
     """
 
+    arithmetic = _LION
+
     learning_rate: Positives = (0.001,)
     beta1: Fractions = (0.9,)
     beta2: Fractions = (0.99,)
     weight_decay: NonNegatives = (0.0,)
     schedule: Schedule | None = None
-
-    def init(self, theta: Array) -> State:
-        """Return the mean gradient m, zero."""
-        return (np.zeros_like(theta),)
-
-    def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        step: int,
-        *,
-        learning_rate: Array,
-        beta1: Array,
-        beta2: Array,
-        weight_decay: Array,
-    ) -> tuple[Array, State]:
-        """Return theta and mean gradient after a step."""
-        (mean,) = state
-        theta, mean = _lion(theta, gradient, mean, learning_rate, beta1, beta2, weight_decay)
-        return theta, (mean,)
-
-
-def ahead(theta: Array, velocity: Array, momentum: Array) -> Array:
-    """Return theta + a v, where Nesterov's gradient is taken."""
-    there: Array = _ahead(theta, velocity, momentum)
-    return there
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sgd(theta, gradient, learning_rate):  # type: ignore[no-untyped-def]
-    after = np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            after[d, k] = flushed(theta[d, k] - learning_rate[k] * gradient[d, k])
-    return after
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _ahead(theta, velocity, momentum):  # type: ignore[no-untyped-def]
-    there = np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            there[d, k] = theta[d, k] + momentum[k] * velocity[d, k]
-    return there
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _momentum(theta, gradient, velocity, learning_rate, momentum):  # type: ignore[no-untyped-def]
-    after, moved = np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            v = flushed(momentum[k] * velocity[d, k] - learning_rate[k] * gradient[d, k])
-            moved[d, k] = v
-            after[d, k] = flushed(theta[d, k] + v)
-    return after, moved
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _lion(theta, gradient, mean, learning_rate, beta1, beta2, weight_decay):  # type: ignore[no-untyped-def]
-    after, mixed = np.empty_like(theta), np.empty_like(theta)
-    for d in range(theta.shape[0]):
-        for k in range(theta.shape[1]):
-            m, g = mean[d, k], gradient[d, k]
-            direction = np.sign(beta1[k] * m + (1 - beta1[k]) * g)
-            after[d, k] = flushed(theta[d, k] - learning_rate[k] * (direction + weight_decay[k] * theta[d, k]))
-            mixed[d, k] = flushed(beta2[k] * m + (1 - beta2[k]) * g)
-    return after, mixed

@@ -1,0 +1,46 @@
+"""Rules that treat each parameter by itself: what they do to numbers is compiled into steps, and into descents."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from biasvar.optimization.kernels import Arithmetic
+from biasvar.optimization.rules.base import Array, State, UpdateRule
+
+
+class Elementwise(UpdateRule):
+    """An update rule that is given by its arithmetic.
+
+    Examples
+    --------
+    >>> from biasvar import Momentum
+    >>> Momentum().arithmetic.states, Momentum().arithmetic.hyper
+    (('velocity',), ('learning_rate', 'momentum'))
+    """
+
+    @property
+    @abstractmethod
+    def arithmetic(self) -> Arithmetic:
+        """What a step does to numbers."""
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the gradient is wanted elsewhere than at theta."""
+        return self.arithmetic.ahead is not None
+
+    def init(self, theta: Array) -> State:
+        """Return the state before the first step, zero: numbers of parameters (D, K), then of trajectories (K,)."""
+        return self.arithmetic.start(theta)
+
+    def lookahead(self, theta: Array, state: State, **hyper: Array) -> Array:
+        """Return where the gradient is taken."""
+        if not self.looks_ahead:
+            return theta
+        known = [hyper[name] for name in self.arithmetic.hyper]
+        return self.arithmetic.lead(np.ascontiguousarray(theta), state, known)
+
+    def update(self, theta: Array, gradient: Array, state: State, step: int, **hyper: Array) -> tuple[Array, State]:
+        """Return theta and state after a step."""
+        arithmetic = self.arithmetic
+        known = [hyper[name] for name in arithmetic.hyper]
+        return arithmetic.step(np.ascontiguousarray(theta), np.ascontiguousarray(gradient), state, known)
