@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -100,7 +101,8 @@ def _write(path: Path, text: str) -> None:
         os.utime(draft, (_TIME, _TIME))
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise BiasvarError(
             f"{path}: code to be compiled cannot be written ({error.strerror}); name a folder that can: NUMBA_CACHE_DIR"
         ) from error

@@ -26,7 +26,7 @@ class Elementwise(UpdateRule):
     @property
     def looks_ahead(self) -> bool:
         """Whether the gradient is wanted elsewhere than at theta."""
-        return self.arithmetic.ahead is not None
+        return self.arithmetic.ahead is not None or type(self).lookahead is not Elementwise.lookahead
 
     def init(self, theta: Array) -> State:
         """Return the state before the first step, zero: numbers of parameters (D, K), then of trajectories (K,)."""
@@ -34,7 +34,7 @@ class Elementwise(UpdateRule):
 
     def lookahead(self, theta: Array, state: State, **hyper: Array) -> Array:
         """Return where the gradient is taken."""
-        if not self.looks_ahead:
+        if self.arithmetic.ahead is None:
             return theta
         known = [hyper[name] for name in self.arithmetic.hyper]
         return self.arithmetic.lead(np.ascontiguousarray(theta), state, known)
