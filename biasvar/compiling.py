@@ -67,7 +67,8 @@ def generated(name: str, text: str, parts: Iterable[Compiled]) -> ModuleType:
     full = f"biasvar_{name}_{total.hexdigest()[:16]}"
     with _LOCK:
         if full not in sys.modules:
-            path = _FOLDER / f"{full}.py"
+            # Not .py: this is no module of any package, wherever the folder is.
+            path = _FOLDER / f"{full}.kernel"
             _write(path, text)
             module = ModuleType(full)
             module.__file__ = str(path)

@@ -59,7 +59,7 @@ def test_other_sources_of_parts_are_another_module(folder):
     second = compiling.generated("test_whole", TEXT, [made_of(folder, 20)])
     assert second.whole(1) == 21
     assert first.__file__ != second.__file__
-    assert {Path(each.__file__) for each in (first, second)} == set((folder / "kept").glob("*.py"))
+    assert {Path(each.__file__) for each in (first, second)} == set((folder / "kept").glob("*.kernel"))
 
 
 def test_a_damaged_module_is_written_again(folder):
@@ -107,8 +107,8 @@ def test_many_processes_may_compile_into_one_folder_at_once(tmp_path):
     afterwards = told(descends(tmp_path, **env))
     assert len({digest for digest, _ in (*together, afterwards)}) == 1
     assert afterwards[1] == 0
-    assert len(list(tmp_path.rglob("biasvar_momentum_*.py"))) == 1
-    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".py", ".nbi", ".nbc"}
+    assert len(list(tmp_path.rglob("biasvar_momentum_*.kernel"))) == 1
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".kernel", ".nbi", ".nbc"}
 
 
 @pytest.mark.slow
@@ -123,4 +123,4 @@ def test_without_a_usual_folder_code_is_kept_in_a_temporary_one(tmp_path):
     first, second = told(descends(package.parent, **env)), told(descends(package.parent, **env))
     assert first[0] == second[0]
     assert (first[1], second[1]) == (1, 0)
-    assert len(list((tmp_path / "tmp").rglob("biasvar_momentum_*.py"))) == 1
+    assert len(list((tmp_path / "tmp").rglob("biasvar_momentum_*.kernel"))) == 1
