@@ -94,6 +94,13 @@ class LossTails:
         return f"{replicates} training sets are too few to tell whether the loss has a finite variance: {why}"
 
 
+def has_all_moments(known: TailIndex, problem: Problem) -> bool:
+    """Tell whether theory says that the loss without label noise has all moments."""
+    # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
+    averages = np.isnan(known.signal) and not np.isnan(known.noise) and problem.inputs.dim == 1
+    return bool(problem.smooth and np.isinf(problem.square_tail_index) and (averages or np.isinf(known.signal)))
+
+
 def signal_index(known: TailIndex, problem: Problem, estimate: IndexEstimate) -> Index:
     """Return the tail index of the loss without label noise.
 
@@ -112,12 +119,9 @@ def signal_index(known: TailIndex, problem: Problem, estimate: IndexEstimate) ->
         return Index.known(signal)
     if target <= 1:
         return Index.known(target, TARGET)
-    bounded = np.isinf(target)
-    if np.isnan(signal) and not np.isnan(gain) and bounded and problem.smooth and problem.inputs.dim == 1:
-        # Fits to a smooth target are averages of interpolants, bounded by the target's derivatives.
-        signal = np.inf
-    if np.isinf(signal) and bounded and problem.smooth:
+    if has_all_moments(known, problem):
         return Index.known(np.inf)
+    bounded = np.isinf(target)
     bound = target if np.isinf(signal) else gain if bounded and not np.isnan(gain) else least
     # Evidence against what theory says of bounded targets is evidence that the target is none.
     return found if found.most <= 2 < bound else found.at_least(bound)

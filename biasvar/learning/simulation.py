@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     problem : Problem
         The law of data.
     cells : sequence of Cell
-        What is fitted and what it is charged; all see the same inputs and the same random numbers for labels. Their
-        losses are of one kind.
+        What is fitted and what it is charged; all see the same inputs and the same random numbers for labels, but for
+        those that see a lattice. Their losses are of one kind.
     n_train : int
         Size of the training sets.
     block : Block
@@ -43,8 +44,18 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     list of CellRecord
         One per cell. A set that fails on its own yields NaN and a sentence, and disturbs no other.
     """
-    sets = TrainingSets.draw(problem, n_train, block)
-    outcomes: dict[int, CellRecord] = {}
+    found: dict[int, CellRecord] = {}
+    blocks = [replace(block, smooth=cell.loss.is_smooth(problem, cell, n_train)) for cell in cells]
+    for on_lattice in {own.on_lattice for own in blocks}:
+        alike = [i for i, own in enumerate(blocks) if own.on_lattice == on_lattice]
+        sets = TrainingSets.draw(problem, n_train, blocks[alike[0]])
+        found |= zip(alike, _simulated(sets, [cells[i] for i in alike]), strict=True)
+    return [found[i] for i in range(len(cells))]
+
+
+def _simulated(sets: TrainingSets, cells: Sequence[Cell]) -> list[CellRecord]:
+    """Fit cells to the training sets."""
+    problem, outcomes = sets.problem, dict[int, CellRecord]()
     for indices, attempt in cells[0].loss.attempts(sets, cells):
         try:
             records = attempt()

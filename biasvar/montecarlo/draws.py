@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.montecarlo import calibration
+from biasvar.montecarlo import lattice
 from biasvar.montecarlo.elementary import normal_quantiles
 from biasvar.montecarlo.sobol import MAX_DIMENSION, scrambled_sobol
 from biasvar.montecarlo.streams import Purpose, Stream
@@ -33,6 +33,9 @@ class Block:
         Random numbers an input sample takes: n_train times the dimension of an input.
     size : int
         Replicates in the block; a power of two for ``"sobol"``.
+    smooth : bool
+        Whether only averages of smooth functions are taken: then one or two random inputs lie on a shifted lattice
+        with weights, where the sampler is not ``"random"``.
 
     Examples
     --------
@@ -46,29 +49,32 @@ class Block:
     stream: Stream
     dimension: int
     size: int
+    smooth: bool = False
 
     def uniforms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return points of shape (dimension, size) in the open unit cube, and weights (size,) that sum to one."""
-        halves = self._points(Purpose.INPUTS, self.dimension, skip=0)
-        if len(halves) == 2:
-            return np.concatenate(halves, axis=1), calibration.calibrated_weights(*halves)
-        return halves[0], np.full(self.size, 1.0 / self.size)
+        if self.on_lattice:
+            return lattice.shifted_lattice(self.stream.generator(Purpose.INPUTS), self.dimension, self.size)
+        return self._points(Purpose.INPUTS, self.dimension, skip=0), np.full(self.size, 1.0 / self.size)
+
+    @property
+    def on_lattice(self) -> bool:
+        """Whether the inputs lie on a lattice."""
+        return self.smooth and self.sampler != "random" and lattice.applies(self.dimension, self.size)
 
     def label_uniforms(self, count: int) -> NDArray[np.float64]:
         """Return uniforms of shape (count, size) for the labels."""
-        return np.concatenate(self._points(Purpose.LABEL_NOISE, count, skip=self.dimension), axis=1)
+        return self._points(Purpose.LABEL_NOISE, count, skip=self.dimension)
 
     def normals(self, count: int) -> NDArray[np.float64]:
         """Return standard normals of shape (count, size) for the label noise."""
         return normal_quantiles(self.label_uniforms(count))
 
-    def _points(self, purpose: Purpose, dimension: int, skip: int) -> list[NDArray[np.float64]]:
+    def _points(self, purpose: Purpose, dimension: int, skip: int) -> NDArray[np.float64]:
         generator = self.stream.generator(purpose)
         if self.sampler == "random" or dimension == 0:
-            return [open_uniforms(generator, (dimension, self.size))]
-        log2_size = self.size.bit_length() - 1
-        halves = int(calibration.applies(self.dimension, log2_size))
-        return [scrambled_sobol(generator, dimension, log2_size - halves, skip) for _ in range(1 + halves)]
+            return open_uniforms(generator, (dimension, self.size))
+        return scrambled_sobol(generator, dimension, self.size.bit_length() - 1, skip)
 
 
 def open_uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ by its fits to unit labels, so that the noise it passes on is known as well.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -269,25 +269,46 @@ def test_a_sampled_sets_record_holds_the_moments_of_other_peoples_fits(member, n
     check_sampled(member, block_of(member), noise)
 
 
-# Blocks of two random numbers a training set are calibrated: their weights differ from replicate to replicate.
-CALIBRATED = [
+# Smooth sets of one or two random numbers lie on a lattice: weights differ from replicate to replicate.
+ON_LATTICES = [
+    Member(bv.Polynomial(0), polyfit(0), n_train=1),
     Member(bv.Polynomial(1), polyfit(1), n_train=2),
+    Member(bv.Polynomial(1), polyfit(1), NORMAL, n_train=2),
     Member(bv.Ridge(2, 0.5), ridge_by_hand(2, 0.5), n_train=2),
-    Member(bv.LeastSquares(2), lstsq(2), PLANE, n_train=1),
-    Member(bv.NearestNeighbors(1), nearest, n_train=2),
-    Member(bv.KernelSmoother(0.4), kernel_smoother(0.4), n_train=2),
-    Member(bv.Interpolator(), interp, n_train=2),
 ]
 
 
-@pytest.mark.parametrize("member", CALIBRATED, ids=str)
-def test_moments_are_weighted_as_replicates_are(member):
-    check_linear(member, block_of(member, 512, "sobol"))
+class Smooth:
+    """The target, which says that it is smooth."""
+
+    smooth = True
+
+    def __call__(self, x):
+        return target(x)
 
 
-def test_moments_of_sampled_fits_are_weighted_as_replicates_are():
-    member = Member(bv.Estimator(LinearRegression()), polyfit(1), n_train=2)
-    check_sampled(member, block_of(member, 512, "sobol"), 0.5)
+@pytest.mark.parametrize("member", ON_LATTICES, ids=str)
+def test_moments_are_weighted_as_replicates_are(member, monkeypatch):
+    smooth = Problem.of(Smooth(), member.inputs, 48, 0)
+    monkeypatch.setitem(globals(), "problem_of", lambda member: smooth)
+    own = cell(member.hypothesis, member.inputs, None)
+    assert Squared().is_smooth(smooth, own, member.n_train)
+    check_linear(member, replace(block_of(member, 512, "sobol"), smooth=True))
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "inputs", "of"),
+    [
+        (bv.Polynomial(1), LINE, target),  # does not say that it is smooth
+        (bv.Polynomial(1), LINE, bv.Step()),
+        (bv.LeastSquares(1), LINE, bv.Sine()),  # through the origin, and so not an average of interpolants
+        (bv.Polynomial(1), DESIGN, bv.Sine()),
+        (bv.Estimator(LinearRegression()), LINE, bv.Sine()),
+    ],
+)
+def test_lattices_are_only_for_smooth_sets_with_tails_known_by_theory(hypothesis, inputs, of):
+    problem = Problem.of(of, inputs, 48, 0)
+    assert not Squared().is_smooth(problem, cell(hypothesis, inputs, None), 2)
 
 
 def test_every_set_is_a_member():

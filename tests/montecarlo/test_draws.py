@@ -1,4 +1,4 @@
-"""Draws: scrambled Sobol nets, calibration weights, streams and blocks.
+"""Draws: scrambled Sobol nets, weighted lattices, streams and blocks.
 
 Statistical tests here are two-sided with a false-alarm rate of at most 1e-4 each under the seeds' randomness.
 """
@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.stats import qmc
 
-from biasvar.montecarlo import calibration
+from biasvar.montecarlo import lattice
 from biasvar.montecarlo.draws import Block, Purpose, Stream
 from biasvar.montecarlo.sobol import BITS, MAX_DIMENSION, direction_numbers, scrambled_sobol
 
@@ -130,39 +130,45 @@ def test_coordinates_are_scrambled_independently():
     assert stats.pearsonr(*values.T).pvalue > ALPHA
 
 
-# Calibration
+# Lattices
 
 
 @pytest.mark.parametrize(
-    ("dimension", "log2_size", "expected"), [(1, 9, True), (2, 9, True), (3, 12, False), (2, 8, False)]
+    ("dimension", "size", "expected"),
+    [(1, 512, True), (2, 512, True), (3, 4096, False), (2, 256, False), (0, 512, False), (2, 768, False)],
 )
-def test_calibration_is_for_one_or_two_dimensions_and_enough_points(dimension, log2_size, expected):
-    assert calibration.applies(dimension, log2_size) is expected
-    assert not calibration.applies(0, log2_size)
+def test_lattices_are_for_one_or_two_dimensions_and_enough_points(dimension, size, expected):
+    assert lattice.applies(dimension, size) is expected
+    assert Block("sobol", Stream(0, "a", 0), dimension, size, smooth=True).on_lattice is expected
+    assert not Block("sobol", Stream(0, "a", 0), dimension, size).on_lattice
+    assert not Block("random", Stream(0, "a", 0), dimension, size, smooth=True).on_lattice
 
 
-def halves(dimension, size, seed=0):
-    return generator(seed).random((2, dimension, size // 2))
+@pytest.mark.parametrize("size", [512, 4096, 2**15])
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_points_are_sidis_transform_of_a_lattice(dimension, size):
+    shift = generator(3).random(dimension)
+    points, weights = lattice.shifted_lattice(generator(3), dimension, size)
+    multiplier = int(size / lattice.GOLDEN) | 1
+    t = (np.outer([1, multiplier][:dimension], np.arange(size)) % size / size + shift[:, None]) % 1
+    expected = t + (np.sin(4 * np.pi * t) - 8 * np.sin(2 * np.pi * t)) / (12 * np.pi)
+    assert points[0] == pytest.approx(expected[0], abs=1e-15)
+    assert points == pytest.approx(expected, abs=2.1e-7)  # the second may have been moved away from the first
+    assert np.mean(np.abs(points - expected) > 1e-14) < 1e-2
+    assert weights * size == pytest.approx((8 / 3 * np.sin(np.pi * t) ** 4).prod(axis=0), abs=1e-13)
+    assert weights.sum() == pytest.approx(1, abs=1e-13)
+    assert points.min() >= 2.0**-53
+    assert points.max() <= 1 - 2.0**-53
+    assert np.abs(points[0] - points[-1]).min() > (0.99e-7 if dimension == 2 else -1)
 
 
-@pytest.mark.parametrize(("size", "degree"), [(512, 6), (1024, 8), (4096, 12), (2**15, 14)])
-def test_weights_average_symmetric_polynomials_of_two_variables_exactly(size, degree):
-    a, b = halves(2, size)
-    weights, (u, v) = calibration.calibrated_weights(a, b), np.concatenate([a, b], axis=1)
-    assert weights.shape == (size,)
-    assert weights.sum() == pytest.approx(1, abs=1e-12)
-    for i, j in product(range(degree + 1), repeat=2):
-        if i + j <= degree:
-            expected = 1 / ((i + 1) * (j + 1))
-            assert weights @ (u**i * v**j + u**j * v**i) / 2 == pytest.approx(expected, abs=1e-11)
-
-
-@pytest.mark.parametrize("size", [512, 4096])
-def test_weights_average_polynomials_of_one_variable_exactly(size):
-    a, b = halves(1, size)
-    weights, u = calibration.calibrated_weights(a, b), np.concatenate([a, b], axis=1)[0]
-    for power in range(7):
-        assert weights @ u**power == pytest.approx(1 / (power + 1), abs=1e-12)
+@pytest.mark.parametrize(("size", "error"), [(1024, 1e-8), (2**14, 1e-11)])
+def test_lattices_average_smooth_functions_almost_exactly(size, error):
+    for seed in range(5):
+        (u, v), weights = lattice.shifted_lattice(generator(seed), 2, size)
+        assert weights @ (u**4 * v**3) == pytest.approx(1 / 20, abs=error)
+        assert weights @ np.exp(u * v) == pytest.approx(1.3179021514544038, abs=error)  # Ei(1) - Euler's constant
+        assert weights @ stats.norm.ppf(u) ** 2 == pytest.approx(1, abs=1e-6)
 
 
 def rough(u, v):
@@ -175,21 +181,21 @@ def test_weights_leave_averages_unbiased():
     u, root = 0.65 + 0.35 * x[:, None], 0.5 + 0.5 * x[None, :]  # v = root**2 takes the square root away
     expected = 0.35 * w @ (np.exp(3 * u * root**2) * 2) @ w * 0.5
     estimates = []
-    for seed in range(800):
-        a, b = halves(2, 512, seed)
-        estimates.append(calibration.calibrated_weights(a, b) @ rough(*np.concatenate([a, b], axis=1)))
+    for seed in range(2000):
+        points, weights = lattice.shifted_lattice(generator(seed), 2, 512)
+        estimates.append(weights @ rough(*points))
     assert abs(np.mean(estimates) - expected) < Z * stats.sem(estimates)
 
 
-def test_calibrated_sobol_beats_plain_sobol_on_a_smooth_integrand():
-    def spread(dimension_that_hides):
-        means = []
-        for seed in range(24):
-            uniforms, weights = Block("sobol", Stream(seed, "smooth", 0), dimension_that_hides, 2**10).uniforms()
-            means.append(weights @ np.sin(uniforms[:2].sum(axis=0)))
-        return np.std(means)
-
-    assert spread(2) < spread(3) / 10
+@pytest.mark.parametrize("point", [0, 77])
+def test_each_point_alone_is_unbiased(point):
+    # A weight times a function has the function's mean, point by point.
+    rng, terms = generator(9), []
+    for _ in range(4000):
+        points, weights = lattice.shifted_lattice(rng, 2, 512)
+        terms.append(512 * weights[point] * np.array([1.0, *points[:, point], points[0, point] < 0.2]))
+    for values, expected in zip(np.transpose(terms), (1, 0.5, 0.5, 0.2), strict=True):
+        assert abs(values.mean() - expected) < Z * stats.sem(values)
 
 
 # Streams
@@ -226,17 +232,18 @@ def test_streams_of_consecutive_blocks_are_uncorrelated():
 
 # Blocks
 
-SHAPES = [(1, 8), (2, 512), (2, 4096), (7, 64), (40, 16), (5, 1)]  # of dimension and size, with and without calibration
+SHAPES = [(1, 8), (2, 512), (2, 4096), (7, 64), (40, 16), (5, 1)]  # of dimension and size
 
 
-def block(sampler, dimension, size, number=0):
-    return Block(sampler, Stream(3, "block", number), dimension, size)
+def block(sampler, dimension, size, number=0, smooth=False):
+    return Block(sampler, Stream(3, "block", number), dimension, size, smooth)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("dimension", "size"), SHAPES)
-def test_a_block_is_points_in_the_open_cube_with_weights_that_sum_to_one(sampler, dimension, size):
-    uniforms, weights = block(sampler, dimension, size).uniforms()
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_block_is_points_in_the_open_cube_with_weights_that_sum_to_one(sampler, dimension, size, smooth):
+    uniforms, weights = block(sampler, dimension, size, smooth=smooth).uniforms()
     assert uniforms.shape == (dimension, size)
     assert weights.shape == (size,)
     assert weights.sum() == pytest.approx(1, abs=1e-13)
@@ -259,7 +266,7 @@ def test_normals_never_change_the_inputs(sampler, dimension, size, count):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("size", [64, 512])  # the latter calibrated
+@pytest.mark.parametrize("size", [64, 512])
 def test_normals_are_normal_and_independent_of_the_inputs(sampler, size):
     blocks = [block(sampler, 2, size, number) for number in range(2000)]
     inputs = np.array([b.uniforms()[0][0, -1] for b in blocks])

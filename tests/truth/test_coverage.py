@@ -249,7 +249,7 @@ CASES["features left out"] = Case(
     hypotheses={"p1": bv.LeastSquares(1)},
 )
 for log2_size, seeds in ((9, 400), (10, 400), (11, 200), (12, 200)):
-    CASES[f"calibrated, 2^{log2_size}"] = Case(
+    CASES[f"lattice, 2^{log2_size}"] = Case(
         {"block_size": 2**log2_size, "replicates": 16 * 2**log2_size},
         lines_and_constants,
         seeds=seeds,
@@ -315,10 +315,10 @@ def test_intervals_cover(name):
 
 
 def test_errors_are_not_below_rounding():
-    # Calibrated averages of low polynomials are exact but for rounding, which is 1e-16 of one half here.
+    # Lattice averages of smooth functions are exact but for rounding, which is 1e-16 of one half here.
     covered = 0
     for seed in range(20):
-        result = run_in_memory(CASES["calibrated, 2^12"].study(seed)).sel(hypothesis="H0", noise=0.0)
+        result = run_in_memory(CASES["lattice, 2^12"].study(seed)).sel(hypothesis="H0", noise=0.0)
         bounds = bv.confidence_interval(result, "bias2", LEVEL)
         covered += bool(bounds.low <= 0.5 <= bounds.high)
     assert covered >= 14  # fewer of 20 have probability 3e-4 at 95 %

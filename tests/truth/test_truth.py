@@ -90,9 +90,9 @@ def test_two_points_of_a_parabola():
     expected = {"H0": (4 / 45, 2 / 45), "H1": quadrature}
     for label, (bias2, variance) in expected.items():
         cell = result.sel(hypothesis=label)
-        # A calibrated block averages polynomials of so low a degree exactly.
-        close(cell.bias2, bias2, atol=1e-11)
-        close(cell.variance, variance, atol=1e-11)
+        # A lattice averages smooth functions almost exactly.
+        close(cell.bias2, bias2, atol=1e-9)
+        close(cell.variance, variance, atol=1e-9)
 
 
 def test_a_line_through_two_points_has_no_risk_once_labels_are_noisy():

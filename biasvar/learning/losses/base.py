@@ -74,6 +74,13 @@ class Loss(ABC):
         """Tell whether label noise of training sets is integrated exactly for such a fit, at all levels at once."""
         return False
 
+    def is_smooth(self, problem: Problem, cell: Cell, n_train: int) -> bool:
+        """Tell whether averages are of smooth functions of the inputs alone, with tails that theory knows.
+
+        Then few random inputs may lie on a lattice whose points have unequal weights.
+        """
+        return False
+
     def record(self, points: int) -> Record:
         """Return what is kept of a block, for so many test points."""
         return Record({"mean": points, "loss": points, "training_loss": 0, "largest_loss": TAIL_SIZE})

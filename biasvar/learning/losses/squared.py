@@ -23,8 +23,9 @@ from biasvar.fields import component
 from biasvar.learning.decomposition import Best, Problem, best_in_class
 from biasvar.learning.fits import Coefficients, Fit, Predictions, SmootherWeights, Trained, is_linear
 from biasvar.learning.hypotheses.base import HypothesisSet, TailIndex
+from biasvar.learning.inputs import Independent
 from biasvar.learning.least_squares import Fits, LinearModel, Projection, fit_nested, fit_one
-from biasvar.learning.loss_tails import Index, LossTails, noise_index, signal_index
+from biasvar.learning.loss_tails import Index, LossTails, has_all_moments, noise_index, signal_index
 from biasvar.learning.losses.base import Attempt, Cell, Loss
 from biasvar.learning.losses.squared_measures import CURVES, MEASURES, SquaredAverages, SquaredReduction, SquaredSeries
 from biasvar.learning.nested_polynomials import fit_degrees
@@ -67,6 +68,13 @@ class Squared(Loss):
     def integrates_noise(self, fit: Fit) -> bool:
         """Return True for fits that are linear in the labels."""
         return is_linear(fit)
+
+    def is_smooth(self, problem: Problem, cell: Cell, n_train: int) -> bool:
+        """Return True for least squares with an intercept on a smooth target, where theory knows the tails."""
+        if not isinstance(cell.fit, Coefficients) or not isinstance(problem.inputs, Independent):
+            return False
+        known = cell.hypothesis.tail_index(problem.inputs, n_train)
+        return cell.fit.model.intercept and not np.isnan(known.noise) and has_all_moments(known, problem)
 
     def record(self, points: int) -> Record:
         """Return the moments that the decomposition is made of."""
