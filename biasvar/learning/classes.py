@@ -108,6 +108,11 @@ class GaussianClasses(Continuous):
         """Return how many random numbers a training set takes: n_train times ``dim``."""
         return n_train * self.dim
 
+    @property
+    def exchangeable(self) -> bool:
+        """Whether each uniform makes one input: in one dimension."""
+        return self.dim == 1
+
     def inputs_from(self, uniforms: Array, n_train: int) -> Array:
         """Turn uniforms (n_train * dim, size) into inputs: the first of each input says its class too."""
         u = uniforms.reshape(n_train, self.dim, -1)

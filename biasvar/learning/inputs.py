@@ -66,6 +66,11 @@ class Inputs(ABC):
         """Return a one-dimensional rule that is finer than ``count`` test points: its averages show their error."""
         return self.test_points(FINER * count, breakpoints, 0)
 
+    @property
+    def exchangeable(self) -> bool:
+        """Whether each uniform makes one input, all by the same function, so that it does not matter in which order."""
+        return False
+
     def class_probability(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
         """Return P(y = +1 | x) as a function of x, of laws that are mixtures of two classes; else None."""
         return None
@@ -116,6 +121,11 @@ class Independent(Continuous):
     def uniforms_per_set(self, n_train: int) -> int:
         """Return how many random numbers a training set takes: n_train times ``dim``."""
         return n_train * self.dim
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether each uniform makes one input: in one dimension."""
+        return self.dim == 1
 
     def inputs_from(self, uniforms: NDArray[np.float64], n_train: int) -> NDArray[np.float64]:
         """Turn uniforms (n_train * dim, size) into inputs (n_train, size) or (n_train, size, dim)."""
@@ -342,6 +352,10 @@ class _Adapted(Inputs):
     def finer_points(self, count: int, breakpoints: Sequence[float]) -> TestPoints:
         return self.own.finer_points(count, breakpoints)
 
+    @property
+    def exchangeable(self) -> bool:
+        return bool(self.own.exchangeable)
+
     def class_probability(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
         return self.own.class_probability()
 
@@ -349,4 +363,4 @@ class _Adapted(Inputs):
         return adapted(self.own.marginal(), "inputs.marginal()")
 
 
-OPTIONAL = ("finer_points", "class_probability", "marginal")
+OPTIONAL = ("finer_points", "exchangeable", "class_probability", "marginal")

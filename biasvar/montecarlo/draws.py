@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from biasvar.montecarlo import lattice
 from biasvar.montecarlo.elementary import normal_quantiles
+from biasvar.montecarlo.order import MIN_COUNT, order_statistics
 from biasvar.montecarlo.sobol import MAX_DIMENSION, scrambled_sobol
 from biasvar.montecarlo.streams import Purpose, Stream
 
@@ -33,6 +34,9 @@ class Block:
         Random numbers an input sample takes: n_train times the dimension of an input.
     size : int
         Replicates in the block; a power of two for ``"sobol"``.
+    exchangeable : bool
+        Whether each random number makes one example, so that the law of a training set is known by its order
+        statistics: those come from the coordinates of ``"sobol"``, from outside in.
     smooth : bool
         Whether only averages of smooth functions are taken: then one or two random inputs lie on a shifted lattice
         with weights, where the sampler is not ``"random"``.
@@ -49,13 +53,17 @@ class Block:
     stream: Stream
     dimension: int
     size: int
+    exchangeable: bool = False
     smooth: bool = False
 
     def uniforms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return points of shape (dimension, size) in the open unit cube, and weights (size,) that sum to one."""
         if self.on_lattice:
             return lattice.shifted_lattice(self.stream.generator(Purpose.INPUTS), self.dimension, self.size)
-        return self._points(Purpose.INPUTS, self.dimension, skip=0), np.full(self.size, 1.0 / self.size)
+        points = self._points(Purpose.INPUTS, self.dimension, skip=0)
+        if self.exchangeable and self.sampler != "random" and self.dimension >= MIN_COUNT:
+            order_statistics(points, self.stream.generator(Purpose.ORDER))
+        return points, np.full(self.size, 1.0 / self.size)
 
     @property
     def on_lattice(self) -> bool:

@@ -11,7 +11,6 @@ J.-M. Muller, Elementary Functions: Algorithms and Implementation, 2016.
 M. J. Wichura, Algorithm AS 241: the percentage points of the normal distribution, 1988.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,18 +20,41 @@ from biasvar.compiling import njit
 
 Array = NDArray[np.float64]
 
-I = np.int64  # noqa: E741
-F = np.float64
+F, W = np.float64, np.uint64
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2, the first part of 33 bits
 LOG2_E = 1.4426950408889634
-SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+LN2 = 0.6931471805599453
+ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD
 FRACTION_BITS, BIAS = 52, 1023
+# 2^52, which added to a whole number shows it in the lowest bits: cheaper than a conversion.
+SHIFT, SHIFT_BITS = 2.0**52, 0x4330000000000000
 HUGE = 1100.0  # whose exponential, or its inverse, is beyond all numbers
 SMALLEST_NORMAL = 2.0**-1022
 
-_EXP = tuple(1.0 / math.factorial(i) for i in range(14))
-_LOG = tuple(2.0 / (2 * i + 1) for i in range(1, 12))
-# sin(pi r) / (r (1 - r^2)) in powers of r^2, interpolated at Chebyshev's points of [0, 1].
+# Interpolated at Chebyshev's points in 60 digits: (exp(r) - 1 - r) / r^2 in powers of r, |r| <= ln(2) / 2,
+_EXP = (
+    0.5000000000000001,
+    0.16666666666666667,
+    0.041666666666624128,
+    0.0083333333333300618,
+    0.0013888888917213717,
+    0.00019841269863053617,
+    2.4801521295954375e-5,
+    2.7557268459997065e-6,
+    2.7620088445409748e-7,
+    2.5100385495510319e-8,
+)
+# (2 artanh(s) - 2 s) / s^3 in powers of s^2, |s| <= 3 - sqrt(8),
+_LOG = (
+    0.66666666666666697,
+    0.39999999999899443,
+    0.28571428626003269,
+    0.22222211130259877,
+    0.18182889455674946,
+    0.15331710618210772,
+    0.14616585424888622,
+)
+# sin(pi r) / (r (1 - r^2)) in powers of r^2, r between -1 and 1.
 _SINE = (
     3.1415926535897932,
     -2.0261201264601768,
@@ -89,43 +111,45 @@ def sin_pi(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def log(x):  # type: ignore[no-untyped-def]
-    """Return the natural logarithm: -inf at 0, NaN below."""
-    tiny = x < SMALLEST_NORMAL
-    whole = F(x * 2.0**54 if tiny else x).view(I)
+def _log_of_normal(x):  # type: ignore[no-untyped-def]
+    """Return the logarithm of a positive number with all its digits."""
+    whole = F(x).view(W)
     # x = 2^e m with m between sqrt(1/2) and sqrt(2), and log m = 2 artanh(s).
-    e = (whole - I(SQRT_HALF_BITS)) >> I(FRACTION_BITS)
-    m = I(whole - (e << I(FRACTION_BITS))).view(F)
-    scale = F(e) - (54.0 if tiny else 0.0)
+    biased = W(whole + W(ONE_BITS - SQRT_HALF_BITS)) >> W(FRACTION_BITS)
+    m = W(whole + (W(BIAS) << W(FRACTION_BITS)) - (biased << W(FRACTION_BITS))).view(F)
+    e = W(biased | W(SHIFT_BITS)).view(F) - (SHIFT + BIAS)
     s = (m - 1.0) / (m + 1.0)
     z = s * s
-    p = _LOG[10]
-    p = p * z + _LOG[9]
-    p = p * z + _LOG[8]
-    p = p * z + _LOG[7]
-    p = p * z + _LOG[6]
+    p = _LOG[6]
     p = p * z + _LOG[5]
     p = p * z + _LOG[4]
     p = p * z + _LOG[3]
     p = p * z + _LOG[2]
     p = p * z + _LOG[1]
     p = p * z + _LOG[0]
-    found = scale * LN2_HIGH + (scale * LN2_LOW + (2.0 * s + s * z * p))
+    return e * LN2_HIGH + (e * LN2_LOW + (2.0 * s + s * z * p))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def log(x):  # type: ignore[no-untyped-def]
+    """Return the natural logarithm: -inf at 0, NaN below."""
+    tiny = x < SMALLEST_NORMAL
+    found = _log_of_normal(x * 2.0**54 if tiny else x) - (54.0 * LN2 if tiny else 0.0)
     outside = x if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
     return found if 0.0 < x < np.inf else outside
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def exp(x):  # type: ignore[no-untyped-def]
-    """Return the exponential function."""
-    y = min(max(x if x == x else 0.0, -HUGE), HUGE)
-    n = np.rint(y * LOG2_E)
+def _power_of_two(n):  # type: ignore[no-untyped-def]
+    """Return 2^n for whole numbers between -1022 and 1023."""
+    return W((F(n + (1.5 * SHIFT + BIAS)).view(W)) << W(FRACTION_BITS)).view(F)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _exp_of_rest(y, n):  # type: ignore[no-untyped-def]
+    """Return exp(y) / 2^n, with n the whole number next to y / ln 2."""
     r = (y - n * LN2_HIGH) - n * LN2_LOW
-    p = _EXP[13]
-    p = p * r + _EXP[12]
-    p = p * r + _EXP[11]
-    p = p * r + _EXP[10]
-    p = p * r + _EXP[9]
+    p = _EXP[9]
     p = p * r + _EXP[8]
     p = p * r + _EXP[7]
     p = p * r + _EXP[6]
@@ -133,11 +157,28 @@ def exp(x):  # type: ignore[no-untyped-def]
     p = p * r + _EXP[4]
     p = p * r + _EXP[3]
     p = p * r + _EXP[2]
-    p = 1.0 + (p * r * r + r)
+    p = p * r + _EXP[1]
+    p = p * r + _EXP[0]
+    return 1.0 + (p * r * r + r)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def exp(x):  # type: ignore[no-untyped-def]
+    """Return the exponential function."""
+    y = min(max(x if x == x else 0.0, -HUGE), HUGE)
+    n = np.rint(y * LOG2_E)
     # In two steps, for 2^n may be beyond all numbers where the product is not.
-    half = I(n) >> I(1)
-    p = p * I((half + I(BIAS)) << I(FRACTION_BITS)).view(F) * I((I(n) - half + I(BIAS)) << I(FRACTION_BITS)).view(F)
-    return p if x == x else x
+    half = np.rint(0.5 * n)
+    found = _exp_of_rest(y, n) * _power_of_two(half) * _power_of_two(n - half)
+    return found if x == x else x
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def power(u, exponent):  # type: ignore[no-untyped-def]
+    """Return u^exponent for u between 1e-300 and 1 and exponents between 0 and 1, to some 1e-14."""
+    y = _log_of_normal(u) * exponent
+    n = np.rint(y * LOG2_E)
+    return _exp_of_rest(y, n) * _power_of_two(n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")

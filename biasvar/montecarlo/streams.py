@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     BATCHES = 5
     DIRECTIONS = 6
     SEGMENTS = 7
+    ORDER = 8
 
 
 @dataclass(frozen=True)

@@ -184,9 +184,12 @@ class DrawnStudy(Study[S], Generic[S]):
 
     def _draws(self, group: Group, block: int, size: int) -> Block:
         """Return one block's random numbers, the same for all groups of a problem."""
-        n_train = self._sizes[group.problem]
+        return self.draws(self._sizes[group.problem], block, size)
+
+    def draws(self, n_train: int, block: int, size: int) -> Block:
+        """Return the random numbers of one block of training sets."""
         stream = Stream(self.seed, f"n_train={n_train}", block)
-        return Block(self.sampler, stream, self.law.uniforms_per_set(n_train), size)
+        return Block(self.sampler, stream, self.law.uniforms_per_set(n_train), size, self.law.exchangeable)
 
     def unmet_goals(self, summary: S) -> list[str]:
         """Say which standard errors are above what ``precision`` asks for."""

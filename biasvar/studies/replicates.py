@@ -10,8 +10,6 @@ from biasvar.errors import StudyError
 from biasvar.learning import fits
 from biasvar.learning.fits import Fit
 from biasvar.learning.training_sets import TrainingSets
-from biasvar.montecarlo.draws import Block
-from biasvar.montecarlo.streams import Stream
 from biasvar.studies.replicated import ReplicatedStudy
 
 PLACES = 201  # at which a curve looks smooth
@@ -23,6 +21,7 @@ def replicates(
     """Draw the first training sets of a study again, and fit its hypothesis sets to each.
 
     They are those of the study's first block, which a run simulates: what it averages over, to be looked at one by one.
+    Where a run takes points of a lattice, whose weights differ, they are a sample of the same law.
 
     Parameters
     ----------
@@ -64,12 +63,7 @@ def replicates(
     if not 1 <= count <= study.block_size:
         raise StudyError(f"count: expected 1 to {study.block_size}, the study's block_size, got {count}")
     problem = study.problem
-    block = Block(
-        study.sampler,
-        Stream(study.seed, f"n_train={n_train}", 0),
-        study.law.uniforms_per_set(n_train),
-        study.block_size,
-    )
+    block = study.draws(n_train, 0, study.block_size)
     sets = TrainingSets.draw(problem, n_train, block)
     labels = sets.labels(noise)[:count]
     places = _places(problem.test.x)

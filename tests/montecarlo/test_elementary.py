@@ -62,6 +62,21 @@ def test_functions_are_right_to_a_few_units_in_the_last_place(name):
             assert abs(value - truth) <= allowed * float(np.spacing(abs(float(truth)))), at
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 10, 100])
+def test_roots_are_right_to_fourteen_digits(k):
+    @njit(nogil=True, error_model="numpy")
+    def fill(u, exponent, out):
+        for i in range(u.size):
+            out[i] = elementary.power(u[i], exponent)
+
+    u = np.concatenate([RNG.random(500), 2.0 ** -RNG.uniform(1, 53, 200), 1 - 2.0 ** -RNG.uniform(1, 53, 200)])
+    found = np.empty_like(u)
+    fill(u, 1 / k, found)
+    with mpmath.workdps(60):
+        for at, value in zip(u.tolist(), found.tolist(), strict=True):
+            assert abs(value / mpmath.root(mpmath.mpf(at), k) - 1) < 1e-14
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_bits_do_not_depend_on_where_in_a_loop_an_element_stands(name):
     x = FUNCTIONS[name][0]
