@@ -8,8 +8,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
-from scipy.special import expit, ndtr
+from scipy.special import ndtr
 
+from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import Points, Real, as_tuple, component
 from biasvar.learning import targets
@@ -20,9 +21,10 @@ from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
 from biasvar.learning.targets import Target
-from biasvar.montecarlo.elementary import normal_quantiles
+from biasvar.montecarlo.elementary import exps, log, normal_quantiles
 
 Array = NDArray[np.float64]
+LOG_TWO_PI = 1.8378770664093453
 OCTILES = tuple(i / 8 for i in range(1, 8))
 FAR_CUTS = (1e-5, 1e-2, 1 - 1e-2, 1 - 1e-5)
 PROBES = 4096  # places between which the classes' border is looked for
@@ -131,9 +133,8 @@ class GaussianClasses(Continuous):
 
     def probability(self, x: Array) -> Array:
         """Return P(y = +1 | x), elementwise, or over the last axis in more dimensions."""
-        logs = [self._log_density(x, i) for i in (0, 1)]
-        odds: Array = expit(np.log(self.prior / (1 - self.prior)) + logs[1] - logs[0])
-        return odds
+        minus, plus = (self._log_density(x, i) for i in (0, 1))
+        return np.asarray(1 / (1 + exps(minus - plus)))
 
     def marginal(self) -> Inputs:
         """Return a normal law with the mean and spread of all coordinates together."""
@@ -150,8 +151,8 @@ class GaussianClasses(Continuous):
 
     def density(self, x: Array) -> Array:
         """Return the density of x."""
-        one, other = (np.exp(self._log_density(x, i)) for i in (0, 1))
-        return np.asarray((1 - self.prior) * one + self.prior * other)
+        one, other = (exps(self._log_density(x, i)) for i in (0, 1))
+        return np.asarray(one + other)
 
     def quantile(self, uniforms: Array) -> Array:
         """Apply the inverse distribution function, elementwise, by bisection."""
@@ -170,12 +171,30 @@ class GaussianClasses(Continuous):
         return float((means - TAILS * stds).min()), float((means + TAILS * stds).max())
 
     def _log_density(self, x: Array, label: int) -> Array:
-        root = self._roots[label]
-        away = np.moveaxis(np.asarray(x)[..., None] if self.dim == 1 else np.asarray(x), -1, 0)
-        away = away - self._centres[label].reshape(-1, *[1] * (away.ndim - 1))
-        z = np.linalg.solve(root, away.reshape(self.dim, -1)).reshape(away.shape)
-        norm = np.log(np.diag(root)).sum() + self.dim / 2 * np.log(2 * np.pi)
-        return np.asarray(-(z**2).sum(axis=0) / 2 - norm)
+        """Return the logarithm of a class's share of the density."""
+        root, places = self._roots[label], np.asarray(x, dtype=float)
+        out = np.empty(places.shape if self.dim == 1 else places.shape[:-1])
+        flat, share = np.ascontiguousarray(places).reshape(-1, self.dim), self.prior if label else 1 - self.prior
+        _fill_log_densities(flat, self._centres[label], root, share, out.reshape(-1))
+        return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_log_densities(x, centre, root, share, out):  # type: ignore[no-untyped-def]
+    """Fill in the logarithm of a share of a normal density, whose covariance is root root', root being triangular."""
+    dim = centre.size
+    z = np.empty(dim)
+    highest = log(share)
+    for i in range(dim):
+        highest -= log(root[i, i]) + LOG_TWO_PI / 2
+    for k in range(out.size):
+        out[k] = highest
+        for i in range(dim):
+            z[i] = x[k, i] - centre[i]
+            for j in range(i):
+                z[i] -= root[i, j] * z[j]
+            z[i] /= root[i, i]
+            out[k] -= z[i] * z[i] / 2
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.learning.bases import Basis
 from biasvar.learning.least_squares import LinearModel, label_maps
@@ -90,6 +91,21 @@ def predictions(fit: Fit, x: Array, y: Array, at: Array, rng: np.random.Generato
         case Trained(basis, size, train):
             trained = train(basis.evaluate(np.swapaxes(x, 0, 1), size), np.ascontiguousarray(y.T))
             return np.asarray(np.einsum("pk,pkm->km", trained, basis.evaluate(at, size)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def combine(features, coefficients, out):  # type: ignore[no-untyped-def]
+    """Fill in predictions (m, K): features (p, m, K) times coefficients (p, K); features of all K may be (p, m, 1)."""
+    p, m = features.shape[:2]
+    shared = features.shape[2] == 1
+    for i in range(m):
+        row = out[i]
+        for j in range(p):
+            feature, coefficient = features[j, i], coefficients[j]
+            factor = feature[0]
+            for k in range(row.size):
+                here = (factor if shared else feature[k]) * coefficient[k]
+                row[k] = here if j == 0 else row[k] + here
 
 
 def smoother(fit: SmootherWeights, x: Array, at: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.compiling import njit
-from biasvar.montecarlo.elementary import exp
+from biasvar.montecarlo.elementary import exp, log
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,7 @@ CODES = {
 }
 TOLERANCE = 1e-9  # of the gradient, per unit of the sum of absolute features
 STEPS = 200
+LANES = 128  # training sets that are fitted side by side
 SWEEPS = 200_000
 
 
@@ -62,115 +63,215 @@ def minimise(loss: str, penalty: float, features: Array, labels: Array) -> Array
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _newton(features, labels, code, penalty, out):  # type: ignore[no-untyped-def]  # noqa: C901
+def _newton(features, labels, code, penalty, out):  # type: ignore[no-untyped-def]
+    """Fit to all training sets, LANES at a time: one that has arrived stays where it is while others go on."""
     p, n, size = features.shape
-    signed = np.empty((n, p))
-    c, step, gradient = np.empty(p), np.empty(p), np.empty(p)
-    hessian = np.empty((p, p))
-    margin, move = np.empty(n), np.empty(n)
-    for k in range(size):
-        total = 0.0
-        for i in range(n):
-            margin[i] = 0.0
-            for j in range(p):
-                signed[i, j] = labels[i, k] * features[j, i, k]
-                total += abs(signed[i, j])
-        for j in range(p):
-            c[j] = 0.0
+    signed, margin, move = np.empty((n, p, LANES)), np.empty((n, LANES)), np.empty((n, LANES))
+    c, step, gradient = np.empty((p, LANES)), np.empty((p, LANES)), np.empty((p, LANES))
+    hessian = np.empty((p, p, LANES))
+    value, goal, length = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    for start in range(0, size, LANES):
+        _load(features, labels, start, signed, goal)
+        _fill(margin, 0.0)
+        _fill(c, 0.0)
         for _ in range(STEPS):
-            for a in range(p):
-                gradient[a] = penalty * c[a]
-                for b in range(a + 1):
-                    hessian[a, b] = penalty if a == b else 0.0
-            value = 0.0
-            for i in range(n):
-                slope, curvature, charge = _derivatives(code, margin[i])
-                value += charge
-                for a in range(p):
-                    gradient[a] += slope * signed[i, a]
-                    bent = curvature * signed[i, a]
-                    for b in range(a + 1):
-                        hessian[a, b] += bent * signed[i, b]
-            largest = 0.0
-            for a in range(p):
-                value += penalty / 2 * c[a] * c[a]
-                largest = max(largest, abs(gradient[a]))
-            if largest <= TOLERANCE * max(total / n, 1e-3):
+            _bend(code, penalty, signed, margin, c, gradient, hessian, value)
+            if _have_arrived(gradient, goal, length):
                 break
+            _factor(hessian)
             _solve(hessian, gradient, step)
-            furthest = 0.0
-            for i in range(n):
-                move[i] = 0.0
-                for a in range(p):
-                    move[i] += signed[i, a] * step[a]
-                furthest = max(furthest, abs(move[i]))
-            length = 1.0
-            if code <= EXPONENTIAL and furthest > 0.0:
-                length = np.log1p(furthest) / furthest
+            _along(signed, step, move)
+            if code <= EXPONENTIAL:
+                _damp(move, length)
             if code == SQUARED_HINGE:
-                length = _halved(margin, move, c, step, penalty, value)
-            for a in range(p):
-                c[a] += length * step[a]
-            for i in range(n):
-                margin[i] += length * move[i]
+                _halve(margin, move, c, step, penalty, value, length)
+            _go(length, step, c)
+            _go(length, move, margin)
         for j in range(p):
-            out[j, k] = c[j]
+            for k in range(min(LANES, size - start)):
+                out[j, start + k] = c[j, k]
+
+
+# Loops over lanes of whole rows: of indices that may be negative, and of slices that are assigned to, no loop is SIMD.
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _derivatives(code, m):  # type: ignore[no-untyped-def]
-    """Return the loss's slope and curvature at a margin, and, where a line is searched, its value."""
-    if code == LOGISTIC:
-        wrong = 1.0 / (1.0 + exp(m))
-        return -wrong, wrong * (1.0 - wrong), 0.0
-    if code == EXPONENTIAL:
-        charge = exp(-m)
-        return -charge, charge, 0.0
-    if code == SQUARED:
-        return 2.0 * (m - 1.0), 2.0, 0.0
-    if m < 1.0:
-        return 2.0 * (m - 1.0), 2.0, (m - 1.0) ** 2
-    return 0.0, 0.0, 0.0
+def _fill(rows, value):  # type: ignore[no-untyped-def]
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for k in range(LANES):
+            row[k] = value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _halved(margin, move, c, step, penalty, value):  # type: ignore[no-untyped-def]
-    """Return the first length of 1, 1/2, 1/4, ... at which squared hinges and penalty are not larger than before."""
-    length = 1.0
-    for _ in range(60):
-        after = 0.0
-        for i in range(len(margin)):
-            short = 1.0 - margin[i] - length * move[i]
-            if short > 0.0:
-                after += short * short
-        for a in range(len(c)):
-            after += penalty / 2 * (c[a] + length * step[a]) ** 2
-        if after <= value:
-            break
-        length *= 0.5
-    return length
+def _load(features, labels, start, signed, goal):  # type: ignore[no-untyped-def]
+    """Copy features times labels, and what gradients are to fall below; lanes too many repeat the last one."""
+    n, p, size = signed.shape[0], signed.shape[1], features.shape[2]
+    for k in range(LANES):
+        goal[k] = 0.0
+    for i in range(n):
+        for j in range(p):
+            row = signed[i, j]
+            for k in range(LANES):
+                at = min(start + k, size - 1)
+                row[k] = labels[i, at] * features[j, i, at]
+                goal[k] += abs(row[k])
+    for k in range(LANES):
+        goal[k] = TOLERANCE * max(goal[k] / n, 1e-3)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve(hessian, gradient, step):  # type: ignore[no-untyped-def]
-    """Solve hessian step = -gradient, by Cholesky; the lower triangle is overwritten."""
-    p = len(gradient)
+def _bend(code, penalty, signed, margin, c, gradient, hessian, value):  # type: ignore[no-untyped-def]
+    """Fill in the gradient, the lower triangle of the Hessian, and the objective where a line is searched."""
+    n, p = signed.shape[0], signed.shape[1]
+    slope, bend = np.empty(LANES), np.empty(LANES)
+    for k in range(LANES):
+        value[k] = 0.0
     for a in range(p):
+        coefficient, down = c[a], gradient[a]
+        for k in range(LANES):
+            down[k] = penalty * coefficient[k]
+            value[k] += penalty / 2 * coefficient[k] * coefficient[k]
         for b in range(a + 1):
-            rest = hessian[a, b]
+            entry = hessian[a, b]
+            for k in range(LANES):
+                entry[k] = penalty if a == b else 0.0
+    for i in range(n):
+        _differentiate(code, margin[i], slope, bend, value)
+        for a in range(p):
+            mine, down = signed[i, a], gradient[a]
+            for k in range(LANES):
+                down[k] += slope[k] * mine[k]
+            for b in range(a + 1):
+                other, entry = signed[i, b], hessian[a, b]
+                for k in range(LANES):
+                    entry[k] += bend[k] * mine[k] * other[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _differentiate(code, margin, slope, bend, value):  # type: ignore[no-untyped-def]
+    """Fill in the loss's slope and curvature at margins; add its value where a line is searched."""
+    if code == LOGISTIC:
+        for k in range(LANES):
+            wrong = 1.0 / (1.0 + exp(margin[k]))
+            slope[k] = -wrong
+            bend[k] = wrong * (1.0 - wrong)
+    elif code == EXPONENTIAL:
+        for k in range(LANES):
+            bend[k] = exp(-margin[k])
+            slope[k] = -bend[k]
+    elif code == SQUARED:
+        for k in range(LANES):
+            slope[k] = 2.0 * (margin[k] - 1.0)
+            bend[k] = 2.0
+    else:
+        for k in range(LANES):
+            short = max(1.0 - margin[k], 0.0)
+            slope[k] = -2.0 * short
+            bend[k] = 2.0 if short > 0.0 else 0.0
+            value[k] += short * short
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _have_arrived(gradient, goal, length):  # type: ignore[no-untyped-def]
+    """Tell whether all gradients are below their goals; where they are, the next step has no length."""
+    living = 0
+    for k in range(LANES):
+        largest = 0.0
+        for a in range(gradient.shape[0]):
+            largest = max(largest, abs(gradient[a, k]))
+        length[k] = 1.0 if largest > goal[k] else 0.0
+        living += largest > goal[k]
+    return living == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _factor(hessian):  # type: ignore[no-untyped-def]
+    """Overwrite the lower triangle by its Cholesky factor."""
+    for a in range(hessian.shape[0]):
+        for b in range(a + 1):
+            rest, diagonal = hessian[a, b], hessian[b, b]
             for j in range(b):
-                rest -= hessian[a, j] * hessian[b, j]
-            hessian[a, b] = np.sqrt(rest) if a == b else rest / hessian[b, b]
+                mine, other = hessian[a, j], hessian[b, j]
+                for k in range(LANES):
+                    rest[k] -= mine[k] * other[k]
+            for k in range(LANES):
+                rest[k] = np.sqrt(rest[k]) if a == b else rest[k] / diagonal[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(factor, gradient, step):  # type: ignore[no-untyped-def]
+    """Solve for the step to where the gradient would be zero: twice, by the two halves of the factorised Hessian."""
+    p = gradient.shape[0]
     for a in range(p):
-        rest = -gradient[a]
+        rest, diagonal, down = step[a], factor[a, a], gradient[a]
+        for k in range(LANES):
+            rest[k] = -down[k]
         for b in range(a):
-            rest -= hessian[a, b] * step[b]
-        step[a] = rest / hessian[a, a]
+            entry, other = factor[a, b], step[b]
+            for k in range(LANES):
+                rest[k] -= entry[k] * other[k]
+        for k in range(LANES):
+            rest[k] /= diagonal[k]
     for a in range(p - 1, -1, -1):
-        rest = step[a]
+        rest, diagonal = step[a], factor[a, a]
         for b in range(a + 1, p):
-            rest -= hessian[b, a] * step[b]
-        step[a] = rest / hessian[a, a]
+            entry, other = factor[b, a], step[b]
+            for k in range(LANES):
+                rest[k] -= entry[k] * other[k]
+        for k in range(LANES):
+            rest[k] /= diagonal[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _along(signed, step, move):  # type: ignore[no-untyped-def]
+    """Fill in how far a whole step moves each margin."""
+    for i in range(signed.shape[0]):
+        moved = move[i]
+        for k in range(LANES):
+            moved[k] = 0.0
+        for a in range(signed.shape[1]):
+            feature, along = signed[i, a], step[a]
+            for k in range(LANES):
+                moved[k] += feature[k] * along[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _damp(move, length):  # type: ignore[no-untyped-def]
+    """Shorten steps to log(1 + m) / m of them, m being how far they move a margin at most."""
+    furthest = np.zeros(LANES)
+    for i in range(move.shape[0]):
+        moved = move[i]
+        for k in range(LANES):
+            furthest[k] = max(furthest[k], abs(moved[k]))
+    for k in range(LANES):
+        m = furthest[k]
+        length[k] *= log(1.0 + m) / m if m > 1e-3 else 1.0 - m / 2 + m * m / 3
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve(margin, move, c, step, penalty, value, length):  # type: ignore[no-untyped-def]
+    """Halve each step until squared hinges and penalty are not larger than before."""
+    for k in range(LANES):
+        for _ in range(60):
+            after = 0.0
+            for a in range(c.shape[0]):
+                after += penalty / 2 * (c[a, k] + length[k] * step[a, k]) ** 2
+            for i in range(margin.shape[0]):
+                short = max(1.0 - margin[i, k] - length[k] * move[i, k], 0.0)
+                after += short * short
+            if after <= value[k]:
+                break
+            length[k] *= 0.5
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _go(length, direction, rows):  # type: ignore[no-untyped-def]
+    """Go so far along a direction."""
+    for i in range(rows.shape[0]):
+        row, along = rows[i], direction[i]
+        for k in range(LANES):
+            row[k] += length[k] * along[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

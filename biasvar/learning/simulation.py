@@ -80,7 +80,7 @@ def is_repeatable(problem: Problem, fit: Fit, noise: float, n_train: int, block:
     try:
         sets = TrainingSets.draw(problem, n_train, block)
         labels = sets.labels(noise)
-        one, other = (np.concatenate([part for _, part in sets.predictions(fit, labels)]) for _ in range(2))
+        one, other = (np.hstack([part for _, part in sets.predictions(fit, labels)]) for _ in range(2))
     # A user's code may raise anything, and is told of when it is simulated.
     except Exception:
         return True

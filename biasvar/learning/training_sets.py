@@ -60,9 +60,7 @@ class TrainingSets:
 
     def in_cache(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield x, f and weights of some replicates at a time, so few that they stay in the second-level cache."""
-        step = max(LANES, CACHED_NUMBERS // self.n_train // LANES * LANES)
-        for start in range(0, self.block.size, step):
-            tile = slice(start, start + step)
+        for tile in cached_tiles(self.block.size, self.n_train):
             x = read_only(self.problem.inputs.inputs_from(self.uniforms[:, tile], self.n_train))
             yield x, self.problem.evaluate(x), self.weights[tile]
 
@@ -98,8 +96,8 @@ class TrainingSets:
 
         Yields
         ------
-        (slice, ndarray of shape (K, points + n))
-            A tile, and its predictions at the test points, then at the training points.
+        (slice, ndarray of shape (points + n, K))
+            A tile, and its predictions at the test points, then at the training points, replicates innermost.
         """
         points, rng = len(self.problem.f), self.estimator_generator()
         for tile in self.tiles((points + self.n_train) * (self.problem.inputs.dim + 1)):
@@ -108,19 +106,29 @@ class TrainingSets:
                 yield tile, self._trained(fit, goal, tile)
             else:
                 scores = self.problem.labels.scores
-                yield tile, fits.predictions(fit, rows, goal, self.places(tile), rng, infinite=scores)
+                yield tile, fits.predictions(fit, rows, goal, self.places(tile), rng, infinite=scores).T
 
     def _trained(self, fit: Trained, goal: Array, tile: slice) -> Array:
         """Predict with features that are made once for the test points, which are the same for all training sets."""
         features = fit.basis.evaluate(self.x[:, tile], fit.size)
         coefficients = fit.train(features, np.ascontiguousarray(goal.T))
-        at_test = coefficients.T @ fit.basis.evaluate(self.problem.test.x, fit.size)
-        return np.hstack([at_test, np.einsum("pk,pnk->kn", coefficients, features)])
+        at_test = fit.basis.evaluate(self.problem.test.x, fit.size)
+        points, n = at_test.shape[1], self.n_train
+        out = np.empty((points + n, coefficients.shape[1]))
+        fits.combine(at_test[..., None], coefficients, out[:points])
+        fits.combine(features, coefficients, out[points:])
+        return out
 
 
 def tiles(size: int, numbers_each: int) -> Iterator[slice]:
     """Cut replicates so that arrays of ``numbers_each`` floats for each stay small."""
     step = max(1, TILE_BYTES // (8 * numbers_each))
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def cached_tiles(size: int, numbers_each: int) -> Iterator[slice]:
+    """Cut replicates so that arrays of ``numbers_each`` floats for each stay in the second-level cache."""
+    step = max(LANES, CACHED_NUMBERS // numbers_each // LANES * LANES)
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 

@@ -25,6 +25,7 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
 ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD
+SQRT_TWO = 1.4142135623730951
 FRACTION_BITS, BIAS = 52, 1023
 # 2^52, which added to a whole number shows it in the lowest bits: cheaper than a conversion.
 SHIFT, SHIFT_BITS = 2.0**52, 0x4330000000000000
@@ -111,14 +112,8 @@ def sin_pi(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _log_of_normal(x):  # type: ignore[no-untyped-def]
-    """Return the logarithm of a positive number with all its digits."""
-    whole = F(x).view(W)
-    # x = 2^e m with m between sqrt(1/2) and sqrt(2), and log m = 2 artanh(s).
-    biased = W(whole + W(ONE_BITS - SQRT_HALF_BITS)) >> W(FRACTION_BITS)
-    m = W(whole + (W(BIAS) << W(FRACTION_BITS)) - (biased << W(FRACTION_BITS))).view(F)
-    e = W(biased | W(SHIFT_BITS)).view(F) - (SHIFT + BIAS)
-    s = (m - 1.0) / (m + 1.0)
+def _twice_artanh(s):  # type: ignore[no-untyped-def]
+    """Return 2 artanh(s), which is log((1 + s) / (1 - s)), for s between -0.172 and 0.172."""
     z = s * s
     p = _LOG[6]
     p = p * z + _LOG[5]
@@ -127,7 +122,18 @@ def _log_of_normal(x):  # type: ignore[no-untyped-def]
     p = p * z + _LOG[2]
     p = p * z + _LOG[1]
     p = p * z + _LOG[0]
-    return e * LN2_HIGH + (e * LN2_LOW + (2.0 * s + s * z * p))
+    return 2.0 * s + s * z * p
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _log_of_normal(x):  # type: ignore[no-untyped-def]
+    """Return the logarithm of a positive number with all its digits."""
+    whole = F(x).view(W)
+    # x = 2^e m with m between sqrt(1/2) and sqrt(2), and log m = 2 artanh(s).
+    biased = W(whole + W(ONE_BITS - SQRT_HALF_BITS)) >> W(FRACTION_BITS)
+    m = W(whole + (W(BIAS) << W(FRACTION_BITS)) - (biased << W(FRACTION_BITS))).view(F)
+    e = W(biased | W(SHIFT_BITS)).view(F) - (SHIFT + BIAS)
+    return e * LN2_HIGH + (e * LN2_LOW + _twice_artanh((m - 1.0) / (m + 1.0)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -182,6 +188,16 @@ def power(u, exponent):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def softplus_of_minus(x):  # type: ignore[no-untyped-def]
+    """Return log(1 + exp(-x)), to full relative precision."""
+    t = exp(-abs(x))
+    # Of 1 + t or of half of it, whichever is nearer to one.
+    far = t > SQRT_TWO - 1.0
+    near_one = _twice_artanh((t - 1.0 if far else t) / (t + 3.0 if far else t + 2.0))
+    return ((LN2_LOW + near_one) + LN2_HIGH if far else near_one) + (-x if x < 0.0 else 0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _ratio(x, numerator, denominator):  # type: ignore[no-untyped-def]
     p, q = numerator[7], denominator[7]
     p, q = p * x + numerator[6], q * x + denominator[6]
@@ -229,6 +245,12 @@ def _fill_exp(x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _fill_softplus_of_minus(x, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        out[i] = softplus_of_minus(x[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
     for i in range(u.size):
         out[i] = normal_quantile(u[i])
@@ -236,4 +258,5 @@ def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
 
 sines_pi = _on_arrays(_fill_sin_pi, "sin(pi x)")
 exps = _on_arrays(_fill_exp, "the exponential function")
+softpluses_of_minus = _on_arrays(_fill_softplus_of_minus, "log(1 + exp(-x))")
 normal_quantiles = _on_arrays(_fill_normal_quantile, "the standard normal quantile")

@@ -9,12 +9,22 @@ from numpy.typing import NDArray
 from biasvar.compiling import njit
 
 TAIL_SIZE = 16
+LANES = 16  # sums that go on side by side, and are added up in order
 
 
 def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average ``values`` of shape (..., size) with weights (size,) that sum to one."""
-    mean: NDArray[np.float64] = values @ weights
+    """Average ``values`` of shape (..., size) with weights (size,) that sum to one, in an order of its own."""
+    mean = np.empty(values.shape[:-1])
+    rows = np.ascontiguousarray(values, dtype=float).reshape(-1, len(weights))
+    _add_along(rows, np.ascontiguousarray(weights), mean.reshape(-1))
     return mean
+
+
+def weighted_sum(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add the rows of ``values`` (rows, size) one after another, with weights (rows,)."""
+    total = np.zeros(values.shape[1])
+    _add_down(np.ascontiguousarray(values, dtype=float), np.ascontiguousarray(weights), total)
+    return total
 
 
 def weighted_variance(
@@ -22,8 +32,7 @@ def weighted_variance(
 ) -> NDArray[np.float64]:
     """Return sum_k w_k (v_k - mean)^2 over the last axis: the block's own, uncorrected, variance."""
     centred = values - mean[..., None]
-    variance: NDArray[np.float64] = (centred * centred) @ weights
-    return variance
+    return weighted_mean(centred * centred, weights)
 
 
 def weighted_covariance(
@@ -31,8 +40,7 @@ def weighted_covariance(
 ) -> NDArray[np.float64]:
     """Return the p x p matrix sum_k w_k (v_k - mean)(v_k - mean)' of ``values`` (p, size)."""
     centred = values - mean[:, None]
-    covariance: NDArray[np.float64] = (centred * weights) @ centred.T
-    return covariance
+    return np.stack([weighted_mean(row * centred, weights) for row in centred])
 
 
 def largest(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -58,6 +66,33 @@ def keep_largest(values, top):  # type: ignore[no-untyped-def]
                 top[place] = top[place + 1]
                 place += 1
             top[place] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_along(values, weights, out):  # type: ignore[no-untyped-def]
+    sums = np.empty(LANES)
+    whole = len(weights) // LANES * LANES
+    for i in range(values.shape[0]):
+        for k in range(LANES):
+            sums[k] = 0.0
+        for start in range(0, whole, LANES):
+            part, weight = values[i, start : start + LANES], weights[start : start + LANES]
+            for k in range(LANES):
+                sums[k] += part[k] * weight[k]
+        for k in range(len(weights) - whole):
+            sums[k] += values[i, whole + k] * weights[whole + k]
+        total = 0.0
+        for k in range(LANES):
+            total += sums[k]
+        out[i] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_down(values, weights, total):  # type: ignore[no-untyped-def]
+    for i in range(values.shape[0]):
+        row, weight = values[i], weights[i]
+        for k in range(total.size):
+            total[k] += weight * row[k]
 
 
 def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

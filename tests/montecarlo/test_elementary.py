@@ -48,6 +48,11 @@ FUNCTIONS = {
     ),
     "log": (np.concatenate([RNG.random(1000), EVERYWHERE, 1 + 1e-4 * RNG.normal(size=500)]), mpmath.log, 2.5),
     "exp": (np.concatenate([RNG.uniform(-1, 1, 1000), RNG.uniform(-708, 709, 1000)]), mpmath.exp, 1.5),
+    "softplus_of_minus": (
+        np.concatenate([RNG.uniform(-3, 3, 1000), RNG.uniform(-50, 700, 1000)]),
+        lambda x: mpmath.log1p(mpmath.exp(-x)),
+        3,
+    ),
     "normal_quantile": (PROBABILITIES, exact_quantile, 6),
 }
 
@@ -95,6 +100,7 @@ NAN, INFINITE = float("nan"), float("inf")
         ("sin_pi", [0.0, 1.0, -7.0, 0.5, 1.5, INFINITE, NAN], [0.0, 0.0, 0.0, 1.0, -1.0, NAN, NAN]),
         ("log", [0.0, 1.0, -1.0, INFINITE, NAN], [-INFINITE, 0.0, NAN, INFINITE, NAN]),
         ("exp", [-INFINITE, -800.0, 0.0, 710.0, INFINITE, NAN], [0.0, 0.0, 1.0, INFINITE, INFINITE, NAN]),
+        ("softplus_of_minus", [-INFINITE, -800.0, 800.0, INFINITE, NAN], [INFINITE, 800.0, 0.0, 0.0, NAN]),
         ("normal_quantile", [0.0, 0.5, 1.0, -0.1, 1.1, NAN], [-INFINITE, 0.0, INFINITE, NAN, NAN, NAN]),
     ],
 )
@@ -107,6 +113,7 @@ def test_arrays_keep_their_shapes(x):
     for function, plain in (
         (elementary.sines_pi, lambda x: np.sin(np.pi * x)),
         (elementary.exps, np.exp),
+        (elementary.softpluses_of_minus, lambda x: np.log1p(np.exp(-x))),
         (elementary.normal_quantiles, special.ndtri),
     ):
         found = function(x)

@@ -149,10 +149,10 @@ class Loss(ABC):
         labels, f = sets.labels(noise), sets.problem.f
         predictions, losses, training = np.empty((points, size)), np.empty((points, size)), np.empty(size)
         for tile, fitted in sets.predictions(cell.fit, labels):
-            at_test = fitted[:, :points]
-            predictions[:, tile] = at_test.T
+            predictions[:, tile] = fitted[:points]
+            at_test = fitted[:points].T
             losses[:, tile] = self.expected(np.broadcast_to(f, at_test.shape), noise, at_test).T
-            training[tile] = self.value(labels[tile], fitted[:, points:]).mean(axis=1)
+            training[tile] = self.value(labels[tile], fitted[points:].T).mean(axis=1)
         row = self.record(points).pack(
             mean=weighted_mean(predictions, sets.weights),
             loss=weighted_mean(losses, sets.weights),

@@ -235,8 +235,8 @@ class Squared(Loss):
         labels = sets.labels(noise)
         predictions, training = np.empty((points, size)), np.empty(size)
         for tile, fitted in sets.predictions(fit, labels):
-            predictions[:, tile] = fitted[:, :points].T
-            training[tile] = ((labels[tile] - fitted[:, points:]) ** 2).mean(axis=1)
+            predictions[:, tile] = fitted[:points]
+            training[tile] = ((labels[tile].T - fitted[points:]) ** 2).mean(axis=0)
         return [self._of_predictions(sets, predictions, np.zeros((points, size)), training, np.zeros(size))]
 
     def _of_predictions(

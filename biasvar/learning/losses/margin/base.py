@@ -16,13 +16,14 @@ from biasvar.learning.labels import TwoClasses
 from biasvar.learning.loss_tails import Index, LossTails
 from biasvar.learning.losses.base import Attempt, Cell, Loss
 from biasvar.learning.losses.margin.centres import Centre
+from biasvar.learning.losses.margin.charging import expected_losses
 from biasvar.learning.losses.margin.measures import CURVES, MEASURES, MarginAverages
 from biasvar.learning.losses.margin.series import MarginReduction, MarginSeries
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
-from biasvar.learning.training_sets import TrainingSets
-from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest
+from biasvar.learning.training_sets import TrainingSets, cached_tiles
+from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean, weighted_sum
 
 Array = NDArray[np.float64]
 PSI_BISECTIONS = 60
@@ -242,11 +243,11 @@ def _scored(sets: TrainingSets, cells: list[Cell]) -> list[Array]:
     labels = sets.labels(noise)
     scores, training = np.empty((points, size)), np.empty((sets.n_train, size))
     for tile, fitted in sets.predictions(cells[0].fit, labels):
-        scores[:, tile], training[:, tile] = fitted[:, :points].T, fitted[:, points:].T
+        scores[:, tile], training[:, tile] = fitted[:points], fitted[points:]
     right = (training > 0) == (labels.T > 0)
     shares = {
-        "interpolated": right.all(axis=0) @ sets.weights,
-        "one_class": (labels == labels[:, :1]).all(axis=1) @ sets.weights,
+        "interpolated": float(weighted_mean(right.all(axis=0), sets.weights)),
+        "one_class": float(weighted_mean((labels == labels[:, :1]).all(axis=1), sets.weights)),
     }
     p = sets.problem.probability(noise)
     rows = []
@@ -259,23 +260,31 @@ def _scored(sets: TrainingSets, cells: list[Cell]) -> list[Array]:
 def _charged(
     loss: MarginLoss, sets: TrainingSets, p: Array, scores: Array, training: Array, shares: Mapping[str, float]
 ) -> Array:
-    weights = sets.problem.test.weights
-    of_plus, of_minus = loss.both(scores)
-    if np.isfinite(of_plus).all() and np.isfinite(of_minus).all():
-        along_x = p * (of_plus @ sets.weights) + (1 - p) * (of_minus @ sets.weights)
-        each = (weights * p) @ of_plus + (weights * (1 - p)) @ of_minus
-    else:
-        losses = mixed(p[:, None], of_plus, of_minus)
-        along_x, each = _mean(losses, sets.weights), weights @ np.where(np.isfinite(losses), losses, np.nan)
+    centre, along_x, each = np.zeros(len(p)), np.zeros(len(p)), np.empty(len(sets.weights))
+    for tile in cached_tiles(len(each), len(p)):
+        some, weights = np.ascontiguousarray(scores[:, tile]), sets.weights[tile]
+        centre += weighted_mean(loss.averaged(some), weights)
+        along, each[tile] = _expected(loss, some, p, sets.problem.test.weights, weights)
+        along_x += along
     return loss.record(len(p)).pack(
-        centre=_mean(loss.averaged(scores), sets.weights),
+        centre=_known(centre),
         loss=along_x,
-        training_loss=_mean(training, sets.weights),
+        training_loss=_known(weighted_mean(training, sets.weights)),
         largest_loss=largest(each, TAIL_SIZE) if loss.growth else np.full(TAIL_SIZE, np.nan),
         **shares,
     )
 
 
-def _mean(values: Array, weights: Array) -> Array:
-    """Average over the last axis; NaN, which records may hold, where a value is infinite."""
-    return (values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)) @ weights
+def _expected(loss: MarginLoss, scores: Array, p: Array, at: Array, sets: Array) -> tuple[Array, Array]:
+    """Return the loss along x and of each training set; NaN where some are infinite that have a probability."""
+    of_plus, of_minus = loss.both(scores)
+    along_x, each = expected_losses(of_plus, of_minus, p, at, sets)
+    if np.isfinite(along_x).all():
+        return along_x, each
+    losses = _known(mixed(p[:, None], of_plus, of_minus))
+    return weighted_mean(losses, sets), weighted_sum(losses, at)
+
+
+def _known(values: Array) -> Array:
+    """Return NaN, which records may hold, for what is infinite."""
+    return np.where(np.isfinite(values), values, np.nan)

@@ -10,7 +10,7 @@ from scipy.special import expit, xlogy
 from biasvar.fields import component
 from biasvar.learning.losses.margin.base import SURROGATES, MarginLoss
 from biasvar.learning.losses.margin.centres import Centre
-from biasvar.optimization.stable import softplus_of_minus
+from biasvar.montecarlo.elementary import softpluses_of_minus
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class LogisticLoss(MarginLoss):
 
     def phi(self, margins: Array) -> Array:
         """Return log(1 + exp(-m))."""
-        return softplus_of_minus(margins)
+        return softpluses_of_minus(margins)
 
     def slope(self, margins: Array) -> Array:
         """Return -1 / (1 + exp(m))."""
@@ -42,7 +42,7 @@ class LogisticLoss(MarginLoss):
 
     def both(self, scores: Array) -> tuple[Array, Array]:
         """Return both losses, of one logarithm."""
-        of_minus = softplus_of_minus(-scores)
+        of_minus = softpluses_of_minus(-scores)
         with np.errstate(invalid="ignore"):
             of_plus = of_minus - scores
         return np.where(scores == np.inf, 0.0, of_plus) if np.isinf(scores).any() else of_plus, of_minus

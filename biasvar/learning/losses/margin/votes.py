@@ -216,12 +216,12 @@ class ZeroOne(MarginLoss):
 
     def both(self, scores: Array) -> tuple[Array, Array]:
         """Return 1 where the score is for the other class."""
-        plus = np.where(scores > 0, 1.0, 0.0)
+        plus = self.averaged(scores)
         return 1 - plus, plus
 
     def averaged(self, scores: Array) -> Array:
         """Return votes for class +1."""
-        return np.where(scores > 0, 1.0, 0.0)
+        return (scores > 0).astype(float)
 
     def at_centre(self, p: Array, centre: Array) -> Array:
         """Return the loss of the majority's vote."""
