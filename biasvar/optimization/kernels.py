@@ -34,9 +34,11 @@ class Arithmetic:
     states : sequence of str
         Numbers of the state that belong to a parameter.
     once : compiled function, optional
-        Returns corrections after a step, as a tuple.
+        Returns corrections after a step, then what is shared, as a tuple.
     corrections : sequence of str
         Numbers of the state that belong to a trajectory.
+    shared : sequence of str
+        What ``once`` works out for all parameters of a trajectory, and no one keeps.
     ahead : compiled function, optional
         Returns where the gradient is taken, if not at theta.
     """
@@ -45,13 +47,14 @@ class Arithmetic:
     states: tuple[str, ...] = ()
     once: Compiled | None = None
     corrections: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     ahead: Compiled | None = None
 
     @cached_property
     def hyper(self) -> tuple[str, ...]:
         """Names of the hyperparameters."""
         named = [name for part in self.parts for name in _arguments(part)]
-        known = {"theta", "gradient", *self.states, *self.corrections}
+        known = {"theta", "gradient", *self.states, *self.corrections, *self.shared}
         return tuple(dict.fromkeys(name for name in named if name not in known))
 
     @property
@@ -193,6 +196,7 @@ def _step(rule: Arithmetic) -> list[str]:
     return [
         *_kernel("step", ["theta", "gradient", *_arrays(rule)]),
         *(f"    {name}_after = np.empty_like({name})" for name in changed),
+        *(f"    {name} = np.empty(theta.shape[1])" for name in rule.shared),
         *_indented(1, _moves(rule, "_after")),
         f"    return {_tuple(changed, '_after')}",
     ]
@@ -203,10 +207,8 @@ def _moves(rule: Arithmetic, after: str) -> list[str]:
     moved = ("theta", *rule.states)
     lines = []
     if rule.once is not None:
-        lines += [
-            "for k in range(theta.shape[1]):",
-            f"    {_tuple(rule.corrections, f'{after}[k]')} = once({_numbers(rule.once, {})})",
-        ]
+        known = f"{_tuple(rule.corrections, f'{after}[k]')} {_tuple(rule.shared, '[k]')}"
+        lines += ["for k in range(theta.shape[1]):", f"    {known} = once({_numbers(rule.once, {})})"]
     arrays = _rows(("gradient", *moved)) | {name: f"{name}{after}[k]" for name in rule.corrections}
     return [
         *lines,
@@ -236,6 +238,7 @@ def _descend(rule: Arithmetic, slope: Compiled) -> list[str]:
         "        stop = min(start + lanes, all_theta.shape[1])",
         *(f"        {name} = cut(all_{name}, start, stop)" for name in of_parameters),
         *(f"        {name} = cut_few(all_{name}, start, stop)" for name in of_trajectories),
+        *(f"        {name} = np.empty(stop - start)" for name in rule.shared),
         "        gradient, factor = np.empty_like(theta), 1.0",
         f"        place = {'theta' if rule.ahead is None else 'np.empty_like(theta)'}",
         "        for t in range(len(factors)):",

@@ -29,7 +29,7 @@ from biasvar.optimization.rules.base import State
 
 TILE_NUMBERS = 1 << 14  # parameters in a tile, so that it and the state of its rule stay in the cache
 LEAST_WIDTH, PADDED_WIDTH = 64, 1024
-SHORT, LONG = 16, 128  # steps that are taken before a look whether all is well: twice as many each time it is
+SHORT, LONG = 16, 512  # steps that are taken before a look whether all is well: twice as many each time it is
 GROWN = 1e12  # times the size of the objective, or of theta, at the start, and more
 
 Batch = NDArray[np.intp] | None
@@ -141,7 +141,8 @@ class _Tile:
     def __init__(self, descent: Descent, initial: Array, hyper: Mapping[str, Array]) -> None:
         self.descent, self.hyper, self.gradient = descent, dict(hyper), _Gradient(descent.objective)
         self.width = len(next(iter(hyper.values())))
-        self.theta: Array = np.repeat(np.asarray(initial, dtype=float)[:, None], self.width, axis=1)
+        column = np.asarray(initial, dtype=float)[:, None]
+        self.theta: Array = np.broadcast_to(column, (len(column), self.width)).copy()
         self.state: Any = descent.rule.init(self.theta)
         self.outcomes = np.zeros(self.width, np.int64)
         self.stops = np.full(self.width, descent.steps)

@@ -6,8 +6,8 @@ Theta has shape (D, K): D parameters of K trajectories, trajectories innermost, 
 parameter. Steps count from 1. Each hyperparameter comes as an array (K,), the learning rate times the factor of the
 schedule. A trajectory has the same bits whatever stands beside it.
 
-Below 1e-150 theta and state are zero, but that a mean square stops falling at 1e-306, for rules divide by its root:
-processors are slow with numbers below 1e-308.
+Below 1e-150 theta and state are zero, but that 1e-306 is added to mean squares at each step, for rules divide by their
+roots: processors are slow with numbers below 1e-308.
 
 Hyperparameters have Keras' names, and its default values unless said otherwise; each takes one number, or several that
 make an axis of a grid. How libraries differ in what they call by one name is said with each rule: g is the gradient, e

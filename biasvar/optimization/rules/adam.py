@@ -15,8 +15,9 @@ from biasvar.optimization.rules.small import flushed, held
 
 
 @njit(nogil=True, error_model="numpy")
-def _corrected(c1, c2, beta1, beta2):  # type: ignore[no-untyped-def]
-    return beta1 * c1 + (1 - beta1), beta2 * c2 + (1 - beta2)
+def _corrected(c1, c2, learning_rate, beta1, beta2, epsilon):  # type: ignore[no-untyped-def]
+    after = beta2 * c2 + (1 - beta2)
+    return beta1 * c1 + (1 - beta1), after, learning_rate * after, epsilon * after
 
 
 @njit(nogil=True, error_model="numpy")
@@ -26,40 +27,33 @@ def _means(gradient, mean, square, beta1, beta2):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, error_model="numpy")
-def _move(mean, square, c1, c2, learning_rate, epsilon):  # type: ignore[no-untyped-def]
-    return learning_rate * c2 * mean / (c1 * (np.sqrt(square * c2) + epsilon * c2))
-
-
-@njit(nogil=True, error_model="numpy")
-def _adam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon):  # type: ignore[no-untyped-def]
+def _adam(theta, gradient, mean, square, c1, c2, pace, shift, beta1, beta2):  # type: ignore[no-untyped-def]
     s, r = _means(gradient, mean, square, beta1, beta2)
-    return flushed(theta - _move(s, r, c1, c2, learning_rate, epsilon)), s, r
+    return flushed(theta - pace * s / (c1 * (np.sqrt(r * c2) + shift))), s, r
 
 
 @njit(nogil=True, error_model="numpy")
 def _adamw(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon, weight_decay
+    theta, gradient, mean, square, c1, c2, pace, shift, learning_rate, beta1, beta2, weight_decay
 ):
     s, r = _means(gradient, mean, square, beta1, beta2)
     kept = theta - learning_rate * weight_decay * theta
-    return flushed(kept - _move(s, r, c1, c2, learning_rate, epsilon)), s, r
+    return flushed(kept - pace * s / (c1 * (np.sqrt(r * c2) + shift))), s, r
 
 
 @njit(nogil=True, error_model="numpy")
-def _amsgrad(  # type: ignore[no-untyped-def]
-    theta, gradient, mean, square, largest, c1, c2, learning_rate, beta1, beta2, epsilon
-):
+def _amsgrad(theta, gradient, mean, square, largest, c1, c2, pace, shift, beta1, beta2):  # type: ignore[no-untyped-def]
     s, r = _means(gradient, mean, square, beta1, beta2)
     q = r if r > largest else largest
-    return flushed(theta - _move(s, q, c1, c2, learning_rate, epsilon)), s, r, q
+    return flushed(theta - pace * s / (c1 * (np.sqrt(q * c2) + shift))), s, r, q
 
 
 @njit(nogil=True, error_model="numpy")
-def _nadam(theta, gradient, mean, square, c1, c2, learning_rate, beta1, beta2, epsilon):  # type: ignore[no-untyped-def]
+def _nadam(theta, gradient, mean, square, c1, c2, pace, shift, beta1, beta2):  # type: ignore[no-untyped-def]
     s, r = _means(gradient, mean, square, beta1, beta2)
     c = beta1 * c1 + (1 - beta1)
     ahead = beta1 * s * c1 + (1 - beta1) * gradient * c
-    return flushed(theta - _move(ahead, r, c1 * c, c2, learning_rate, epsilon)), s, r
+    return flushed(theta - pace * ahead / (c1 * c * (np.sqrt(r * c2) + shift))), s, r
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -71,10 +65,10 @@ def _roots(square, correction, epsilon):  # type: ignore[no-untyped-def]
     return roots
 
 
-_ADAM, _ADAMW, _NADAM = (
-    Arithmetic(each, ("mean", "square"), once=_corrected, corrections=("c1", "c2")) for each in (_adam, _adamw, _nadam)
+_ADAM, _ADAMW, _NADAM, _AMSGRAD = (
+    Arithmetic(each, ("mean", "square", *more), _corrected, corrections=("c1", "c2"), shared=("pace", "shift"))
+    for each, *more in ((_adam,), (_adamw,), (_nadam,), (_amsgrad, "largest"))
 )
-_AMSGRAD = Arithmetic(_amsgrad, ("mean", "square", "largest"), once=_corrected, corrections=("c1", "c2"))
 
 
 @component

@@ -52,7 +52,7 @@ def _rmsprop_nesterov_inside(theta, gradient, velocity, square, learning_rate, r
 def _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
     r = _mean_square(gradient, square, rho)
     u = np.sqrt((moves + epsilon) / (r + epsilon)) * gradient
-    return flushed(theta - learning_rate * u), r, _mean_square(u, moves, rho)
+    return flushed(theta - learning_rate * u), r, flushed(rho * moves + (1 - rho) * (u * u))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

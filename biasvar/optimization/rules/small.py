@@ -17,5 +17,5 @@ def flushed(x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def held(square):  # type: ignore[no-untyped-def]
-    """Return a mean square, but 1e-306 if it is between that and zero: rules divide by its root."""
-    return LEAST_SQUARE if 0.0 < square < LEAST_SQUARE else square
+    """Return a mean square with 1e-306 added, which changes no larger one: rules divide by its root."""
+    return square + LEAST_SQUARE
