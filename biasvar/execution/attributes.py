@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -43,8 +44,14 @@ def study_attributes(study: Study[Any]) -> dict[str, Any]:
         "study_hash": hashlib.sha256(text.encode()).hexdigest(),
         "seed": study.seed,
         "supplement": study.supplement(),
-        "versions": {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")},
+        "versions": _versions(),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # To look them up takes milliseconds.
+    return {name: version(name) for name in ("biasvar", "numpy", "scipy", "numba", "dask", "xarray", "zarr")}
 
 
 def root_attributes(study: Study[Any], complete: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from biasvar.execution.backends import Location
 from biasvar.execution.zarr_files import ZarrArray, whole_array
 from biasvar.studies.base import Group
 
-_NAMES = ("cell", "moment", "place")
+COORDINATES = ("cell", "moment", "place")
 
 
 def coordinate_files(group: Group, statistic: Mapping[str, object]) -> dict[str, bytes]:
@@ -27,7 +27,7 @@ def coordinate_files(group: Group, statistic: Mapping[str, object]) -> dict[str,
 def read_coordinates(location: Location, group: Group) -> dict[str, NDArray[Any]] | None:
     """Return what a group's cells, and the numbers of its records, are; None if that is damaged."""
     try:
-        found = {name: _read(location, f"blocks/{group.path}/{name}") for name in _NAMES}
+        found = {name: _read(location, f"blocks/{group.path}/{name}") for name in COORDINATES}
     except StoreError:
         raise
     except Exception:  # whatever is made of bytes that are not those of an array

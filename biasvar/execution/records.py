@@ -15,8 +15,8 @@ leaves of a file under its name. A traceback is no result (its lines may differ 
 covers it.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 from biasvar.errors import DamagedChunkError, StoreError
 from biasvar.execution.backends import Location
-from biasvar.execution.coordinates import coordinate_files
+from biasvar.execution.coordinates import COORDINATES, coordinate_files
 from biasvar.execution.zarr_files import TEXT, ZarrArray, group_content
 from biasvar.studies.base import Chunk, Group
 
 NO_COUNT = -1
 SPAN_BYTES = 1 << 22  # of records that are read at a time: an object store takes hardly longer for some than for one
 _NAMES = ("records", "failure", "checksum", "traceback", "count")
+ARRAYS = (*_NAMES, *COORDINATES)
 #: What opening missing or damaged metadata may raise. No other OSError: a place that fails to answer has lost nothing.
 UNREADABLE = (FileNotFoundError, ValueError, KeyError, TypeError)
 
@@ -290,12 +291,15 @@ class Records:
 
 def checksums(group: Group, first_block: int, content: Chunk) -> NDArray[np.uint64]:
     """Return 64 bits of BLAKE2 of every record, its failure, and its place: problem, cell, block."""
-    cells, blocks = content.records.shape[:2]
-    out = np.empty((cells, blocks), np.uint64)
-    for i, cell in enumerate(group.cells):
-        for j in range(blocks):
-            state = hashlib.blake2b(f"{group.problem}/{cell}/{first_block + j}\0".encode(), digest_size=8)
-            state.update(content.records[i, j].astype("<f8").tobytes())
-            state.update(str(content.failures[i, j]).encode())
-            out[i, j] = int.from_bytes(state.digest(), "little")
-    return out
+    cells, blocks, size = content.records.shape
+    # One buffer and one call a record: there may be many, and small ones.
+    data, step = memoryview(np.ascontiguousarray(content.records, "<f8").tobytes()), 8 * size
+    places = [f"/{block}\0".encode() for block in range(first_block, first_block + blocks)]
+    digests, start = [], 0
+    for cell, failures in zip(group.cells, content.failures.tolist(), strict=True):
+        path = f"{group.problem}/{cell}".encode()
+        for place, failure in zip(places, failures, strict=True):
+            whole = b"".join((path, place, data[start : start + step], str(failure).encode()))
+            digests.append(blake2b(whole, digest_size=8).digest())
+            start += step
+    return np.frombuffer(b"".join(digests), "<u8").reshape(cells, blocks)

@@ -1,21 +1,19 @@
 """A study's Zarr store: the labelled summary at the root, the groups' records beneath ``blocks/``."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import zarr
 from numpy.typing import NDArray
 
 from biasvar.errors import StoreError, StudyChangedError
 from biasvar.execution.attributes import SCHEMA, SOFTWARE, as_text, editions_of, from_text, root_attributes
-from biasvar.execution.backends import Location, Place, reading, writing
+from biasvar.execution.backends import Location, Place, reading
 from biasvar.execution.coordinates import coordinate_files, read_coordinates
-from biasvar.execution.records import UNREADABLE, Records
+from biasvar.execution.records import ARRAYS, UNREADABLE, Records
 from biasvar.execution.summaries import encoded, opened, summary_digest
-from biasvar.execution.zarr_files import group_content
+from biasvar.execution.zarr_files import group_content, node_metadata
 from biasvar.fields import Json
 from biasvar.studies.base import Group, Summary, edition_of, nodes_of, summary_of
 from biasvar.studies.numerics import NUMERICS
@@ -83,8 +81,9 @@ class Store:
 
         Whatever metadata above the groups was lost is written anew.
         """
-        self._write_group("", root_attributes(study, complete=False))
-        self._write_group("blocks", root_attributes(study, complete=False))
+        attributes = root_attributes(study, complete=False)
+        self._write_group("", attributes)
+        self._write_group("blocks", attributes)
         for problem in {group.problem for group in study.groups()}:
             self._write_group(f"blocks/{problem}", {})
 
@@ -256,21 +255,18 @@ class Store:
         order = {path: [str(name) for name in node.variables] for path, node in nodes.items()}
         about = {"summary_digest": summary_digest(summary), "nodes": order}
         files = encoded(nodes)
-        del files["zarr.json"]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             # All of it: axes may have grown, and what a killed run or a fault left may not be readable.
             kept = {"blocks", "zarr.json", *self.intruders()}
             old = [child for child in self.location.children() if child not in kept]
             list(pool.map(self.location.delete_tree, old))
         self.location.write_all(files)
+        self._remove_superseded()
         # A summary says itself how it is printed.
         said = {str(name): value for name, value in nodes[""].attrs.items()}
-        self._write_group("", said | root_attributes(study, complete=True) | about)
-        self._remove_superseded()
-        with warnings.catch_warnings(), writing(self.location):
-            # Consolidated metadata is what lets a plain xr.open_zarr open the root without a warning of its own.
-            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-            zarr.consolidate_metadata(self.location.zarr, zarr_format=3)
+        attributes = as_text(said | root_attributes(study, complete=True) | about)
+        # With the metadata of all nodes in the root's, a plain xr.open_zarr opens it at once, and without a warning.
+        self.location.write("zarr.json", group_content(attributes, node_metadata(files) | self._blocks_metadata()))
         return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(self.attributes()))})
 
     def summary(self) -> Summary:
@@ -309,6 +305,15 @@ class Store:
         except ValueError:
             return None
         return found if isinstance(found, dict) and found.get("node_type") == "group" else None
+
+    def _blocks_metadata(self) -> dict[str, Any]:
+        """Return the metadata of all nodes beneath ``blocks/`` that can be read, by path."""
+        paths = self._group_paths()
+        nodes = ["blocks", *sorted({path.rpartition("/")[0] for path in paths}), *paths]
+        nodes += [f"{path}/{array}" for path in paths for array in ARRAYS]
+        keys = [f"{node}/zarr.json" for node in nodes]
+        contents = zip(keys, self.location.read_all(keys), strict=True)
+        return node_metadata({key: content for key, content in contents if content is not None})
 
     def _attributes_of(self, node: str) -> dict[str, Any] | None:
         attributes: dict[str, Any] = (self._metadata(node) or {}).get("attributes", {})

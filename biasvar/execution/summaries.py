@@ -3,22 +3,28 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.storage import MemoryStore
 
 from biasvar.execution.backends import Location
+from biasvar.execution.zarr_files import group_content, whole_array
 from biasvar.studies.base import Summary, nodes_of
 
 
 def encoded(nodes: Mapping[str, xr.Dataset]) -> dict[str, bytes]:
-    """Return the files of a summary in Zarr."""
-    draft: dict[str, Any] = {}
+    """Return the files of a summary, by key; the root's own ``zarr.json`` is not among them."""
+    files: dict[str, bytes] = {}
     for path, node in nodes.items():
-        node.to_zarr(MemoryStore(draft), group=path or None, mode="a", consolidated=False, zarr_format=3)
-    return {key: value.to_bytes() for key, value in draft.items()}
+        variables, attributes = xr.conventions.encode_dataset_coordinates(node)
+        if path:
+            files[f"{path}/zarr.json"] = group_content(attributes)
+        for name, variable in variables.items():
+            plain = xr.conventions.encode_cf_variable(variable, name=name)
+            # Zarr's fill value is for what is not stored, and nothing is left out.
+            about = {key: value for key, value in plain.attrs.items() if key != "_FillValue"}
+            files |= whole_array(f"{path}/{name}".lstrip("/"), tuple(map(str, plain.dims)), plain.values, about)
+    return files
 
 
 def opened(location: Location, path: str, order: Sequence[str]) -> xr.Dataset:

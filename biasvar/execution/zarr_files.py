@@ -8,6 +8,7 @@ chunks that zstd has compressed can be read too, for stores of before hold them.
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
@@ -125,7 +126,7 @@ class ZarrArray:
 
     def file(self) -> dict[str, bytes]:
         """Return its ``zarr.json``, by key."""
-        return {f"{self.path}/zarr.json": json.dumps(self.metadata()).encode()}
+        return {f"{self.path}/zarr.json": _written(self.metadata())}
 
     def key(self, place: tuple[int, ...]) -> str:
         """Return the key of the chunk at a place in the grid of chunks."""
@@ -176,8 +177,9 @@ def whole_array(path: str, dims: tuple[str, ...], values: NDArray[Any], attribut
     TypeError
         If the values are neither numbers nor text.
     """
-    kind = TEXT if values.dtype.kind in "OTU" else values.dtype.name
-    if kind != TEXT and kind not in _NUMBERS:
+    text = values.dtype.kind in "TU" or (values.dtype == object and all(isinstance(v, str) for v in values.ravel()))
+    kind = TEXT if text else values.dtype.name
+    if kind not in {TEXT, *_NUMBERS}:
         raise TypeError(f"{path}: expected numbers or text, got {values.dtype}")
     # What is nowhere stored reads as this: as what Zarr's own arrays have by default.
     fill = "" if kind == TEXT else values.dtype.type(np.nan if values.dtype.kind == "f" else 0).item()
@@ -187,11 +189,30 @@ def whole_array(path: str, dims: tuple[str, ...], values: NDArray[Any], attribut
 
 
 def group_content(attributes: Json, nodes: Mapping[str, Json] | None = None) -> bytes:
-    """Return the ``zarr.json`` of a group, for the root's with the metadata of all nodes beneath it, by path."""
+    """Return the ``zarr.json`` of a group, for a root's with the metadata of all nodes beneath it, by path."""
     about: dict[str, Any] = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
-    if nodes is not None:
-        about["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": dict(nodes)}
-    return json.dumps(about).encode()
+    return _written(about if nodes is None else about | _consolidated(nodes))
+
+
+def node_metadata(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return what the ``zarr.json`` among some files say, by path, as a root repeats it; what is torn is left out."""
+    found: dict[str, Any] = {}
+    for key, content in files.items():
+        path, _, name = key.rpartition("/")
+        if name == "zarr.json":
+            with suppress(ValueError):
+                about = json.loads(content)
+                found[path] = about | _consolidated({}) if about["node_type"] == "group" else about
+    return found
+
+
+def _consolidated(nodes: Mapping[str, Json]) -> dict[str, Any]:
+    return {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)}}
+
+
+def _written(about: Json) -> bytes:
+    # Attributes may be NumPy's numbers and arrays.
+    return json.dumps(about, default=lambda value: value.tolist()).encode()
 
 
 def _zstd() -> Any:

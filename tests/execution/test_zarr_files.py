@@ -149,3 +149,36 @@ def test_a_store_whose_chunks_are_compressed_is_read_and_extended(store, tmp_pat
     bv.run(more, tmp_path / "plain.zarr", scheduler="synchronous")
     assert bv.digest(store) == bv.digest(tmp_path / "plain.zarr")
     assert bv.verify(store).ok
+
+
+def an_optimizer_study():
+    return bv.OptimizerStudy(
+        name="tree",
+        objectives={"bowl": bv.Quadratic([1.0, 4.0])},
+        optimizers={"sgd": bv.SGD(learning_rate=[0.1, 0.2, 10.0])},
+        steps=20,
+    )
+
+
+@pytest.mark.parametrize("make", [small_study, an_optimizer_study])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:zarr.errors.ZarrUserWarning")
+def test_the_summary_is_what_xarray_and_zarr_would_have_written(make, store, tmp_path):
+    summary = bv.run(make(), store, scheduler="synchronous")
+    other = tmp_path / "other.zarr"
+    summary.to_zarr(other, zarr_format=3, consolidated=True)
+    is_tree = isinstance(summary, xr.DataTree)
+    if is_tree:
+        mine, theirs = (xr.open_datatree(place, engine="zarr") for place in (store, other))
+        mine = mine.filter(lambda node: not node.path.startswith("/blocks"))
+        assert {node.path for node in mine.subtree} == {node.path for node in theirs.subtree}
+        mine, theirs = ({node.path: node.to_dataset() for node in tree.subtree} for tree in (mine, theirs))
+    else:
+        mine, theirs = ({"/": xr.open_zarr(place)} for place in (store, other))
+    for path, node in theirs.items():
+        kept = set(node.attrs)
+        found = mine[path].assign_attrs({name: mine[path].attrs[name] for name in kept})
+        xr.testing.assert_identical(found.load(), node.load())
+    said = json.loads((store / "zarr.json").read_bytes())
+    assert "records" in str(sorted(said["consolidated_metadata"]["metadata"]))
+    zarr.consolidate_metadata(store)
+    assert json.loads((store / "zarr.json").read_bytes()) == said
