@@ -3,17 +3,15 @@
 import pickle
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from secrets import token_hex
 from typing import Any
 
 import cloudpickle
-import dask.array as da
 import numpy as np
-from dask.base import DaskMethodsMixin, tokenize
-from dask.delayed import Delayed, delayed
-from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from biasvar.errors import MACHINE_FAULTS, StoreUnreachableError, StudyError, sentence
@@ -43,13 +41,8 @@ class PackedStudy:
 
     def __init__(self, study: Study[Any]) -> None:
         self._study = study
-
-    @cached_property
-    def node(self) -> Delayed:
-        """The study as one key of graphs, of which a worker gets a copy once, however large its data are."""
-        # A fresh token: a scheduler that still remembers a failed key would return its old error.
-        node: Delayed = delayed(self, name=f"study-{_fresh()}", traverse=False)
-        return node
+        #: The study is one key of graphs: a fresh one, for a scheduler may still remember another's error.
+        self.key = f"study-{token_hex(16)}"
 
     def study(self) -> Study[Any]:
         """Return the study."""
@@ -92,97 +85,86 @@ class _ReceivedStudy:
         return len(self._content)
 
 
-def _fresh() -> str:
-    return f"{np.random.default_rng().integers(2**62):x}"
+@dataclass(frozen=True)
+class Job:
+    """What the tasks of one group have in common, beside the study.
+
+    Parameters
+    ----------
+    group
+        What they simulate.
+    store
+        Where to.
+    layer
+        What their keys begin with.
+    begun
+        Chunks that hold something already.
+    earlier
+        Groups of earlier editions to go on with.
+    """
+
+    group: Group
+    store: Location
+    layer: str
+    begun: frozenset[int] = frozenset()
+    earlier: Earlier = ()
+
+    @classmethod
+    def of(cls, store: Location, records: Records, earlier: Earlier = ()) -> "Job":
+        """Return what tasks have in common that simulate chunks of a group from now on."""
+        # Fresh keys: a scheduler that still remembers a failed one would return its old error.
+        return cls(records.group, store, f"{records.group.task_name}-{token_hex(16)}", records.begun(), earlier)
 
 
-class Tasks(DaskMethodsMixin):
-    """Some chunks of one group as a Dask collection: one task each, all other tasks of the layer are culled.
+class Tasks:
+    """Some chunks of one group as a Dask collection: one task each, and two keys for what they share.
+
+    A worker gets a copy of those once, however large the study's data and however many the group's cells are.
 
     Parameters
     ----------
     packed
         The study that the tasks carry.
-    group
-        What they simulate.
-    graph, layer, keys
-        The graph of all the group's chunks, its one layer, and the keys that are wanted.
+    job
+        What to do.
+    chunks
+        The chunks to simulate.
+    graph
+        The graph with its results, once it is persisted.
     """
 
     def __init__(
-        self, packed: PackedStudy, group: Group, graph: Mapping[Any, Any], layer: str, keys: Iterable[object]
+        self, packed: PackedStudy, job: Job, chunks: Sequence[int], graph: Mapping[Any, Any] | None = None
     ) -> None:
-        self.packed, self.group = packed, group
-        self._graph, self.layer, self._keys = graph, layer, list(keys)
-
-    @classmethod
-    def of(
-        cls, packed: PackedStudy, store: Location, records: Records, chunks: Iterable[int], earlier: Earlier = ()
-    ) -> "Tasks":
-        """Lay out the tasks that simulate some chunks of a group of the study into ``store``.
-
-        They go on with what these chunks hold already, and with what groups of earlier editions hold.
-        """
-        group = records.group
-        # A fresh token per call: a scheduler that still remembers a failed key would return its old error.
-        layer = f"{group.task_name}-{tokenize(group.path, str(store), _fresh())}"
-        array = da.map_blocks(
-            simulate_chunk,
-            chunks=((1,) * records.chunks,),
-            dtype="f8",
-            meta=np.empty(0),
-            name=layer,
-            packed=packed.node,
-            group=group,
-            store=store,
-            layer=layer,
-            begun=records.begun(),
-            earlier=earlier,
-        )
-        return cls(packed, group, array.dask, layer, [(layer, chunk) for chunk in chunks])
+        self.packed, self.job, self._chunks, self._persisted = packed, job, chunks, graph
 
     def batches(self, size: int) -> Iterator["Tasks"]:
-        """Yield the same tasks, ``size`` at a time, out of one graph: Dask never forgets how long each graph was."""
-        for first in range(0, len(self._keys), size):
-            yield Tasks(self.packed, self.group, self._graph, self.layer, self._keys[first : first + size])
+        """Yield the same tasks, ``size`` at a time."""
+        for first in range(0, len(self._chunks), size):
+            yield Tasks(self.packed, self.job, self._chunks[first : first + size])
 
-    def __dask_graph__(self) -> Any:
-        return self._graph
+    def __dask_graph__(self) -> Mapping[Any, Any]:
+        if self._persisted is not None:
+            return self._persisted
+        study, job = self.packed.key, f"job-{self.job.layer}"
+        tasks = {key: (simulate_chunk, study, job, key[1]) for key in self.__dask_keys__()}
+        return {study: self.packed, job: self.job, **tasks}
 
     def __dask_keys__(self) -> list[Any]:
-        return self._keys
-
-    def __dask_layers__(self) -> tuple[str, ...]:
-        return (self.layer,)
+        return [(self.job.layer, chunk) for chunk in self._chunks]
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("Tasks", self.layer, tuple(self._keys))
-
-    __dask_optimize__ = staticmethod(da.optimization.optimize)
-    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
-
-    def __dask_postcompute__(self) -> Any:
-        return list, ()
+        return ("Tasks", self.job.layer, tuple(self._chunks))
 
     def __dask_postpersist__(self) -> Any:
         return self._rebuild, ()
 
     def _rebuild(self, graph: Mapping[Any, Any], rename: object = None) -> "Tasks":
-        if not isinstance(graph, HighLevelGraph):
-            graph = HighLevelGraph.from_collections(self.layer, graph, ())
-        return Tasks(self.packed, self.group, graph, self.layer, self._keys)
+        return Tasks(self.packed, self.job, self._chunks, graph)
 
 
-def simulate_chunk(
-    block_id: tuple[int, ...] | None = None,
-    packed: PackedStudy | None = None,
-    group: Group | None = None,
-    store: Location | None = None,
-    layer: str = "",
-    begun: frozenset[int] = frozenset(),
-    earlier: Earlier = (),
-) -> NDArray[np.float64]:
-    """Simulate and write one chunk: what each task of a layer does.
+def simulate_chunk(packed: PackedStudy, job: Job, chunk: int) -> NDArray[np.float64]:
+    """Simulate and write one chunk: what each task does.
 
     Returns
     -------
@@ -190,16 +172,14 @@ def simulate_chunk(
         Count, mean and sum of squared deviations of each cell's headline number over the chunk's blocks: all that
         travels back.
     """
-    if block_id is None or packed is None or group is None or store is None:
-        return np.zeros((1, 3))  # Dask asks what a result looks like, with no arguments
-    study, chunk = packed.study(), block_id[0]
-    stored = _opened(store, group, layer)
-    (records, failures), sound = stored.recover(chunk) if chunk in begun else stored.blank(chunk)
+    study, group = packed.study(), job.group
+    stored = _opened(job.store, group, job.layer)
+    (records, failures), sound = stored.recover(chunk) if chunk in job.begun else stored.blank(chunk)
     first, tracebacks = chunk * stored.chunk_size, [""] * len(sound)
     with one_blas_thread, _metered("simulate"):
         for position in np.flatnonzero(~sound):
             block = first + int(position)
-            outcome = _simulate_block(study, group, block, _begun(store, earlier, block, layer))
+            outcome = _simulate_block(study, group, block, _begun(job, block))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
             tracebacks[position] = outcome.traceback
     with _metered("store"):
@@ -227,12 +207,12 @@ def _opened(store: Location, group: Group, layer: str) -> Records:
         ) from error
 
 
-def _begun(store: Location, earlier: Earlier, block: int, layer: str) -> list[Begun]:
+def _begun(job: Job, block: int) -> list[Begun]:
     """Return what earlier editions hold of a block, as it was written."""
     found = []
-    for group, work in earlier:
+    for group, work in job.earlier:
         try:
-            records = _opened(store, group, layer)
+            records = _opened(job.store, group, job.layer)
         except StoreUnreachableError:  # then the block is simulated from the start
             continue
         content, sound, _, _ = records.sound(range(block, block + 1))

@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from biasvar.errors import StudyError
 from biasvar.execution.attributes import as_text, study_attributes
@@ -55,8 +55,9 @@ def lazy(study: Study[S]) -> S:
         raise StudyError(f"{goal}: a lazy study needs replicates, for what {goal} takes is only known by computing")
     blocks = study.blocks_needed()
     packed, token = PackedStudy(study), tokenize(study.to_json())
-    parts = [(group, _records(packed, token, group, blocks[group.problem])) for group in study.groups()]
-    summary = delayed(_summarise, name=f"summarise-{token}")(packed.node, parts)
+    node = delayed(packed, name=packed.key, traverse=False)
+    parts = [(group, _records(node, token, group, blocks[group.problem])) for group in study.groups()]
+    summary = delayed(_summarise, name=f"summarise-{token}")(node, parts)
     attributes = study_attributes(study)
     nodes = {
         path: layout.assign(
@@ -73,7 +74,7 @@ def _delayed_copy(variable: xr.DataArray, summary: object, path: str) -> xr.Data
     return variable.copy(data=da.from_delayed(value, variable.shape, dtype=variable.dtype, name=False))
 
 
-def _records(packed: PackedStudy, token: str, group: Group, blocks: int) -> list[Any]:
+def _records(node: Delayed, token: str, group: Group, blocks: int) -> list[Any]:
     """Return one delayed :class:`Chunk` for each of some equal runs of blocks."""
     size = -(-blocks // TASKS_WANTED)
     array = da.map_blocks(
@@ -82,7 +83,7 @@ def _records(packed: PackedStudy, token: str, group: Group, blocks: int) -> list
         dtype=object,
         meta=np.empty(0, object),
         name=f"{group.task_name}-{tokenize(token, group)}",
-        packed=packed.node,
+        packed=node,
         group=group,
         blocks=blocks,
         size=size,

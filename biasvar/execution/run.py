@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -23,7 +23,7 @@ from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreErr
 from biasvar.execution import plan as planning
 from biasvar.execution import settings
 from biasvar.execution.blocks import StoredBlocks
-from biasvar.execution.graph import PackedStudy, Tasks, failed_block
+from biasvar.execution.graph import Job, PackedStudy, Tasks, failed_block
 from biasvar.execution.live import Broadcast
 from biasvar.execution.lock import Hold
 from biasvar.execution.progress import Progress, Report, shown
@@ -364,7 +364,7 @@ class _Driver:
         for records, chunks in pending.items():
             yield from self._tasks(records, chunks).batches(BATCH)
 
-    def _tasks(self, records: Records, chunks: Iterable[int]) -> Tasks:
+    def _tasks(self, records: Records, chunks: Sequence[int]) -> Tasks:
         group = records.group
         begun = [
             (other, self.study.work_begun(group, statistic))
@@ -372,7 +372,7 @@ class _Driver:
             if other.problem == group.problem and not set(other.cells).isdisjoint(group.cells)
         ]
         most_first = sorted((one for one in begun if one[1]), key=lambda one: -one[1])
-        return Tasks.of(self.packed, self.store.location, records, chunks, tuple(most_first))
+        return Tasks(self.packed, Job.of(self.store.location, records, tuple(most_first)), chunks)
 
     @cached_property
     def _earlier(self) -> dict[Group, dict[str, NDArray[Any]]]:

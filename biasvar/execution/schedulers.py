@@ -230,14 +230,13 @@ def _compute_here(name: str, batches: Iterable[Tasks], done: Done) -> None:
     for tasks in batches:
 
         def finished(key: object, result: object, *_: object, tasks: Tasks = tasks) -> None:
-            if isinstance(key, tuple) and key[0] == tasks.layer:
-                done(tasks.group, result)
+            if isinstance(key, tuple) and key[0] == tasks.job.layer:
+                done(tasks.job.group, result)
 
         try:
-            keys = tasks.__dask_keys__()
             with Callback(posttask=finished):
                 # Not by dask.compute, which gives a graph of one key another key.
-                _getter(name)(tasks.__dask_optimize__(tasks.__dask_graph__(), keys), keys)
+                _getter(name)(tasks.__dask_graph__(), tasks.__dask_keys__())
         except BrokenProcessPool as error:
             raise ClusterLost(f"worker processes ended early ({error}); {GUARD}") from error
         except FAULTS as error:
@@ -297,7 +296,7 @@ class _Window:
         from distributed import futures_of
 
         for future in futures_of(self.client.persist(tasks)):
-            self.waiting[future.key] = future, tasks.group
+            self.waiting[future.key] = future, tasks.job.group
             future.add_done_callback(self.finished.put)
 
     def _take(self) -> None:

@@ -13,6 +13,7 @@ from helpers import ROOT, small_study
 import biasvar as bv
 from biasvar.errors import BiasvarError
 from biasvar.execution import graph
+from biasvar.execution.backends import Location
 from biasvar.execution.store import Store
 
 
@@ -22,10 +23,11 @@ def test_tasks_have_readable_names(study, store):
     Store(store).claim(study)
     (group, *_) = study.groups()
     blocks = Store(store).create(group, 16, 4, study.record_coordinates(group))
-    tasks = graph.Tasks.of(graph.PackedStudy(study), store, blocks, [1, 3])
+    tasks = graph.Tasks(graph.PackedStudy(study), graph.Job.of(Location.of(store), blocks), [1, 3])
     assert [key_split(key) for key in tasks.__dask_keys__()] == ["n2:H0+H1"] * 2
-    optimised = tasks.__dask_optimize__(tasks.__dask_graph__(), tasks.__dask_keys__())
-    assert len(dict(optimised)) == 3  # the study, and one task per chunk, but none for chunks that are there
+    # What they share, and one task per chunk, but none for chunks that are there.
+    assert {key_split(key) for key in tasks.__dask_graph__()} == {"study", "job", "n2:H0+H1"}
+    assert len(tasks.__dask_graph__()) == 4
 
 
 def test_data_travel_once_and_not_with_every_task(store):
@@ -34,11 +36,12 @@ def test_data_travel_once_and_not_with_every_task(store):
     Store(store).claim(made)
     (group,) = made.groups()
     blocks = Store(store).create(group, 16, 4, made.record_coordinates(group))
-    tasks = graph.Tasks.of(graph.PackedStudy(made), store, blocks, range(4))
-    sizes = sorted(len(cloudpickle.dumps(task)) for task in dict(tasks.__dask_graph__()).values())
-    assert len(sizes) == 5
+    tasks = graph.Tasks(graph.PackedStudy(made), graph.Job.of(Location.of(store), blocks), range(4))
+    sizes = sorted(len(cloudpickle.dumps(task)) for task in tasks.__dask_graph__().values())
+    assert len(sizes) == 6
     assert sizes[-1] > x.nbytes
     assert sizes[-2] < 10_000
+    assert sizes[-3] < 300
 
 
 @pytest.mark.parametrize("blocks_per_chunk", [4, 16])
