@@ -177,8 +177,7 @@ def whole_array(path: str, dims: tuple[str, ...], values: NDArray[Any], attribut
     TypeError
         If the values are neither numbers nor text.
     """
-    text = values.dtype.kind in "TU" or (values.dtype == object and all(isinstance(v, str) for v in values.ravel()))
-    kind = TEXT if text else values.dtype.name
+    kind = TEXT if _is_text(values) else values.dtype.name
     if kind not in {TEXT, *_NUMBERS}:
         raise TypeError(f"{path}: expected numbers or text, got {values.dtype}")
     # What is nowhere stored reads as this: as what Zarr's own arrays have by default.
@@ -225,13 +224,18 @@ def _number(kind: str, fill: object) -> Any:
     return np.dtype(kind).type(fill).item()
 
 
+def _is_text(values: NDArray[Any]) -> bool:
+    if values.dtype == object:
+        return all(issubclass(kind, str) for kind in set(map(type, values.ravel().tolist())))
+    return values.dtype.kind in "TU"
+
+
 def _text_bytes(values: NDArray[Any]) -> bytes:
     """Return text as Zarr's codec vlen-utf8 has it: how many, then the length and the bytes of each."""
-    parts = [_length(values.size)]
-    for value in values.ravel():
-        content = str(value).encode()
-        parts += [_length(len(content)), content]
-    return b"".join(parts)
+    texts = values.ravel().tolist()
+    # Many are the same: words for what can be said of a cell.
+    pieces = {text: _length(len(content)) + content for text in set(texts) for content in [str(text).encode()]}
+    return b"".join([_length(len(texts)), *map(pieces.__getitem__, texts)])
 
 
 def _length(number: int) -> bytes:

@@ -112,13 +112,21 @@ class OptimizerStudy(DescentStudy):
 
     def groups(self, stored: Collection[tuple[str, str]] = ()) -> list[Group]:
         """Arrange the configurations that are not stored yet: a group for each objective and optimizer."""
+        return self._arranged(frozenset(stored)) if stored else self._all_groups
+
+    @cached_property
+    def _all_groups(self) -> list[Group]:
+        return self._arranged(frozenset())
+
+    def _arranged(self, stored: frozenset[tuple[str, str]]) -> list[Group]:
         groups = []
         for problem in self._problems():
-            keys = [key for key in problem.keys if (problem.name, key) not in stored]
-            size, edition = self.descent(*problem.labels).statistics, self.editions[problem.name]
+            name = problem.name
+            keys = [key for key in problem.keys if (name, key) not in stored]
+            size, edition = self.descent(*problem.labels).statistics, self.editions[name]
             for start in range(0, len(keys), MAX_CELLS):
                 chosen = tuple(keys[start : start + MAX_CELLS])
-                groups.append(Group(problem.name, chosen, size, problem.labels[1], edition))
+                groups.append(Group(name, chosen, size, problem.labels[1], edition))
         return groups
 
     @cached_property

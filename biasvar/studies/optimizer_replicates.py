@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,10 @@ class Replicate:
         keys, chosen = list(configurations), list(configurations.values())
         shape = (len(chosen), self.descent.statistics)
         records, failures, trace = np.full(shape, np.nan), [""] * len(chosen), ""
-
-        def alike(i: int) -> tuple[int, int]:
-            known = begun.get(keys[i])
-            return chosen[i].batch_size, 0 if known is None else known.descent.steps
-
-        for (size, done), indices in groupby(sorted(range(len(chosen)), key=alike), key=alike):
-            some = list(indices)
+        steps = {key: known.descent.steps for key, known in begun.items()}
+        kinds = [(each.batch_size, steps.get(key, 0)) for key, each in configurations.items()]
+        for size, done in sorted(set(kinds)):
+            some = [i for i, kind in enumerate(kinds) if kind == (size, done)]
             hyper = {name: np.array([chosen[i].hyper[name] for i in some]) for name in chosen[0].hyper}
             parts = [begun[keys[i]] for i in some] if done else []
             known = trajectories.Begun(parts[0].descent, np.stack([part.records for part in parts])) if parts else None

@@ -197,7 +197,7 @@ class _Node:
         self, outcomes: NDArray[np.int64], stops: NDArray[np.int64], failures: NDArray[np.object_]
     ) -> dict[str, Any]:
         names = _text(OUTCOMES)[outcomes]
-        status, reason = (_text(part) for part in zip(*map(_status, outcomes, failures), strict=True))
+        status, reason = (_text(part) for part in zip(*_status(outcomes, failures), strict=True))
         share = tuning.mean_and_error((outcomes[:, None, :] == np.arange(len(OUTCOMES))[:, None]).astype(float))
         return {
             "outcome": self._along(names, ("replicate",), "what became of the trajectory", "outcome"),
@@ -349,16 +349,16 @@ class _Node:
         return coordinates
 
 
-def _status(outcomes: NDArray[np.int64], failures: NDArray[np.object_]) -> tuple[str, str]:
-    """Return what can be said of one configuration's numbers, and why."""
-    count = len(outcomes)
-    if failed := [reason for reason in failures if reason]:
-        return Status.FAILED.value, f"{len(failed)} of {several(count, 'replicate')} failed: {failed[0]}"
-    if diverged := int((outcomes == Outcome.DIVERGED).sum()):
-        return Status.INFINITE.value, f"{diverged} of {several(count, 'replicate')} diverged"
-    if count == 1:
-        return Status.SE_UNRELIABLE.value, "one replicate has no spread; use two or more"
-    return Status.OK.value, ""
+def _status(outcomes: NDArray[np.int64], failures: NDArray[np.object_]) -> list[tuple[str, str]]:
+    """Return what can be said of each configuration's numbers, and why, of outcomes and failures (C, R)."""
+    of, diverged, failed = several(outcomes.shape[1], "replicate"), outcomes == Outcome.DIVERGED, failures != ""
+    alone = Status.SE_UNRELIABLE.value, "one replicate has no spread; use two or more"
+    said = [alone if outcomes.shape[1] == 1 else (Status.OK.value, "")] * len(outcomes)
+    for i in np.flatnonzero(diverged.any(axis=1)):
+        said[i] = Status.INFINITE.value, f"{diverged[i].sum()} of {of} diverged"
+    for i in np.flatnonzero(failed.any(axis=1)):
+        said[i] = Status.FAILED.value, f"{failed[i].sum()} of {of} failed: {failures[i][failed[i]][0]}"
+    return said
 
 
 def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
