@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BeforeValidator, Field, ValidationError, create_model
 
 from biasvar.errors import StudyError
-from biasvar.fields import Json, NonNegativeInt, as_tuple, validation_text
+from biasvar.fields import STRICT, Json, NonNegativeInt, as_tuple, validation_text
 from biasvar.rows import Table, as_html
 from biasvar.studies import origins
 from biasvar.studies.marks import Fixed, Free, Labelled, Mark, Unwritten, frozen, thawed
-
-_STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 #: Letters of a study's name: its store and the lock beside it are files with that in their names.
 LONGEST_NAME = 200
@@ -55,7 +53,7 @@ class StudyModel(_Checked):
         fields: dict[str, Any] = {
             name: (_of_lists_too(hint), thawed(getattr(cls, name, ...))) for name, hint in types.items()
         }
-        cls._checks = create_model(cls.__name__, __config__=_STRICT, **fields)
+        cls._checks = create_model(cls.__name__, __config__=STRICT, **fields)
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
                 inspect.Parameter(
