@@ -143,6 +143,9 @@ class Tasks:
         for first in range(0, len(self._chunks), size):
             yield Tasks(self.packed, self.job, self._chunks[first : first + size])
 
+    #: There is nothing to fuse or to cull.
+    __dask_optimize__ = None
+
     def __dask_graph__(self) -> Mapping[Any, Any]:
         if self._persisted is not None:
             return self._persisted
@@ -155,6 +158,9 @@ class Tasks:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("Tasks", self.job.layer, tuple(self._chunks))
+
+    def __dask_postcompute__(self) -> Any:
+        return list, ()
 
     def __dask_postpersist__(self) -> Any:
         return self._rebuild, ()
