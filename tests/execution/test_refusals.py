@@ -7,13 +7,13 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from helpers import SECRET, numbers, small_study
 
 import biasvar as bv
 from biasvar.errors import StoreError, StoreUnreachableError
+from biasvar.execution.backends import file as files
 from biasvar.execution.backends import s3 as object_stores
 from biasvar.execution.status import store_status
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_reached_is_not_taken_for_missing(method, part, bucket_pl
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_refuses_is_told_and_nothing_is_lost(code, store, reference, monkeypatch):
-    real, written = Path.replace, []
+    real, written = os.replace, []
 
     def refuse(draft, path):
         if len(written) == 40:
@@ -164,12 +164,12 @@ def test_a_disk_that_refuses_is_told_and_nothing_is_lost(code, store, reference,
         written.append(path)
         real(draft, path)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(StoreError, match=f"store {store}: cannot be written: {os.strerror(code)}") as refused:
         bv.run(small_study(), store, scheduler="synchronous", blocks_per_chunk=2)
     assert "\n" not in str(refused.value)
     assert not list(store.rglob("*.partial"))
-    monkeypatch.setattr(Path, "replace", real)
+    monkeypatch.setattr(os, "replace", real)
     bv.run(small_study(), store, scheduler="synchronous")
     assert bv.digest(store) == reference
 
@@ -177,14 +177,12 @@ def test_a_disk_that_refuses_is_told_and_nothing_is_lost(code, store, reference,
 def test_a_disk_that_does_not_answer_has_lost_nothing(store, reference, monkeypatch):
     bv.run(small_study(), store, scheduler="synchronous")
 
-    real = Path.read_bytes
-
-    def fail(path):
-        if "records/c" in str(path):
+    def fail(path, mode):
+        if "records/c" in path:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(path)
+        return open(path, mode)
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(files, "open", fail, raising=False)
     for look in (bv.verify, bv.digest, LOOKS["run"]):
         with pytest.raises(StoreUnreachableError, match="cannot be read: Input/output error"):
             look(store)
