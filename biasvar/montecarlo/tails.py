@@ -123,9 +123,9 @@ class Tail:
         """Return the part of the standard error of the mean loss that is due to extremes.
 
         E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample.
-        Losses so rare that most samples lack them are what the spread of a sample does not show; no design of the
-        sample evens them out either. Far from its limit the tail may fall more slowly than theory says of the limit,
-        so a is the estimated index where that is lower.
+        Losses so rare that most samples lack them are what the spread of a sample does not show; that a design of the
+        sample may even them out, as order statistics do, is not counted on. Far from its limit the tail may fall more
+        slowly than theory says of the limit, so a is the estimated index where that is lower.
 
         Parameters
         ----------
