@@ -120,16 +120,14 @@ def fit_degrees(
     pairs = most * (most + 1) * (most + 2) // 6
     sums, products = np.zeros((most * (most + 1) // 2, LANES)), np.zeros((pairs, LANES))
     maps, residuals = np.zeros((pairs, LANES)), np.zeros((most, LANES))
-    tops = np.full((2, most, TAIL_SIZE), -np.inf)
+    tops = np.full((2 * most, TAIL_SIZE), -np.inf)
+    recurrence = polynomials.recurrence[:most]
     n = 0
     for x, f, weights in tiles:
         n = len(x)
-        losses, gains = np.empty((2, most, x.shape[1]))
-        recurrence = polynomials.recurrence[:most]
-        _fit(x, f, weights, recurrence, best, wanted, sums, products, maps, residuals, losses, gains)
-        for top, values in zip(tops, (losses, gains), strict=True):
-            for p in sizes:
-                keep_largest(values[p - 1], top[p - 1])
+        each = np.empty((2 * most, x.shape[1]))
+        _fit(x, f, weights, recurrence, best, wanted, sums, products, maps, residuals, each[:most], each[most:])
+        _keep_largest(each, wanted, tops)
     off, second, noise = np.zeros((most, most)), np.zeros((most, most, most)), np.zeros((most, most, most))
     _add_lanes(sums, products, maps, off, second, noise)
     return {
@@ -138,11 +136,19 @@ def fit_degrees(
             second[p - 1, :p, :p] - off[p - 1, :p, None] * off[p - 1, :p],
             noise[p - 1, :p, :p],
             float(_in_order(residuals[p - 1]) / n),
-            kept(tops[0, p - 1]),
-            kept(tops[1, p - 1]),
+            kept(tops[p - 1]),
+            kept(tops[most + p - 1]),
         )
         for p in sizes
     }
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _keep_largest(each, wanted, tops):  # type: ignore[no-untyped-def]
+    """Keep the largest losses and gains of the degrees that are wanted."""
+    for row in range(each.shape[0]):
+        if wanted[row % wanted.size]:
+            keep_largest(each[row], tops[row])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

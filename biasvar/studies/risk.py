@@ -39,7 +39,7 @@ class RiskStudy(ReplicatedStudy):
         given.
     block_size : int
         Replicates in a block, the unit of standard errors: there must be at least 16 blocks, and 256 replicates in
-        all. A power of two for Sobol.
+        all. A power of two for Sobol, whose points spread the better the more of them are in a block.
     sampler : {"sobol", "random"}
         Scrambled Sobol points through the inputs' inverse distribution function, or pseudo-random numbers.
     seed : int

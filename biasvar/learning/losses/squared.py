@@ -207,8 +207,8 @@ class Squared(Loss):
         """Lay out the moments of coefficients of psi (p, points), moved to the test points."""
         return self.record(psi.shape[1]).pack(
             mean=mean @ psi,
-            variance=np.einsum("ix,ix->x", psi, covariance @ psi),
-            noise_gain=np.einsum("ix,ix->x", psi, noise @ psi),
+            variance=(psi * (covariance @ psi)).sum(axis=0),
+            noise_gain=(psi * (noise @ psi)).sum(axis=0),
             training_error=residual,
             training_noise_gain=residual_gain,
             largest_loss=largest_loss,
