@@ -176,7 +176,9 @@ class Uniform(Independent):
 
     def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the inverse distribution function, elementwise."""
-        return self.low + (self.high - self.low) * uniforms
+        x = (self.high - self.low) * uniforms
+        x += self.low  # in place: half the memory to go through
+        return x
 
     def support(self) -> tuple[float, float]:
         """Return ``low`` and ``high``."""

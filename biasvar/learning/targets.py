@@ -41,7 +41,7 @@ class Sine:
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return sin(pi * frequency * x), elementwise."""
-        return sines_pi(self.frequency * x)
+        return sines_pi(x if self.frequency == 1 else self.frequency * x)
 
 
 @component
@@ -158,8 +158,9 @@ def evaluate(target: Target, x: NDArray[np.float64], dim: int) -> NDArray[np.flo
             "make it vectorised, one number for each input"
         )
     y = y.astype(float, copy=False)
-    bad = ~np.isfinite(y)
-    if bad.any():
+    finite = np.isfinite(y)
+    if not finite.all():
+        bad = ~finite
         where = x[bad][0]
         raise TargetError(
             f"target: {target!r} is not finite at x={where}: got {y[bad][0]}; define it on all of the inputs"
