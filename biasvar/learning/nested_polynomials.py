@@ -22,7 +22,7 @@ from biasvar.montecarlo.moments import TAIL_SIZE, keep_largest, kept
 
 Array = NDArray[np.float64]
 MAX_SIZE = 12  # coefficients; with more, Gram-Schmidt loses fewer digits
-LANES = 32  # replicates side by side: enough for SIMD, few enough for the cache
+LANES = 64  # replicates side by side: enough for SIMD, few enough for the cache
 ORTHONORMAL = 1e-12
 
 
