@@ -33,7 +33,7 @@ class Record:
     fields: Mapping[str, int]
     may_lack: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of the row."""
         return sum(max(length, 1) for length in self.fields.values())

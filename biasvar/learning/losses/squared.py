@@ -13,7 +13,7 @@ S. Geman, E. Bienenstock, R. Doursat, Neural networks and the bias/variance dile
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,17 +78,7 @@ class Squared(Loss):
 
     def record(self, points: int) -> Record:
         """Return the moments that the decomposition is made of."""
-        return Record(
-            {
-                "mean": points,
-                "variance": points,
-                "noise_gain": points,
-                "training_error": 0,
-                "training_noise_gain": 0,
-                "largest_loss": TAIL_SIZE,
-                "largest_noise_gain": TAIL_SIZE,
-            }
-        )
+        return _record(points)
 
     def best_in_class(self, problem: Problem, hypothesis: HypothesisSet, noise: float) -> Best | None:
         """Project the target onto what spans the set."""
@@ -254,6 +244,22 @@ class Squared(Loss):
             largest_loss=largest(loss, TAIL_SIZE),
             largest_noise_gain=largest(test.weights @ gains, TAIL_SIZE),
         )
+
+
+@lru_cache(maxsize=16)
+def _record(points: int) -> Record:
+    """Lay a record out once: it is asked for several times a cell and block."""
+    return Record(
+        {
+            "mean": points,
+            "variance": points,
+            "noise_gain": points,
+            "training_error": 0,
+            "training_noise_gain": 0,
+            "largest_loss": TAIL_SIZE,
+            "largest_noise_gain": TAIL_SIZE,
+        }
+    )
 
 
 def _refuse(reason: str) -> list[Array]:
