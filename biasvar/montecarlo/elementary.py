@@ -152,8 +152,8 @@ def _power_of_two(n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _exp_of_rest(y, n):  # type: ignore[no-untyped-def]
-    """Return exp(y) / 2^n, with n the whole number next to y / ln 2."""
+def _rest(y, n):  # type: ignore[no-untyped-def]
+    """Return exp(y) / 2^n - 1, with n the whole number next to y / ln 2."""
     r = (y - n * LN2_HIGH) - n * LN2_LOW
     p = _EXP[9]
     p = p * r + _EXP[8]
@@ -165,7 +165,13 @@ def _exp_of_rest(y, n):  # type: ignore[no-untyped-def]
     p = p * r + _EXP[2]
     p = p * r + _EXP[1]
     p = p * r + _EXP[0]
-    return 1.0 + (p * r * r + r)
+    return p * r * r + r
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _exp_of_rest(y, n):  # type: ignore[no-untyped-def]
+    """Return exp(y) / 2^n."""
+    return 1.0 + _rest(y, n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -177,6 +183,18 @@ def exp(x):  # type: ignore[no-untyped-def]
     half = np.rint(0.5 * n)
     found = _exp_of_rest(y, n) * _power_of_two(half) * _power_of_two(n - half)
     return found if x == x else x
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def tanh(x):  # type: ignore[no-untyped-def]
+    """Return the hyperbolic tangent, to full relative precision."""
+    # Of twice the size y it is m / (m + 2), with m = exp(y) - 1 = 2^n (1 + rest) - 1; beyond 60 it is one.
+    y = min(2.0 * abs(x), 60.0) if x == x else 0.0
+    n = np.rint(y * LOG2_E)
+    scale = _power_of_two(n)
+    m = scale * _rest(y, n) + (scale - 1.0)
+    found = m / (m + 2.0)
+    return (-found if x < 0.0 else found) if x == x else x
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -245,6 +263,18 @@ def _fill_exp(x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _fill_log(x, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        out[i] = log(x[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_tanh(x, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        out[i] = tanh(x[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_softplus_of_minus(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         out[i] = softplus_of_minus(x[i])
@@ -258,5 +288,7 @@ def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
 
 sines_pi = _on_arrays(_fill_sin_pi, "sin(pi x)")
 exps = _on_arrays(_fill_exp, "the exponential function")
+logs = _on_arrays(_fill_log, "the natural logarithm")
+tanhs = _on_arrays(_fill_tanh, "the hyperbolic tangent")
 softpluses_of_minus = _on_arrays(_fill_softplus_of_minus, "log(1 + exp(-x))")
 normal_quantiles = _on_arrays(_fill_normal_quantile, "the standard normal quantile")

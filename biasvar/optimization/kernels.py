@@ -119,24 +119,6 @@ class Slope:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def product(theta, out, matrix):  # type: ignore[no-untyped-def]
-    """Multiply columns by a matrix, added up in the order of its columns: the same bits on every machine."""
-    rows, columns = matrix.shape
-    whole = columns - columns % 4
-    for i in range(rows):
-        for k in range(theta.shape[1]):
-            out[i, k] = 0.0
-        for j in range(0, whole, 4):
-            a, b, c, d = matrix[i, j], matrix[i, j + 1], matrix[i, j + 2], matrix[i, j + 3]
-            for k in range(theta.shape[1]):
-                total = out[i, k] + a * theta[j, k] + b * theta[j + 1, k]
-                out[i, k] = total + c * theta[j + 2, k] + d * theta[j + 3, k]
-        for j in range(whole, columns):
-            for k in range(theta.shape[1]):
-                out[i, k] += matrix[i, j] * theta[j, k]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def cut(array, start, stop):  # type: ignore[no-untyped-def]
     """Return some columns as an array of their own."""
     out = np.empty((array.shape[0], stop - start))

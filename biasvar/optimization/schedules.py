@@ -7,6 +7,7 @@ Any callable of these two integers serves; it has to be a pure function of them.
 import math
 
 from biasvar.fields import NonNegativeReal, PositiveInt, PositiveReal, component
+from biasvar.montecarlo.elementary import sin_pi
 
 
 @component
@@ -91,4 +92,4 @@ class Cosine:
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the factor of a step."""
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * (step - 1) / steps)) / 2
+        return self.final + (1 - self.final) * (1 + float(sin_pi(0.5 - (step - 1) / steps))) / 2

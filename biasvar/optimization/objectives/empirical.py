@@ -23,6 +23,7 @@ from biasvar.optimization.objectives.base import (
 from biasvar.optimization.objectives.examples import Examples, Pair, examples_of
 from biasvar.optimization.objectives.losses import LOSSES, Loss
 from biasvar.optimization.objectives.models import MLP, LinearModel, Model
+from biasvar.optimization.products import times
 
 Fraction = Annotated[Real, Field(ge=0, lt=1)]
 
@@ -175,7 +176,7 @@ class EmpiricalRisk(Described, Objective):
             out = self._sum(self._slope, self._training.chosen(batch), columns)
         elif self._normal_equations is not None:
             gram, moments = self._normal_equations
-            out = gram @ columns
+            out = times(gram, columns)
             out -= moments
         else:
             out = self._sum(self._slope, self._training, columns)
@@ -247,14 +248,11 @@ class EmpiricalRisk(Described, Objective):
 
     @cached_property
     def _normal_equations(self) -> tuple[Array, Array] | None:
-        """X'X / m and X'y / m, where these give the gradient; None elsewhere.
-
-        They are added up by einsum, whose bits do not depend on how many threads BLAS has.
-        """
+        """X'X / m and X'y / m, where these give the gradient; None elsewhere."""
         if not (self._model.is_linear and self._loss.is_quadratic):
             return None
         x, y = self._training.x, np.asarray(self._training.targets, dtype=float)
-        return np.einsum("mi,mj->ij", x, x) / len(x), np.einsum("mi,mk->ik", x, y) / len(x)
+        return times(x.T, x) / len(x), times(x.T, y) / len(x)
 
     @cached_property
     def _split(self) -> tuple[Pair, Pair]:

@@ -10,10 +10,12 @@ from pydantic import BeforeValidator, Field
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Real, Reals, component, one_or_more
-from biasvar.optimization.kernels import Slope, product
+from biasvar.montecarlo.elementary import exp, sin_pi
+from biasvar.optimization.kernels import Slope
 from biasvar.optimization.newton import newton_minimizer, whitened
-from biasvar.optimization.objectives.base import Described, Objective, as_columns, check_dim, from_columns, refuse_batch
+from biasvar.optimization.objectives.base import Described, as_columns, check_dim, from_columns
 from biasvar.optimization.objectives.columnwise import Columnwise
+from biasvar.optimization.products import product, times
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.stable import log_sum_exp, softmax
 
@@ -112,7 +114,7 @@ class Quadratic(Described, Columnwise):
 def _turned(eigenvalues: tuple[float, ...], degrees: float) -> NDArray[np.float64]:
     """Return R diag(two eigenvalues) R', symmetric to the last bit, for the rotation R."""
     first, second = eigenvalues
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    cosine, sine = sin_pi(0.5 - degrees / 180), sin_pi(degrees / 180)
     across = (first - second) * cosine * sine
     along = first * cosine**2 + second * sine**2, first * sine**2 + second * cosine**2
     return np.array([[along[0], across], [across, along[1]]])
@@ -185,7 +187,7 @@ class Saddle(Described, Columnwise):
 
 
 @component
-class LogSumExp(Described, Objective):
+class LogSumExp(Described, Columnwise):
     """Evaluate J(theta) = log sum_i exp(a_i' theta + b_i): smooth and convex, flat far out, not strongly convex.
 
     Its minimum is found by Newton's method when it is first asked for; None where it is attained nowhere.
@@ -235,21 +237,21 @@ class LogSumExp(Described, Objective):
         """Return log sum_i exp(a_i' theta + b_i), shape (...)."""
         return log_sum_exp(self._exponents(theta), axis=0).reshape(theta.shape[:-1])[()]
 
-    def gradient(self, theta: NDArray[np.float64], batch: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Return sum_i p_i a_i, where p are the shares of the exponentials in their sum."""
-        refuse_batch(self, batch)
-        return from_columns(self._a.T @ softmax(self._exponents(theta), axis=0), theta.shape)
+    @cached_property
+    def slope(self) -> Slope:
+        """sum_i p_i a_i, where p are the shares of the exponentials in their sum."""
+        return Slope(_mean_of_rows, (self._a, self._a.T.copy(), self._b[:, 0]))
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the covariance of the a_i under the shares p, times v."""
         shares = softmax(self._exponents(theta), axis=0)
-        slopes = self._a @ as_columns(v, self.dim)
+        slopes = times(self._a, as_columns(v, self.dim))
         slopes -= (shares * slopes).sum(axis=0)
         slopes *= shares
-        return from_columns(self._a.T @ slopes, v.shape)
+        return from_columns(times(self._a.T, slopes), v.shape)
 
     def _exponents(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        z: NDArray[np.float64] = self._a @ as_columns(theta, self.dim)
+        z = times(self._a, as_columns(theta, self.dim))
         z += self._b
         return z
 
@@ -260,6 +262,25 @@ class LogSumExp(Described, Objective):
     @cached_property
     def _b(self) -> NDArray[np.float64]:
         return np.array(self.b)[:, None]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_of_rows(theta, out, rows, transposed, shifts):  # type: ignore[no-untyped-def]
+    count, width = rows.shape[0], theta.shape[1]
+    z, top, total = np.empty((count, width)), np.full(width, -np.inf), np.zeros(width)
+    product(theta, z, rows)
+    for i in range(count):
+        for k in range(width):
+            z[i, k] += shifts[i]
+            top[k] = max(top[k], z[i, k])
+    for i in range(count):
+        for k in range(width):
+            z[i, k] = exp(z[i, k] - top[k])
+            total[k] += z[i, k]
+    for i in range(count):
+        for k in range(width):
+            z[i, k] /= total[k]
+    product(z, out, transposed)
 
 
 @component

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.linalg import helmert
 
 from biasvar.errors import StudyError
+from biasvar.montecarlo.elementary import softpluses_of_minus
 from biasvar.optimization.objectives.base import Array
 from biasvar.optimization.objectives.examples import Examples
-from biasvar.optimization.stable import log_sum_exp, sigmoid_of_minus, softmax, softplus_of_minus
+from biasvar.optimization.stable import log_sum_exp, sigmoid_of_minus, softmax
 
 #: What a loss makes of labels: a column of numbers or signs, or numbers of classes.
 Targets = NDArray[Any]
@@ -111,7 +112,7 @@ class Logistic(Loss):
 
     def total(self, scores: Array, targets: Targets) -> Array:
         """Return the sum of log(1 + exp(-s z))."""
-        total: Array = softplus_of_minus(_signed(scores, targets)).sum(axis=0)
+        total: Array = softpluses_of_minus(_signed(scores, targets)).sum(axis=0)
         return total
 
     def slope(self, scores: Array, targets: Targets, count: int) -> Array:

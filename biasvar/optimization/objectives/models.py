@@ -10,7 +10,9 @@ import numpy as np
 
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, component
+from biasvar.montecarlo.elementary import tanhs
 from biasvar.optimization.objectives.base import Array, Described
+from biasvar.optimization.products import times
 
 OfScores = Callable[[Array], Array]
 OfScoresAndDirections = Callable[[Array, Array], Array]
@@ -67,13 +69,13 @@ class LinearModel(Model):
     def scores(self, theta: Array, x: Array) -> Array:
         """Return products: one of matrices, for all columns."""
         features = x.shape[1]
-        out: Array = x @ theta.reshape(features, -1)
+        out = times(x, theta.reshape(features, -1))
         return out if len(theta) == features else out.reshape(len(x), len(theta) // features, -1)
 
     def slope(self, theta: Array, x: Array, loss_slope: OfScores) -> Array:
         """Return X' times the slope of the loss."""
         errors = loss_slope(self.scores(theta, x))
-        out: Array = x.T @ errors.reshape(len(x), -1)
+        out = times(x.T, errors.reshape(len(x), -1))
         return out.reshape(theta.shape)
 
     def curvature(
@@ -81,7 +83,7 @@ class LinearModel(Model):
     ) -> Array:
         """Return X' times the curvature of the loss along X v."""
         bent = loss_curvature(self.scores(theta, x), self.scores(v, x))
-        out: Array = x.T @ bent.reshape(len(x), -1)
+        out = times(x.T, bent.reshape(len(x), -1))
         return out.reshape(v.shape)
 
 
@@ -127,7 +129,7 @@ class MLP(Described, Model):
         """Return the gradient, backwards through the layers."""
         hidden = self._hidden(theta, x)
         errors = loss_slope(self._output(hidden, theta))
-        output = np.einsum("mhk,mk->hk", hidden, errors)
+        output = (hidden * errors[:, None]).sum(axis=0)
         hidden *= hidden
         back = np.subtract(1, hidden, out=hidden)
         back *= self._layers(theta)[2]
@@ -158,23 +160,22 @@ class MLP(Described, Model):
 
     def _inner(self, theta: Array, x: Array) -> Array:
         w1, b1, *_ = self._layers(theta)
-        z: Array = (x @ w1).reshape(len(x), *b1.shape)
+        z = times(x, w1).reshape(len(x), *b1.shape)
         z += b1
         return z
 
     def _hidden(self, theta: Array, x: Array) -> Array:
         """Return the hidden layer, shape (m, width, K)."""
-        z = self._inner(theta, x)
-        return np.tanh(z, out=z)
+        return tanhs(self._inner(theta, x))
 
     def _output(self, hidden: Array, theta: Array) -> Array:
         *_, w2, b2 = self._layers(theta)
-        out: Array = np.einsum("mhk,hk->mk", hidden, w2) + b2
+        out: Array = (hidden * w2).sum(axis=1) + b2
         return out
 
 
 def _stacked(x: Array, back: Array, output: Array, errors: Array) -> Array:
     """Put the slopes of W1, b1, w2 and b2 under one another, as columns (D, K)."""
     columns = back.shape[2]
-    inner = (x.T @ back.reshape(len(x), -1)).reshape(-1, columns)
+    inner = times(x.T, back.reshape(len(x), -1)).reshape(-1, columns)
     return np.concatenate([inner, back.sum(axis=0), output, errors.sum(axis=0)[None]])

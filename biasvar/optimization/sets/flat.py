@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import Real, Reals, component, one_or_more
+from biasvar.optimization.products import dots, solved
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
@@ -46,22 +47,22 @@ class Halfspace(ConvexSet):
     def contains(self, theta: Array) -> Mask:
         """Return whether points are on the side of the plane that they are kept on."""
         check_dim(theta, self.dim)
-        size = np.abs(theta) @ np.abs(self._normal) + abs(self.offset)
-        inside: Mask = theta @ self._normal <= self.offset + SLACK * size
+        size = dots(np.abs(theta), np.abs(self._normal)) + abs(self.offset)
+        inside: Mask = dots(theta, self._normal) <= self.offset + SLACK * size
         return inside
 
     def project(self, theta: Array, weights: Array | None = None) -> Array:
         """Go back to the plane, along the normal over the weights."""
         check_dim(theta, self.dim)
         way = self._normal if weights is None else self._normal / weights
-        beyond = np.maximum(theta @ self._normal - self.offset, 0.0) / (way * self._normal).sum(axis=-1)
+        beyond = np.maximum(dots(theta, self._normal) - self.offset, 0.0) / (way * self._normal).sum(axis=-1)
         nearest: Array = theta - beyond[..., None] * way
         return nearest
 
     def support(self, direction: Array) -> Array:
         """Return the offset times the length along the normal; infinite in every other direction."""
         check_dim(direction, self.dim)
-        length = direction @ self._normal / (self._normal @ self._normal)
+        length = dots(direction, self._normal) / dots(self._normal, self._normal)
         off = np.abs(direction - length[..., None] * self._normal).max(axis=-1)
         along = (off <= SLACK * np.abs(direction).max(axis=-1)) & (length >= 0)
         return np.where(along, length * self.offset, np.inf)
@@ -98,8 +99,8 @@ class Affine(ConvexSet):
         if len(self.A) != len(self.b):
             raise StudyError(f"b: got {len(self.b)} numbers for {len(self.A)} rows of A; give one per row")
         a, b = np.array(self.A), np.array(self.b)
-        off = np.abs(a @ self._point - b)
-        if (off > 1e-9 * (np.abs(a) @ np.abs(self._point) + np.abs(b))).any():
+        off = np.abs(dots(a, self._point) - b)
+        if (off > 1e-9 * (dots(np.abs(a), np.abs(self._point)) + np.abs(b))).any():
             raise StudyError("is empty: no theta solves A theta = b; leave out the equations that contradict others")
 
     @property
@@ -110,40 +111,68 @@ class Affine(ConvexSet):
     def contains(self, theta: Array) -> Mask:
         """Return whether the equations hold."""
         check_dim(theta, self.dim)
-        off = np.abs((theta - self._point) @ self._rows.T)
-        size = np.sqrt(np.square(theta).sum(axis=-1)) + np.sqrt(self._point @ self._point)
+        off = np.abs(self._off(theta))
+        size = np.sqrt(np.square(theta).sum(axis=-1)) + np.sqrt(dots(self._point, self._point))
         inside: Mask = (off <= SLACK * self.dim * size[..., None]).all(axis=-1)
         return inside
 
     def project(self, theta: Array, weights: Array | None = None) -> Array:
         """Go back along the rows over the weights: theta - W^-1 Q' (Q W^-1 Q')^-1 Q (theta - point)."""
         check_dim(theta, self.dim)
-        off = (theta - self._point) @ self._rows.T
+        off = self._off(theta)
         if weights is None:
-            near: Array = theta - off @ self._rows
+            near: Array = theta - dots(off[..., None, :], self._rows.T)
             return near
         # Relative weights do as well, and square matrices of them are well within range.
         relative = np.asarray(weights).min(axis=-1, keepdims=True) / weights
-        square = np.einsum("...d,id,jd->...ij", relative, self._rows, self._rows)
-        factors = np.linalg.solve(square, off[..., None])[..., 0]
-        nearest: Array = theta - relative * (factors @ self._rows)
+        square = dots(relative[..., None, None, :], self._rows[:, None] * self._rows)
+        factors = solved(square, off)
+        nearest: Array = theta - relative * dots(factors[..., None, :], self._rows.T)
         return nearest
 
     def support(self, direction: Array) -> Array:
         """Return <point, direction> across the set; infinite along it."""
         check_dim(direction, self.dim)
-        off = np.abs(direction - direction @ self._rows.T @ self._rows).max(axis=-1)
+        along = dots(direction[..., None, :], self._rows)
+        off = np.abs(direction - dots(along[..., None, :], self._rows.T)).max(axis=-1)
         across = off <= SLACK * self.dim * np.abs(direction).max(axis=-1)
-        return np.where(across, direction @ self._point, np.inf)
+        return np.where(across, dots(direction, self._point), np.inf)
 
-    @cached_property
+    def _off(self, theta: Array) -> Array:
+        """Return how far points are off along each row."""
+        return dots((theta - self._point)[..., None, :], self._rows)
+
+    @property
     def _rows(self) -> Array:
         """Orthonormal rows that span those of A."""
-        _, sizes, rows = np.linalg.svd(np.array(self.A), full_matrices=False)
-        return np.ascontiguousarray(rows[sizes > RANK * sizes.max(initial=0)])
+        return self._equations[0]
 
     @cached_property
     def _point(self) -> Array:
         """The point of the set that is the nearest to the origin."""
-        point: Array = np.linalg.lstsq(np.array(self.A), np.array(self.b), rcond=RANK)[0]
-        return point
+        rows, right = self._equations
+        return dots(rows.T, right)
+
+    @cached_property
+    def _equations(self) -> tuple[Array, Array]:
+        """The same equations with orthonormal rows, by Gram and Schmidt's method, the longest that is left first."""
+        rest, right = np.array(self.A), np.array(self.b)
+        rows: list[Array] = []
+        rights: list[float] = []
+        most = np.sqrt(dots(rest, rest).max())
+        for _ in range(min(rest.shape)):
+            i = int(dots(rest, rest).argmax())
+            length = np.sqrt(dots(rest[i], rest[i]))
+            if length <= RANK * most:
+                break
+            row, value = rest[i] / length, float(right[i] / length)
+            # Once more, for what rounding has left of the others.
+            for other, its in zip(rows, rights, strict=True):
+                share = float(dots(row, other))
+                row, value = row - share * other, value - share * its
+            size = np.sqrt(dots(row, row))
+            rows.append(row / size)
+            rights.append(float(value / size))
+            shares = dots(rest, rows[-1])
+            rest, right = rest - shares[:, None] * rows[-1], right - shares * rights[-1]
+        return np.array(rows).reshape(len(rows), -1), np.array(rights)

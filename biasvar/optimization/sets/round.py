@@ -8,7 +8,8 @@ from pydantic import Field
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, PositiveInt, Reals, component
-from biasvar.montecarlo.elementary import normal_quantiles
+from biasvar.montecarlo.elementary import exps, logs, normal_quantiles
+from biasvar.optimization.products import dots
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 STEPS = 50  # at the most; three or so do
@@ -77,7 +78,7 @@ class Ball(ConvexSet):
     def support(self, direction: Array) -> Array:
         """Return <center, direction> + radius |direction|."""
         check_dim(direction, self.dim)
-        reach: Array = direction @ self._center + self.radius * np.sqrt(np.square(direction).sum(axis=-1))
+        reach: Array = dots(direction, self._center) + self.radius * np.sqrt(np.square(direction).sum(axis=-1))
         return reach
 
     @property
@@ -89,7 +90,7 @@ class Ball(ConvexSet):
         """Return points in a random direction, at radius u^(1/D)."""
         normals = normal_quantiles(uniforms[..., :-1])
         length = np.sqrt(np.square(normals).sum(axis=-1, keepdims=True))
-        return np.asarray(self._center + self.radius * uniforms[..., -1:] ** (1 / self.dim) * normals / length)
+        return np.asarray(self._center + self.radius * exps(logs(uniforms[..., -1:]) / self.dim) * normals / length)
 
     @cached_property
     def _center(self) -> Array:

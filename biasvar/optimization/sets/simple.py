@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, PositiveReal, component
+from biasvar.montecarlo.elementary import logs
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 
@@ -189,7 +190,7 @@ class Simplex(ConvexSet):
 
     def place(self, uniforms: Array) -> Array:
         """Return shares of exponential numbers, which are uniform on the simplex."""
-        waits = -np.log(uniforms)
+        waits = -logs(uniforms)
         return np.asarray(self.total * waits / waits.sum(axis=-1, keepdims=True))
 
 
