@@ -21,6 +21,7 @@ OBJECTIVES = [
     bv.Quadratic(matrix=[[2, 1, 0], [1, 2, 1], [0, 1, 2]]),
     bv.Quadratic([1, 100], angle=30),
     bv.Saddle([1, -1, 2]),
+    bv.LogSumExp([[1, 2], [-1, 0], [0, -1]], [0, 1, -1]),
     bv.Rosenbrock(dim=3),
     bv.Beale(),
 ]
