@@ -17,6 +17,7 @@ Machines are shared: quote ratios, and medians of ``--rounds``.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,73 @@ from biasvar.execution.records import Records
 from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
 
-PARTS = ("workers", "chunks", "resume")
+PARTS = ("fixed", "workers", "chunks", "resume")
+TASKS = 2000  # that do nothing, to compare with
+IMPORTS = [sys.executable, "-c", "import xarray, zarr"]
+
+
+SMALL = """
+import tempfile, time
+import biasvar as bv
+from scaling import small, quiet
+
+with tempfile.TemporaryDirectory() as folder:
+    for name in ("risk", "grid"):
+        seconds = []
+        for i in range(6):
+            start = time.process_time()
+            bv.run(small(name), f"{folder}/{name}{i}.zarr", scheduler="synchronous", progress=quiet)
+            seconds.append(time.process_time() - start)
+        print(sorted(seconds[1:])[2])
+"""
+
+
+def small(name):
+    """Return a study of next to nothing: of risks, or of a grid of 4,096 configurations."""
+    if name == "risk":
+        return tiny(16).replace(hypotheses={"H0": bv.Polynomial(0), "H1": bv.Polynomial(1)}, n_train=[2, 10])
+    rates, momenta = [0.001 * (i + 1) for i in range(64)], [0.01 * i for i in range(64)]
+    return bv.OptimizerStudy(
+        name="grid",
+        objectives={"bowl": bv.Quadratic([1.0, 4.0])},
+        optimizers={"momentum": bv.Momentum(learning_rate=rates, momentum=momenta)},
+        steps=2,
+        replicates=1,
+    )
+
+
+def cpu_seconds(command, **environment):
+    """Return the processor's seconds that a command takes with all its children, and what it prints."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    printed = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    ).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, printed
+
+
+def fixed(rounds, folder):
+    print("fixed: what is paid however small a study is, in processor seconds and in times `import xarray, zarr`")
+    ours = {"DASK_SCHEDULER": "synchronous"}
+    found = {}
+    cpu_seconds([sys.executable, "-c", SMALL])  # compiles what is compiled once
+    for i in range(rounds):
+        run = [sys.executable, "-m", "biasvar.cli", "run", "two-point-sine", "--store", str(folder / f"fixed{i}.zarr")]
+        again = [*run[:-1], str(folder / f"first{i}.zarr")]
+        yardstick, _ = cpu_seconds(IMPORTS)
+        risk, grid = map(float, cpu_seconds([sys.executable, "-c", SMALL])[1].split())
+        one = {
+            "import xarray, zarr": yardstick,
+            "a small bv.run: risk": risk,
+            "a small bv.run: 4,096 configurations": grid,
+            "biasvar run two-point-sine": cpu_seconds(run, **ours)[0],
+            "the same, nothing compiled yet": cpu_seconds(again, NUMBA_CACHE_DIR=str(folder / f"cache{i}"), **ours)[0],
+        }
+        for name, seconds in one.items():
+            found.setdefault(name, []).append((seconds, seconds / yardstick))
+    for name, rows in found.items():
+        seconds, ratio = (median(column) for column in zip(*rows, strict=True))
+        print(f"  {name:40} {seconds:6.2f} s  {ratio:6.2f} x", flush=True)
 
 
 def simulated(scheduler):
@@ -125,6 +192,7 @@ DRIVER = """
 import json, resource, sys, time
 sys.path.insert(0, {folder!r})
 import biasvar as bv
+from distributed import Client
 from scaling import tiny
 
 def most():
@@ -136,12 +204,19 @@ def note(_):
 
 start = time.perf_counter()
 bv.run(tiny({chunks}), {store!r}, scheduler={address!r}, blocks_per_chunk=1, progress=note)
-print(json.dumps([time.perf_counter() - start, simulating[0], most()]))
+seconds, most_of_all = time.perf_counter() - start, most()
+with Client({address!r}) as client:
+    start = time.perf_counter()
+    client.gather(client.map(int, range({tasks})))
+    print(json.dumps([seconds, (time.perf_counter() - start) / {tasks}, simulating[0], most_of_all]))
 """
 
 
 def many(chunks, folder):
-    """Run a study of tiny chunks; return store, seconds, MB at most of driver (simulating, in all) and scheduler."""
+    """Run a study of tiny chunks.
+
+    Returns store, seconds, seconds of a task that does nothing, and MB at most: driver (simulating, in all), scheduler.
+    """
     file, store = folder / f"{chunks}.json", folder / f"{chunks}.zarr"
     common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
     logs = subprocess.DEVNULL
@@ -153,27 +228,30 @@ def many(chunks, folder):
         while not file.exists():
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        code = DRIVER.format(folder=str(Path(__file__).parent), chunks=chunks, store=str(store), address=address)
+        code = DRIVER.format(
+            folder=str(Path(__file__).parent), chunks=chunks, store=str(store), address=address, tasks=TASKS
+        )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as driver:
             most = 0.0
             while driver.poll() is None:
                 most = max(most, psutil.Process(scheduler.pid).memory_info().rss / 2**20)
                 time.sleep(0.2)
-            seconds, *megabytes = json.loads(driver.stdout.read())
+            seconds, task, *megabytes = json.loads(driver.stdout.read())
     finally:
         for process in (*crew, scheduler):
             process.terminate()
             process.wait()
-    return store, seconds, *megabytes, most
+    return store, seconds, task, *megabytes, most
 
 
 def chunks_and_resume(parts, largest, folder):
     print("chunks: of 16 training sets each, scheduler and two workers in processes of their own")
     counts = sorted({max(1000, largest // 10), largest})
     for count in counts:
-        store, seconds, simulating, driver, scheduler = many(count, folder)
+        store, seconds, task, simulating, driver, scheduler = many(count, folder)
         print(
-            f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms per chunk; "
+            f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms per chunk, "
+            f"{seconds / count / task:.1f} x a Dask task that does nothing ({1e3 * task:.1f} ms); "
             f"driver {simulating:.0f} MB, and {driver:.0f} MB with the summary; scheduler {scheduler:.0f} MB",
             flush=True,
         )
@@ -210,6 +288,8 @@ def main():
     options = parser.parse_args()
     parts = options.parts or PARTS
     with tempfile.TemporaryDirectory(prefix="biasvar-scaling-") as folder:
+        if "fixed" in parts:
+            fixed(options.rounds, Path(folder))
         if "workers" in parts:
             workers(options.rounds, Path(folder))
         if "chunks" in parts or "resume" in parts:

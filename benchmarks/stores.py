@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from statistics import median
+from pathlib import Path
 
 os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -68,16 +68,38 @@ def measure(location):
     shape = (len(group.cells), BLOCKS_PER_CHUNK)
     content = Chunk(np.random.default_rng(0).normal(size=(*shape, group.record_size)), np.full(shape, "", dtype=object))
 
-    def clock(action):
-        start = time.perf_counter()
-        action()
-        return 1e3 * (time.perf_counter() - start) / CHUNKS
-
     return (
         clock(lambda: [records.write(chunk, content, study.block_size) for chunk in range(CHUNKS)]),
         clock(lambda: records.missing()),
         clock(lambda: list(records.read_all())),
     )
+
+
+def bare(folder):
+    """Return milliseconds per chunk of three small files, as a chunk has, written under another name and renamed; of
+    listing one of them, and of reading all three.
+    """
+    folder = Path(folder)
+    folder.mkdir()
+
+    def write(chunk):
+        for part in range(3):
+            draft = folder / f"{chunk}-{part}.partial"
+            draft.write_bytes(bytes(8 * 16))
+            draft.rename(folder / f"{chunk}-{part}")
+
+    return (
+        clock(lambda: [write(chunk) for chunk in range(CHUNKS)]),
+        clock(lambda: [name for name in os.listdir(folder) if name.endswith("-0")]),
+        clock(lambda: [(folder / f"{chunk}-{part}").read_bytes() for chunk in range(CHUNKS) for part in range(3)]),
+    )
+
+
+def clock(action):
+    """Return milliseconds per chunk."""
+    start = time.perf_counter()
+    action()
+    return 1e3 * (time.perf_counter() - start) / CHUNKS
 
 
 def main():
@@ -86,19 +108,25 @@ def main():
     try:
         with tempfile.TemporaryDirectory() as folder:
             kinds = {
-                "local disk": lambda i: Location.of(f"{folder}/{i}.zarr"),
-                "S3 by obstore": lambda i: Location.of(f"s3://bench/obstore-{i}"),
-                "S3 by s3fs": lambda i: with_s3fs(f"s3://bench/s3fs-{i}", address),
+                "three bare files": lambda i: bare(f"{folder}/{i}"),
+                "local disk": lambda i: measure(Location.of(f"{folder}/{i}.zarr")),
+                "S3 by obstore": lambda i: measure(Location.of(f"s3://bench/obstore-{i}")),
+                "S3 by s3fs": lambda i: measure(with_s3fs(f"s3://bench/s3fs-{i}", address)),
             }
             times = {name: [] for name in kinds}
             for i in range(ROUNDS):  # turn by turn, for the machine is not always as fast
                 for name, make in kinds.items():
-                    times[name].append(measure(make(i)))
+                    times[name].append(make(i))
     finally:
         server.terminate()
-    print(f"medians of {ROUNDS}, ms per chunk      write    list    read")
+    print(f"medians of {ROUNDS}, ms per chunk      write    list    read   and in times bare files")
     for name, rows in times.items():
-        print(f"{name:28}" + "".join(f"{median(column):8.2f}" for column in zip(*rows, strict=True)))
+        ratios = np.array(rows) / np.array(times["three bare files"])
+        shown = [
+            *(f"{ms:8.3f}" for ms in np.median(rows, axis=0)),
+            *(f"{each:8.1f}" for each in np.median(ratios, axis=0)),
+        ]
+        print(f"{name:28}" + "".join(shown))
 
 
 if __name__ == "__main__":
