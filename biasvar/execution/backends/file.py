@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
 
+DRAFT = ".partial"
+
+
 class FileLocation(Location):
     """An absolute path.
 
@@ -88,7 +91,12 @@ class FileLocation(Location):
                     with suppress(*ABSENT):
                         os.unlink(path)
                 else:
-                    _write(path, content)
+                    _write(f"{self._drafts(key)}/{uuid4().hex}{DRAFT}", path, content)
+
+    def _drafts(self, key: str) -> str:
+        """Return where a key's draft is written: beside the folder of an array's chunks, of which there may be many."""
+        array, chunk, _ = f"/{key}".partition("/c/")
+        return self.place + (array if chunk else os.path.dirname(array))
 
     def delete_tree(self, prefix: str) -> None:
         """Remove a folder, or a file, and all that is in it."""
@@ -119,11 +127,12 @@ class FileLocation(Location):
         return (FileLocation(str(folder)) for folder in list(self.path.parents)[:-1])
 
     def remove_partial_files(self) -> None:
-        """Remove the files that did not get their names yet."""
+        """Remove the files that did not get their names yet; no chunk is looked at."""
         with writing(self):
-            for folder, _, files in os.walk(self.place):
+            for folder, folders, files in os.walk(self.place):
+                folders[:] = [name for name in folders if name != "c"]
                 for name in files:
-                    if name.endswith(".partial"):
+                    if name.endswith(DRAFT):
                         Path(folder, name).unlink(missing_ok=True)
 
     @contextmanager
@@ -197,24 +206,24 @@ class _FileHold(Hold):
             os.pwrite(self._descriptor, json.dumps(self._me | {"progress": dict(progress)}).encode() + b"\n", 0)
 
 
-def _write(path: str, content: bytes) -> None:
-    draft = f"{path}.{uuid4().hex}.partial"
+def _write(draft: str, path: str, content: bytes) -> None:
     try:
         try:
-            _put(draft, content)
+            _move_in(draft, path, content)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            _put(draft, content)
-        os.replace(draft, path)
+            for file in (draft, path):
+                os.makedirs(os.path.dirname(file), exist_ok=True)
+            _move_in(draft, path, content)
     except BaseException:
         with suppress(OSError):
             os.unlink(draft)
         raise
 
 
-def _put(path: str, content: bytes) -> None:
-    with open(path, "wb") as file:
+def _move_in(draft: str, path: str, content: bytes) -> None:
+    with open(draft, "wb") as file:
         file.write(content)
+    os.replace(draft, path)
 
 
 def _try_lock(descriptor: int) -> bool:
