@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.optimization.products import singular, solved, times
+
 # Columns of a Hessian made at a time.
 CHUNK = 64
 
@@ -27,9 +29,9 @@ def whitened(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Coordinates in it are as large as what the rows see of a point, whatever the scale of the features.
     """
-    _, scales, directions = np.linalg.svd(rows, full_matrices=False)
-    kept = scales > scales[0] * max(rows.shape) * np.finfo(float).eps
-    basis: NDArray[np.float64] = directions[kept].T / scales[kept] * np.sqrt(len(rows))
+    found = singular(rows)
+    kept = found.values > found.values[0] * max(rows.shape) * np.finfo(float).eps
+    basis: NDArray[np.float64] = found.right[kept].T / found.values[kept] * np.sqrt(len(rows))
     return basis
 
 
@@ -42,7 +44,7 @@ def newton_minimizer(
     minimum they shrink quadratically; towards an infimum at infinity each is about as long as the last.
     """
     at = np.zeros(basis.shape[1])
-    value = objective.value(basis @ at)
+    value = objective.value(times(basis, at))
     for _ in range(steps):
         if value < floor:
             return None
@@ -50,21 +52,20 @@ def newton_minimizer(
         if step is None:
             return None
         if np.abs(step).max(initial=0.0) <= 1e-8 * (1 + np.abs(at).max(initial=0.0)):
-            minimizer: NDArray[np.float64] = basis @ (at - step)
+            minimizer = times(basis, at - step)
             minimizer.flags.writeable = False
             return minimizer
-        while not (following := objective.value(basis @ (at - step))) <= value + 1e-14 * abs(value):
+        while not (following := objective.value(times(basis, at - step))) <= value + 1e-14 * abs(value):
             step /= 2
         at, value = at - step, following
     return None
 
 
 def _newton_step(objective: Convex, basis: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    theta = basis @ at
+    theta = times(basis, at)
     starts = range(0, basis.shape[1], CHUNK)
-    products = [objective.hessian_product(theta, basis.T[start : start + CHUNK]) @ basis for start in starts]
-    try:
-        step = np.linalg.solve(np.concatenate([np.empty((0, len(at))), *products]), basis.T @ objective.gradient(theta))
-    except np.linalg.LinAlgError:  # the surface is flat that far out
-        return None
+    products = [times(objective.hessian_product(theta, basis.T[start : start + CHUNK]), basis) for start in starts]
+    hessian, slope = np.concatenate([np.empty((0, len(at))), *products]), times(basis.T, objective.gradient(theta))
+    # Where the surface is flat that far out, nothing finite comes of it.
+    step = solved(hessian, slope)
     return step if np.isfinite(step).all() else None

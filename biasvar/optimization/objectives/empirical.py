@@ -23,7 +23,7 @@ from biasvar.optimization.objectives.base import (
 from biasvar.optimization.objectives.examples import Examples, Pair, examples_of
 from biasvar.optimization.objectives.losses import LOSSES, Loss
 from biasvar.optimization.objectives.models import MLP, LinearModel, Model
-from biasvar.optimization.products import times
+from biasvar.optimization.products import singular, times
 
 Fraction = Annotated[Real, Field(ge=0, lt=1)]
 
@@ -230,7 +230,10 @@ class EmpiricalRisk(Described, Objective):
         if self.penalty:
             x = np.vstack([x, np.sqrt(self.penalty * len(x)) * np.eye(x.shape[1])])
             y = np.append(y, np.zeros(x.shape[1]))
-        theta = np.asarray(np.linalg.lstsq(x, y)[0], dtype=float)
+        found = singular(x)
+        kept = found.values > found.values[0] * max(x.shape) * np.finfo(float).eps
+        shares = times(found.left[kept], np.asarray(y, dtype=float)) / np.square(found.values[kept])
+        theta = times(found.right[kept].T, shares)
         theta.flags.writeable = False
         return theta
 
