@@ -31,7 +31,7 @@ SETS = 512
 
 def bowls_of(n: int) -> Bowls:
     problem = Problem.of(bv.Sine(), INPUTS, None, 0)
-    sets = TrainingSets.draw(problem, n, Block("random", Stream(0, "benchmark", 0), n, SETS))
+    sets = TrainingSets(problem, n, Block("random", Stream(0, "benchmark", 0), n, SETS))
     model = MODEL.linear_model(INPUTS)
     return Bowls(sets, model, problem.projection(MODEL, model))
 

@@ -48,7 +48,7 @@ def simulate_block(problem: Problem, cells: Sequence[Cell], n_train: int, block:
     blocks = [replace(block, smooth=cell.loss.is_smooth(problem, cell, n_train)) for cell in cells]
     for on_lattice in {own.on_lattice for own in blocks}:
         alike = [i for i, own in enumerate(blocks) if own.on_lattice == on_lattice]
-        sets = TrainingSets.draw(problem, n_train, blocks[alike[0]])
+        sets = TrainingSets(problem, n_train, blocks[alike[0]])
         found |= zip(alike, _simulated(sets, [cells[i] for i in alike]), strict=True)
     return [found[i] for i in range(len(cells))]
 
@@ -78,7 +78,7 @@ def is_repeatable(problem: Problem, fit: Fit, noise: float, n_train: int, block:
     Where the set raises nothing can be told, and the answer is yes.
     """
     try:
-        sets = TrainingSets.draw(problem, n_train, block)
+        sets = TrainingSets(problem, n_train, block)
         labels = sets.labels(noise)
         one, other = (np.hstack([part for _, part in sets.predictions(fit, labels)]) for _ in range(2))
     # A user's code may raise anything, and is told of when it is simulated.

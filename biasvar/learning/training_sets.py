@@ -16,6 +16,7 @@ from biasvar.montecarlo.draws import Block, Purpose
 Array = NDArray[np.float64]
 TILE_BYTES = 1 << 24
 CACHED_NUMBERS = 1 << 15
+DRAWN = 256  # replicates at least that are drawn at a time
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,27 @@ class TrainingSets:
         Examples per training set.
     block : Block
         The draws.
-    uniforms : ndarray of shape (per set, K)
-        What inputs are made of.
-    weights : ndarray of shape (K,)
-        Weights of the replicates.
     """
 
     problem: Problem
     n_train: int
     block: Block
-    uniforms: Array
-    weights: Array
 
-    @classmethod
-    def draw(cls, problem: Problem, n_train: int, block: Block) -> "TrainingSets":
-        """Draw a block; inputs and target values are made when they are asked for."""
-        uniforms, weights = block.uniforms()
-        return cls(problem, n_train, block, read_only(uniforms), weights)
+    @cached_property
+    def _drawn(self) -> tuple[Array, Array]:
+        """What inputs are made of, (per set, K), and the weights of the replicates, (K,)."""
+        uniforms, weights = self.block.uniforms()
+        return read_only(uniforms), weights
+
+    @property
+    def weights(self) -> Array:
+        """Weights of the replicates, (K,)."""
+        return self._drawn[1]
 
     @cached_property
     def x(self) -> Array:
         """Training inputs, (n, K) or (n, K, dim), replicates innermost."""
-        return read_only(self.problem.inputs.inputs_from(self.uniforms, self.n_train))
+        return read_only(self.problem.inputs.inputs_from(self._drawn[0], self.n_train))
 
     @cached_property
     def f(self) -> Array:
@@ -60,9 +60,10 @@ class TrainingSets:
 
     def in_cache(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield x, f and weights of some replicates at a time, so few that they stay in the second-level cache."""
-        for tile in cached_tiles(self.block.size, self.n_train):
-            x = read_only(self.problem.inputs.inputs_from(self.uniforms[:, tile], self.n_train))
-            yield x, self.problem.evaluate(x), self.weights[tile]
+        step = max(DRAWN, CACHED_NUMBERS // self.n_train // DRAWN * DRAWN)
+        for uniforms, weights in self.block.tiles(step):
+            x = read_only(self.problem.inputs.inputs_from(uniforms, self.n_train))
+            yield x, self.problem.evaluate(x), weights
 
     @cached_property
     def rows(self) -> Array:

@@ -1,5 +1,6 @@
 """A block of draws: replicates that share one independent randomisation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from biasvar.montecarlo import lattice
 from biasvar.montecarlo.elementary import normal_quantiles
 from biasvar.montecarlo.order import MIN_COUNT, order_statistics
-from biasvar.montecarlo.sobol import MAX_DIMENSION, scrambled_sobol
+from biasvar.montecarlo.sobol import MAX_DIMENSION, scrambled_sobol, sobol_tiles
 from biasvar.montecarlo.streams import Purpose, Stream
 
 Sampler = Literal["sobol", "random"]
@@ -58,12 +59,28 @@ class Block:
 
     def uniforms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return points of shape (dimension, size) in the open unit cube, and weights (size,) that sum to one."""
+        (whole,) = self.tiles(self.size)
+        return whole
+
+    def tiles(self, step: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield the same, drawn ``step`` replicates at a time: a multiple of 256, or all."""
+        generator = self.stream.generator(Purpose.INPUTS)
+        if self.sampler == "random" or self.on_lattice or self.dimension == 0:
+            points, weights = self._drawn_at_once(generator)
+            for start in range(0, self.size, step):
+                yield points[:, start : start + step], weights[start : start + step]
+            return
+        ordered = self.exchangeable and self.dimension >= MIN_COUNT
+        places = self.stream.generator(Purpose.ORDER).permutation(self.dimension) if ordered else None
+        for part in sobol_tiles(generator, self.dimension, self.size.bit_length() - 1, 0, step):
+            if places is not None:
+                order_statistics(part, places)
+            yield part, np.full(part.shape[1], 1.0 / self.size)
+
+    def _drawn_at_once(self, generator: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self.on_lattice:
-            return lattice.shifted_lattice(self.stream.generator(Purpose.INPUTS), self.dimension, self.size)
-        points = self._points(Purpose.INPUTS, self.dimension, skip=0)
-        if self.exchangeable and self.sampler != "random" and self.dimension >= MIN_COUNT:
-            order_statistics(points, self.stream.generator(Purpose.ORDER))
-        return points, np.full(self.size, 1.0 / self.size)
+            return lattice.shifted_lattice(generator, self.dimension, self.size)
+        return open_uniforms(generator, (self.dimension, self.size)), np.full(self.size, 1.0 / self.size)
 
     @property
     def on_lattice(self) -> bool:
@@ -72,17 +89,14 @@ class Block:
 
     def label_uniforms(self, count: int) -> NDArray[np.float64]:
         """Return uniforms of shape (count, size) for the labels."""
-        return self._points(Purpose.LABEL_NOISE, count, skip=self.dimension)
+        generator = self.stream.generator(Purpose.LABEL_NOISE)
+        if self.sampler == "random":
+            return open_uniforms(generator, (count, self.size))
+        return scrambled_sobol(generator, count, self.size.bit_length() - 1, skip=self.dimension)
 
     def normals(self, count: int) -> NDArray[np.float64]:
         """Return standard normals of shape (count, size) for the label noise."""
         return normal_quantiles(self.label_uniforms(count))
-
-    def _points(self, purpose: Purpose, dimension: int, skip: int) -> NDArray[np.float64]:
-        generator = self.stream.generator(purpose)
-        if self.sampler == "random" or dimension == 0:
-            return open_uniforms(generator, (dimension, self.size))
-        return scrambled_sobol(generator, dimension, self.size.bit_length() - 1, skip)
 
 
 def open_uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ TILE = 256
 LEAST = 2.0**-53  # of a number, and of what is left to one
 
 
-def order_statistics(uniforms: NDArray[np.float64], generator: np.random.Generator) -> None:
+def order_statistics(uniforms: NDArray[np.float64], places: NDArray[np.int64]) -> None:
     """Turn independent uniforms into uniforms that come in one random order of ranks, in place.
 
     Of k numbers left between low and high, the least lies at low + (high - low) (1 - v^(1/k)) and the greatest at
@@ -28,8 +28,8 @@ def order_statistics(uniforms: NDArray[np.float64], generator: np.random.Generat
     ----------
     uniforms : ndarray of shape (n, size)
         Independent uniforms, one set a column; then as many numbers that are, but for their order, independent too.
-    generator : numpy.random.Generator
-        Source of the permutation of ranks, the same for all columns.
+    places : ndarray of shape (n,)
+        A random permutation: the row of each rank, the same for all columns.
 
     References
     ----------
@@ -38,11 +38,11 @@ def order_statistics(uniforms: NDArray[np.float64], generator: np.random.Generat
     Examples
     --------
     >>> u = np.random.default_rng(0).random((5, 10000))
-    >>> order_statistics(u, np.random.default_rng(1))
+    >>> order_statistics(u, np.random.default_rng(1).permutation(5))
     >>> bool(abs((u**2).mean() - 1 / 3) < 0.01), len(np.unique(np.argsort(u, axis=0), axis=1).T)
     (True, 1)
     """
-    _outside_in(uniforms, generator.permutation(len(uniforms)))
+    _outside_in(uniforms, places)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -9,6 +9,7 @@ the digits in reverse order that is a function whose every bit depends on itself
 products and x ^ (x * even) do, and those take a few cycles for many points at once.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
 
@@ -90,11 +91,20 @@ def scrambled_sobol(
     >>> sorted((u[1] * 16).astype(int).tolist()) == list(range(16))  # one point in every sixteenth
     True
     """
+    (points,) = sobol_tiles(generator, dimension, log2_size, skip, 1 << log2_size)
+    return points
+
+
+def sobol_tiles(
+    generator: np.random.Generator, dimension: int, log2_size: int, skip: int, step: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the points of :func:`scrambled_sobol`, ``step`` at a time: a multiple of 256, or all."""
     directions = _reversed_directions(skip + dimension, log2_size)[skip:]
     keys = generator.integers(0, 2**32, size=(dimension, KEYS), dtype=U)
-    points = np.empty((dimension, 1 << log2_size))
-    _scramble(directions, keys, points)
-    return points
+    for start in range(0, 1 << log2_size, step):
+        points = np.empty((dimension, min(step, (1 << log2_size) - start)))
+        _scramble(directions, keys, start, points)
+        yield points
 
 
 @lru_cache(maxsize=64)
@@ -108,8 +118,8 @@ def _reversed_directions(dimension: int, log2_size: int) -> NDArray[np.uint32]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scramble(directions, keys, points):  # type: ignore[no-untyped-def]
-    """Fill points (dimension, 2**m) from reversed directions (dimension, m) and random keys (dimension, KEYS)."""
+def _scramble(directions, keys, start, points):  # type: ignore[no-untyped-def]
+    """Fill in points from number ``start`` on; directions (dimension, m) are reversed, keys random."""
     dimension, log2_size = directions.shape
     low_bits = min(TILE_BITS, log2_size)
     size = 1 << low_bits
@@ -120,12 +130,12 @@ def _scramble(directions, keys, points):  # type: ignore[no-untyped-def]
     for j in range(dimension):
         a, b, c, d, e, f, g, h, i, shift, fresh = keys[j]
         _combine(directions[j, :low_bits], low)
-        for tile in range(1 << (log2_size - low_bits)):
+        for tile in range(start >> low_bits, (start + points.shape[1]) >> low_bits):
             high = U(0)
             for bit in range(log2_size - low_bits):
                 if (tile >> bit) & 1:
                     high = U(high ^ directions[j, low_bits + bit])
-            row = points[j, tile << low_bits : (tile + 1) << low_bits]
+            row = points[j, (tile << low_bits) - start : ((tile + 1) << low_bits) - start]
             for k in range(size):
                 plain = U(high ^ low[k])
                 # The shift makes each point uniform whatever the hash does, and so averages unbiased.

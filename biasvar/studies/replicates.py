@@ -64,7 +64,7 @@ def replicates(
         raise StudyError(f"count: expected 1 to {study.block_size}, the study's block_size, got {count}")
     problem = study.problem
     block = study.draws(n_train, 0, study.block_size)
-    sets = TrainingSets.draw(problem, n_train, block)
+    sets = TrainingSets(problem, n_train, block)
     labels = sets.labels(noise)[:count]
     places = _places(problem.test.x)
     drawn = {

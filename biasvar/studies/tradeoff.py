@@ -269,7 +269,7 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
             (found,) = simulate_block(self.problem, [cell], n_train, draws)
             return BlockRecords(found.record[None], (found.failure,), found.traceback)
         model = self.set.linear_model(self.law)
-        sets = TrainingSets.draw(self.problem, n_train, draws)
+        sets = TrainingSets(self.problem, n_train, draws)
         bowls = Bowls(sets, model, self.problem.projection(self.set, model))
         cells = [self.grid.cells_of(group.label)[key] for key in group.cells]
         records, failures, trace = self._nothing(group), [""] * len(cells), ""

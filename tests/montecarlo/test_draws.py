@@ -3,6 +3,7 @@
 Statistical tests here are two-sided with a false-alarm rate of at most 1e-4 each under the seeds' randomness.
 """
 
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 
 import numpy as np
@@ -249,6 +250,18 @@ def test_a_block_is_points_in_the_open_cube_with_weights_that_sum_to_one(sampler
     assert weights.sum() == pytest.approx(1, abs=1e-13)
     assert uniforms.min() > 0
     assert uniforms.max() < 1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize(("dimension", "size"), [*SHAPES, (3, 2048), (0, 512)])
+def test_tiles_are_parts_of_the_block(sampler, dimension, size, smooth):
+    whole = replace(block(sampler, dimension, size, smooth=smooth), exchangeable=True)
+    points, weights = whole.uniforms()
+    tiles = list(whole.tiles(512))
+    assert [part.shape[1] for part, _ in tiles] == [min(512, size - start) for start in range(0, size, 512)]
+    assert np.array_equal(np.concatenate([part for part, _ in tiles], axis=1), points)
+    assert np.array_equal(np.concatenate([part for _, part in tiles]), weights)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -24,7 +24,7 @@ MODEL = bv.Polynomial(2)
 def sets():
     inputs = bv.Uniform(-1, 1)
     problem = Problem.of(bv.Sine(), inputs, None, 0)
-    return TrainingSets.draw(problem, N, Block("random", Stream(3, "test", 0), N, SIZE))
+    return TrainingSets(problem, N, Block("random", Stream(3, "test", 0), N, SIZE))
 
 
 @pytest.fixture(scope="module")
