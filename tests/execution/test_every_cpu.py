@@ -1,0 +1,74 @@
+"""A study of built-in parts has one digest on any x86-64 machine: here it is run as if by older ones.
+
+Each library that looks at the CPU is told to see less of it, in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
+
+OLDER = {
+    "BLAS": {"OPENBLAS_CORETYPE": "Nehalem"},
+    "NumPy": {"NPY_DISABLE_CPU_FEATURES": " ".join(dispatched)},
+    "C library": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F"},
+    "Numba": {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""},
+}
+#: What makes a study of each kind.
+STUDIES = {
+    "optimizer": """
+grid = np.array([(i * 7919 + 13) % 10007 / 5003.5 - 1 for i in range(120)]).reshape(40, 3)
+y = np.round(grid @ [1.0, 2.0, 3.0] + grid[::-1, 0], 3)
+some = {
+    "ravine": bv.Quadratic([1, 100]), "matrix": bv.Quadratic(matrix=[[2, 1], [1, 2]]),
+    "turned": bv.Quadratic([1, 5], angle=30), "saddle": bv.Saddle(), "valley": bv.Rosenbrock(), "beale": bv.Beale(),
+    "lse": bv.LogSumExp([[1, 2], [-1, 0], [0, -1]], [0, 1, -1]),
+    "squared": bv.EmpiricalRisk((grid, y), "squared"),
+    "logistic": bv.EmpiricalRisk((grid, y > 0), "logistic", penalty=0.1, held_out=0.2),
+    "softmax": bv.EmpiricalRisk((grid, np.sign(np.round(y))), "softmax", penalty=0.1),
+    "mlp": bv.EmpiricalRisk((grid, y), "squared", model=bv.MLP(3)),
+}
+study = bv.OptimizerStudy(
+    name="every-cpu", objectives=some, batch_size=[None, 8], steps=60, replicates=2,
+    optimizers={
+        "adam": bv.Adam(0.1, schedule=bv.Cosine()), "nesterov": bv.Nesterov([0.001, 0.01]),
+    },
+    constraints={"valley": bv.Ball(0.5, dim=2), "turned": bv.Affine([[1, 2]], [1]), "beale": bv.Simplex(dim=2)},
+    record=["objective", "gradient_norm", "distance", "excess_risk", "gap"], record_steps=[0, 7, 60],
+)
+""",
+    "convexity": """
+study = bv.ConvexityStudy(
+    name="every-cpu", segments=1000, block_size=500,
+    objectives={
+        "ravine": bv.Quadratic([1, 100]), "matrix": bv.Quadratic(matrix=[[2, 1], [1, 2]]), "saddle": bv.Saddle(),
+        "valley": bv.Rosenbrock(), "beale": bv.Beale(), "lse": bv.LogSumExp([[1, 2], [-1, 0], [0, -1]], [0, 1, -1]),
+    },
+    within={"valley": bv.Box(-2, 2, dim=2), "beale": bv.Ball(2, dim=2), "lse": bv.Simplex(dim=2)},
+)
+""",
+}
+RUN = """
+import numpy as np, biasvar as bv
+{study}
+bv.run(study, "store.zarr", scheduler="synchronous", progress=False)
+print(bv.digest("store.zarr"))
+"""
+
+
+def digest(kind, folder, **env):
+    """Run a study in a process of its own, and return its digest."""
+    folder.mkdir()
+    command = [sys.executable, "-W", "ignore", "-c", RUN.format(study=STUDIES[kind])]
+    done = subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_study_has_one_digest_whatever_libraries_see_of_the_cpu(kind, tmp_path):
+    usual = digest(kind, tmp_path / "usual")
+    assert {name: digest(kind, tmp_path / name, **env) for name, env in OLDER.items()} == dict.fromkeys(OLDER, usual)
