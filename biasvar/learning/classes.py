@@ -22,6 +22,7 @@ from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
 from biasvar.learning.targets import Target
 from biasvar.montecarlo.elementary import exps, log, normal_quantiles
+from biasvar.montecarlo.linear_algebra import cholesky, matmul
 
 Array = NDArray[np.float64]
 LOG_TWO_PI = 1.8378770664093453
@@ -99,7 +100,10 @@ class GaussianClasses(Continuous):
             raise ValueError(matrices.shape)
         if not np.allclose(matrices, np.swapaxes(matrices, 1, 2)):
             raise np.linalg.LinAlgError
-        return np.asarray(np.linalg.cholesky(matrices))
+        roots = cholesky(matrices)
+        if np.isnan(roots).any():
+            raise np.linalg.LinAlgError
+        return roots
 
     @property
     def dim(self) -> int:
@@ -142,8 +146,8 @@ class GaussianClasses(Continuous):
             return self
         share = np.array([1 - self.prior, self.prior])
         squares = (self._roots**2).sum(axis=2) + self._centres**2
-        mean = float((share @ self._centres).mean())
-        return Normal(mean, float(np.sqrt((share @ squares).mean() - mean**2)))
+        mean = float((matmul(share, self._centres)).mean())
+        return Normal(mean, float(np.sqrt((matmul(share, squares)).mean() - mean**2)))
 
     def class_probability(self) -> Callable[[Array], Array]:
         """Return :meth:`probability`."""

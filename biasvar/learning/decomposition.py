@@ -22,6 +22,7 @@ from biasvar.learning.least_squares import LinearModel, Projection
 from biasvar.learning.nested_polynomials import Polynomials
 from biasvar.learning.quadrature import TestPoints, adaptive_averages
 from biasvar.learning.targets import Target
+from biasvar.montecarlo.linear_algebra import matmul
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,10 @@ class Problem:
         values = targets.evaluate(self.target, fine.x, self.inputs.dim)
         scale = 1 / np.abs(fine.x).max() if fine.x.any() else 1.0
         errors = [
-            (self.f * (self.test.x * scale)) @ self.test.weights - (values * (fine.x * scale)) @ fine.weights,
-            *(self.f**power @ self.test.weights - values**power @ fine.weights for power in (1, 2)),
+            matmul(self.f * (self.test.x * scale), self.test.weights) - matmul(values * (fine.x * scale), fine.weights),
+            *(matmul(self.f**power, self.test.weights) - matmul(values**power, fine.weights) for power in (1, 2)),
         ]
-        rounding = 1e-13 * max(1.0, float(values**2 @ fine.weights))
+        rounding = 1e-13 * max(1.0, float(matmul(values**2, fine.weights)))
         worst = max(float(np.abs(errors).max()), self._unresolved(scale))
         return worst if worst > rounding else 0.0
 
@@ -133,7 +134,7 @@ class Problem:
             averages, errors = adaptive_averages(values, self.inputs.density, edges)
         except TargetError:
             return 0.0  # not defined so far out; that is said where inputs are drawn
-        by_rule = np.stack([self.f, self.f**2, self.f * (self.test.x * scale)]) @ self.test.weights
+        by_rule = matmul(np.stack([self.f, self.f**2, self.f * (self.test.x * scale)]), self.test.weights)
         return float((np.abs(by_rule - averages) + errors).max())
 
 
@@ -161,14 +162,14 @@ def best_in_class(problem: Problem, hypothesis: HypothesisSet) -> Best | None:
     offset = hypothesis.offset(problem.test.x)
     test, goal = problem.test, problem.f - offset
     values = _project(features, goal, test.weights)
-    error = float(test.weights @ (values - goal) ** 2)
+    error = float(matmul(test.weights, (values - goal) ** 2))
     if test.replicates == 1:
         return Best(values + offset, error, 0.0)
     left_out = np.empty(test.replicates)
     for replicate in range(test.replicates):
         keep = test.replicate != replicate
         weights = test.weights[keep] / test.weights[keep].sum()
-        left_out[replicate] = weights @ (_project(features[:, keep], goal[keep], weights) - goal[keep]) ** 2
+        left_out[replicate] = matmul(weights, (_project(features[:, keep], goal[keep], weights) - goal[keep]) ** 2)
     count = test.replicates
     unbiased = count * error - (count - 1) * float(left_out.mean())
     se = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
@@ -179,4 +180,4 @@ def _project(
     features: NDArray[np.float64], goal: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     projection = Projection.of(features, weights)
-    return (projection.orthonormal @ (weights * goal)) @ projection.orthonormal
+    return matmul(matmul(projection.orthonormal, weights * goal), projection.orthonormal)

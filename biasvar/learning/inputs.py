@@ -17,7 +17,7 @@ from biasvar.errors import StudyError
 from biasvar.fields import Points, PositiveInt, PositiveReal, Real, component
 from biasvar.learning.quadrature import TestPoints, hermite_rule, legendre_rule
 from biasvar.montecarlo.draws import Purpose, Stream
-from biasvar.montecarlo.elementary import normal_quantiles
+from biasvar.montecarlo.elementary import exps, normal_quantiles
 from biasvar.montecarlo.sobol import scrambled_sobol
 
 DEFAULT_NODES = 64  # per smooth piece, in one dimension
@@ -217,7 +217,7 @@ class Normal(Independent):
     def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the normal density."""
         z = (x - self.mean) / self.std
-        density: NDArray[np.float64] = np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * self.std)
+        density: NDArray[np.float64] = exps(-0.5 * z**2) / (np.sqrt(2 * np.pi) * self.std)
         return density
 
     def _rule(self, size: int, breakpoints: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -225,7 +225,7 @@ class Normal(Independent):
             return hermite_rule(self.mean, self.std, size)
         # Gauss-Hermite cannot see a jump: integrate the density piece by piece, as far out as it is above rounding.
         x, weights = legendre_rule(self.mean - TAILS * self.std, self.mean + TAILS * self.std, size, breakpoints)
-        weights = weights * np.exp(-0.5 * ((x - self.mean) / self.std) ** 2)
+        weights = weights * exps(-0.5 * ((x - self.mean) / self.std) ** 2)
         return x, weights / weights.sum()
 
 

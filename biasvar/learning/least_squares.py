@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.learning.bases import Basis
+from biasvar.montecarlo.linear_algebra import matmul, qr, solve_positive, solve_upper
 
 LANES = 64  # replicates side by side: enough for SIMD, few enough for the cache
 TILE_BYTES = 1 << 20
@@ -84,11 +85,11 @@ class Projection:
         for j, column in enumerate(columns):
             rest = column.copy()
             for _ in range(2):
-                along = q[:rank] @ rest
-                rest -= along @ q[:rank]
+                along = matmul(q[:rank], rest)
+                rest -= matmul(along, q[:rank])
                 change[:rank, j] += along
-            norm = float(np.sqrt(rest @ rest))
-            if rank < len(q) and norm > 1e-10 * np.sqrt(column @ column):
+            norm = float(np.sqrt(matmul(rest, rest)))
+            if rank < len(q) and norm > 1e-10 * np.sqrt(matmul(column, column)):
                 change[rank, j] = norm
                 q[rank] = rest / norm
                 rank += 1
@@ -151,7 +152,7 @@ def fit_nested(
         column = inverse[:p, p - 1]
         coefficients[:p] += column * products[p - 1]
         gain += (column * column).sum(axis=0)
-        covariance[:p, :p] += (column * weights) @ column.T
+        covariance[:p, :p] += matmul(column * weights, column.T)
         if p in sizes:
             yield Fits(
                 coefficients[:p].copy(), gain.copy(), covariance[:p, :p].copy(), residuals[p - 1] / n, (n - p) / n
@@ -177,18 +178,19 @@ def fit_one(
         phi = np.moveaxis(model.basis.evaluate(x[:, tile], model.size), -1, 0)  # (k, p, n)
         maps = _ridge_map(phi, model) if model.penalty else _minimum_norm_map(phi)
         labels = f[:, tile].T[..., None]
-        fitted = maps @ labels
-        hat = np.swapaxes(phi, 1, 2) @ maps
-        residual[tile] = ((labels - np.swapaxes(phi, 1, 2) @ fitted) ** 2).mean(axis=(1, 2))
+        fitted = matmul(maps, labels)
+        hat = matmul(np.swapaxes(phi, 1, 2), maps)
+        residual[tile] = ((labels - matmul(np.swapaxes(phi, 1, 2), fitted)) ** 2).mean(axis=(1, 2))
         residual_gain[tile] = (n - 2 * np.trace(hat, axis1=1, axis2=2) + (hat**2).sum(axis=(1, 2))) / n
-        orthonormal = projection.change @ maps
-        coefficients[:, tile] = (projection.change @ fitted)[..., 0].T
+        orthonormal = matmul(projection.change, maps)
+        coefficients[:, tile] = (matmul(projection.change, fitted))[..., 0].T
         gain[tile] = (orthonormal**2).sum(axis=(1, 2))
-        covariance += np.einsum("k,kin,kjn->ij", weights[tile], orthonormal, orthonormal, optimize=True)
+        rows = np.moveaxis(orthonormal, 1, 0).reshape(rank, -1)
+        covariance += matmul(rows * np.repeat(weights[tile], n), rows.T)
     # A minimum-norm fit goes through every point: what is left of its residual is rounding.
     exact = model.penalty == 0 and model.size >= n
     return Fits(
-        coefficients, gain, covariance, residual, 0.0 if exact else float(np.maximum(residual_gain, 0) @ weights)
+        coefficients, gain, covariance, residual, 0.0 if exact else float(matmul(np.maximum(residual_gain, 0), weights))
     )
 
 
@@ -207,23 +209,23 @@ def label_maps(model: LinearModel, x: NDArray[np.float64]) -> NDArray[np.float64
         return _ridge_map(phi, model)
     if model.size > len(x):
         return _minimum_norm_map(phi)
-    q, r = np.linalg.qr(np.swapaxes(phi, 1, 2))
+    q, r = qr(np.swapaxes(phi, 1, 2))
     lengths = np.sqrt((r**2).sum(axis=1))  # of the features
     if (np.abs(np.diagonal(r, axis1=1, axis2=2)) <= ROUNDING * lengths).any():
         raise StudyError(
             f"inputs of some training sets of {len(x)} repeat, or depend on each other, so that they cannot determine "
             f"{model.size} coefficients; use Ridge, a lower degree or a larger n_train"
         )
-    return np.asarray(np.linalg.solve(r, np.swapaxes(q, 1, 2)), dtype=float)
+    return solve_upper(r, np.swapaxes(q, 1, 2))
 
 
 def _ridge_map(phi: NDArray[np.float64], model: LinearModel) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.solve(phi @ np.swapaxes(phi, 1, 2) + np.diag(model.penalties), phi), dtype=float)
+    return solve_positive(matmul(phi, np.swapaxes(phi, 1, 2)) + np.diag(model.penalties), phi)
 
 
 def _minimum_norm_map(phi: NDArray[np.float64]) -> NDArray[np.float64]:
-    q, r = np.linalg.qr(phi)  # (k, p, n) with p >= n: the normal equations would square the condition number
-    return np.asarray(q @ np.swapaxes(np.linalg.inv(r), 1, 2), dtype=float)
+    q, r = qr(phi)  # (k, p, n) with p >= n: the normal equations would square the condition number
+    return np.swapaxes(solve_upper(r, np.swapaxes(q, 1, 2)), 1, 2)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

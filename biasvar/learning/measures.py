@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Problem
 from biasvar.montecarlo.intervals import square_variance, standard_error
+from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]
 ROUNDING = 2.0**-50  # of a prediction or a target's value, relative; common to all blocks, so that they do not show it
@@ -62,7 +63,7 @@ class Averages(ABC):
     @cached_property
     def target_square(self) -> float:
         """Mean square of the target."""
-        return float(self.problem.test.weights @ self.problem.f**2)
+        return float(matmul(self.problem.test.weights, self.problem.f**2))
 
     def rounding(self, square: float) -> float:
         """Return what rounding leaves in an average of squared differences from the target."""
@@ -71,7 +72,7 @@ class Averages(ABC):
 
     def over_x(self, curve: Array) -> float:
         """Return the standard error that averaging a curve over x leaves."""
-        square = abs(float(self.problem.test.weights @ curve))
+        square = abs(float(matmul(self.problem.test.weights, curve)))
         return self.test_points_error(curve) + self.rounding(square)
 
     def test_points_error(self, curve: Array) -> float:

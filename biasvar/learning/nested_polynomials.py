@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from biasvar.compiling import njit
 from biasvar.learning.quadrature import TestPoints, orthonormal_recurrence
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.montecarlo.moments import TAIL_SIZE, keep_largest, kept
 
 Array = NDArray[np.float64]
@@ -56,7 +57,7 @@ class Polynomials:
         values[0] = 1.0
         for k, (alpha, beta, scale) in enumerate(rows[:-1]):
             values[k + 1] = ((test.x - alpha) * values[k] - beta * values[max(k - 1, 0)]) / scale
-        far = np.abs((values * test.weights) @ values.T - np.eye(MAX_SIZE)) > ORTHONORMAL
+        far = np.abs(matmul(values * test.weights, values.T) - np.eye(MAX_SIZE)) > ORTHONORMAL
         spoiled = np.flatnonzero(np.tril(far).any(axis=1))
         size = int(spoiled[0]) if len(spoiled) else MAX_SIZE
         return cls(rows[:size], values[:size])

@@ -31,6 +31,7 @@ from biasvar.learning.fits import Fit, Predictions
 from biasvar.learning.hypotheses.base import HypothesisSet
 from biasvar.learning.hypotheses.estimator import Estimator
 from biasvar.learning.training_sets import tiles
+from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]
 Loss = Literal["squared", "zero_one"]
@@ -106,7 +107,7 @@ def simulate(
         predicted = [predict(chosen[tile], at, generator) for chosen in training]
         for row, weights, (i, j) in zip(found, cuts.weights, cuts.pairs, strict=True):
             for k, part in enumerate(PARTS[loss](y, predicted[i], predicted[j])):
-                row[:, k, tile] = weights @ part.T
+                row[:, k, tile] = matmul(weights, part.T)
     mean = found[:, 0].mean(axis=0)
     return PairRisks(mean, np.ascontiguousarray(np.moveaxis(found[:, 1:], (2, 3), (0, 1)).swapaxes(2, 3)))
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from biasvar.learning.bisection import bisect
 from biasvar.learning.quadrature import legendre_nodes
+from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]
 BISECTIONS = 40
@@ -96,7 +97,7 @@ class Panels:
         there = np.polynomial.legendre.legvander(legendre_nodes(size)[0], degree)
         here = _legendre_at_nodes(self.size)[:, : self.size]
         scale = legendre_nodes(self.size)[1][:, None] * (2 * np.arange(self.size) + 1) / 2
-        return np.asarray(curve.reshape(-1, self.size) @ (here * scale) @ there.T).reshape(-1)
+        return np.asarray(matmul(matmul(curve.reshape(-1, self.size), here * scale), there.T)).reshape(-1)
 
     def _support(self, panel: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the four nodes of a panel that are nearest to the node ``left`` and the one after it."""
@@ -151,4 +152,4 @@ def _shares(size: int, t: Array) -> Array:
     """
     p = np.polynomial.legendre.legvander(t, size)
     steps = p[:, 2:] - p[:, :-2]  # P_{k+1} - P_{k-1} for k = 1 .. size - 1
-    return np.asarray((1 + t)[:, None] / 2 + steps @ _legendre_at_nodes(size)[:, 1:size].T / 2)
+    return np.asarray((1 + t)[:, None] / 2 + matmul(steps, _legendre_at_nodes(size)[:, 1:size].T) / 2)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_hermitenorm, roots_legendre
 
+from biasvar.montecarlo.linear_algebra import matmul
+
 PANEL_NODES = 16
 PANELS = 4096  # so many that are not resolved are given up
 HALVINGS = 50
@@ -173,9 +175,9 @@ def orthonormal_recurrence(x: NDArray[np.float64], weights: NDArray[np.float64],
     scale = float(np.abs(x).max(initial=1.0))
     previous, current, beta = np.zeros_like(x), np.ones_like(x), 0.0
     for k in range(degree):
-        alpha = float(weights @ (x * current**2))
+        alpha = float(matmul(weights, x * current**2))
         following = (x - alpha) * current - beta * previous
-        norm = float(np.sqrt(weights @ following**2))
+        norm = float(np.sqrt(matmul(weights, following**2)))
         if norm <= 1e-12 * scale:
             # No more distinct points than k + 1: all further polynomials vanish on them.
             following, norm = np.zeros_like(x), np.inf

@@ -25,6 +25,7 @@ from biasvar.learning.least_squares import Fits, LinearModel, Projection
 from biasvar.learning.losses.squared import Squared
 from biasvar.learning.record import Record
 from biasvar.learning.training_sets import TrainingSets
+from biasvar.montecarlo.linear_algebra import eigh, matmul
 from biasvar.montecarlo.streams import Purpose
 from biasvar.optimization.batches import FULL, shuffled_batches
 from biasvar.optimization.rules.base import UpdateRule, looks
@@ -87,11 +88,11 @@ class Bowls:
         self.sets, self.model, self.projection = sets, model, projection
         features = model.basis.evaluate(sets.rows, model.size)
         self.features = np.ascontiguousarray(np.moveaxis(features, 0, -1))  # (K, n, p)
-        square = np.swapaxes(self.features, 1, 2) @ self.features / sets.n_train
+        square = matmul(np.swapaxes(self.features, 1, 2), self.features) / sets.n_train
         self.square = np.ascontiguousarray(np.moveaxis(square, 0, -1))  # (p, p, K)
-        values, self.vectors = np.linalg.eigh(square)
+        values, self.vectors = eigh(square)
         self.values = np.ascontiguousarray(np.maximum(values, 0).T)  # (p, K)
-        self.frame = projection.change @ self.vectors  # (K, rank, p)
+        self.frame = matmul(projection.change, self.vectors)  # (K, rank, p)
         self.slope = self.slopes(sets.f.T)
         missed = sets.f.T - self.predicted(self._minimisers())
         #: Mean square of what the minimisers leave of labels without noise, (K,).
@@ -99,11 +100,11 @@ class Bowls:
 
     def slopes(self, labels: Array) -> Array:
         """Return phi'y / n, shape (p, K), of labels (K, n)."""
-        return np.ascontiguousarray((labels[:, None] @ self.features)[:, 0].T / self.sets.n_train)
+        return np.ascontiguousarray((matmul(labels[:, None], self.features))[:, 0].T / self.sets.n_train)
 
     def predicted(self, coefficients: Array) -> Array:
         """Return predictions (K, n) of coefficients (p, K) at the training inputs."""
-        return np.asarray((self.features @ coefficients.T[..., None])[..., 0])
+        return np.asarray((matmul(self.features, coefficients.T[..., None]))[..., 0])
 
     def modes(self, vectors: Array) -> Array:
         """Return components (p, K) of vectors (p, K) along the eigenvectors."""
@@ -123,7 +124,7 @@ class Bowls:
     def freedom(self) -> float:
         """What unit label noise leaves of itself in the training error of the minimisers: 1 - rank / n."""
         rank = (self.inverse > 0).sum(axis=0)
-        return float((1 - rank / self.sets.n_train) @ self.sets.weights)
+        return float(matmul(1 - rank / self.sets.n_train, self.sets.weights))
 
     @cached_property
     def normals(self) -> Array:
@@ -189,7 +190,9 @@ class _Way:
             return row
         grown = (excess > GROWN * (square + noise**2)) | (excess_gain > GROWN)
         row = Squared().of_coefficients(sets, self.bowls.projection, fits)
-        return np.concatenate([row, [excess @ self.weights, excess_gain @ self.weights, grown.mean(), 0.0]])
+        return np.concatenate(
+            [row, [matmul(excess, self.weights), matmul(excess_gain, self.weights), grown.mean(), 0.0]]
+        )
 
 
 class _OnModes(_Way):
@@ -220,9 +223,9 @@ class _OnModes(_Way):
         fits = Fits(
             coefficients=np.einsum("kij,jk->ik", bowls.frame, made * self.slope),
             gain=(self.lengths * noise).sum(axis=0),
-            covariance=spread @ np.moveaxis(bowls.frame, 0, 1).reshape(len(spread), -1).T,
+            covariance=matmul(spread, np.moveaxis(bowls.frame, 0, 1).reshape(len(spread), -1).T),
             residual=bowls.residual + excess,
-            residual_gain=bowls.freedom + float(excess_gain @ self.weights),
+            residual_gain=bowls.freedom + float(matmul(excess_gain, self.weights)),
         )
         return self.record(fits, excess, excess_gain)
 
@@ -263,7 +266,7 @@ class _OnLabels(_Way):
         """Return the records of labels that were simulated at each noise level."""
         bowls, rows = self.bowls, []
         for level, theta, slope in zip(self.descents.noise, ways, self.slopes, strict=True):
-            coefficients, excess = bowls.projection.change @ theta, self._excess(theta, slope)
+            coefficients, excess = matmul(bowls.projection.change, theta), self._excess(theta, slope)
             nothing = np.zeros_like(excess)
             fits = Fits(
                 coefficients,
@@ -279,13 +282,13 @@ class _OnLabels(_Way):
         """Return the record of a linear rule: what it makes of the target, and of the noise."""
         bowls = self.bowls
         excess, excess_gain = self._excess(of_f, self.slopes[0]), self._excess(of_e, self.slopes[1])
-        noise = bowls.projection.change @ of_e
+        noise = matmul(bowls.projection.change, of_e)
         fits = Fits(
-            coefficients=bowls.projection.change @ of_f,
+            coefficients=matmul(bowls.projection.change, of_f),
             gain=(noise**2).sum(axis=0),
-            covariance=(noise * self.weights) @ noise.T,
+            covariance=matmul(noise * self.weights, noise.T),
             residual=bowls.residual + excess,
-            residual_gain=bowls.freedom + float(excess_gain @ self.weights),
+            residual_gain=bowls.freedom + float(matmul(excess_gain, self.weights)),
         )
         return self.record(fits, excess, excess_gain)
 

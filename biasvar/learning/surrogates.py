@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import lstsq, matmul, qr
+
 Array = NDArray[np.float64]
 STEPS = 200
 TOLERANCE = 1e-12  # of the gradient in orthonormal functions
@@ -45,8 +47,8 @@ def minimiser(loss: Surrogate, features: Array, p: Array, weights: Array) -> Arr
         The best score; None where none is: where the scores of ever lower risk grow without bound.
     """
     seen = weights > 0
-    basis = np.linalg.qr((features[:, seen] * np.sqrt(weights[seen])).T)[0] / np.sqrt(weights[seen])[:, None]
-    # Functions that depend on each other there leave columns of rounding errors, which span nothing new.
+    basis = qr((features[:, seen] * np.sqrt(weights[seen])).T[None])[0][0] / np.sqrt(weights[seen])[:, None]
+    # Functions that depend on each other there leave columns of zeros, which span nothing new.
     if loss.surrogate == "hinge":
         c = _least_hinges(basis, p[seen], weights[seen])
     else:
@@ -54,27 +56,27 @@ def minimiser(loss: Surrogate, features: Array, p: Array, weights: Array) -> Arr
     if c is None:
         return None
     found = np.full(len(weights), np.nan)
-    found[seen] = basis @ c
-    coefficients = np.linalg.lstsq(features[:, seen].T, found[seen], rcond=None)[0]
-    return np.asarray(np.where(seen, found, coefficients @ features))
+    found[seen] = matmul(basis, c)
+    coefficients = lstsq(features[:, seen].T, found[seen])
+    return np.asarray(np.where(seen, found, matmul(coefficients, features)))
 
 
 def _newton(loss: Surrogate, basis: Array, p: Array, weights: Array) -> Array | None:
     """Take damped Newton steps, which no score follows further than four."""
     c = np.zeros(basis.shape[1])
     for _ in range(STEPS):
-        scores = basis @ c
-        gradient = basis.T @ (weights * (p * loss.slope(scores) - (1 - p) * loss.slope(-scores)))
+        scores = matmul(basis, c)
+        gradient = matmul(basis.T, weights * (p * loss.slope(scores) - (1 - p) * loss.slope(-scores)))
         if np.abs(gradient).max() <= TOLERANCE:
             return c
         bend = weights * (p * loss.curvature(scores) + (1 - p) * loss.curvature(-scores))
-        hessian = basis.T @ (bend[:, None] * basis)
-        step = np.linalg.lstsq(hessian, -gradient, rcond=1e-14)[0]
-        furthest = np.abs(basis @ step).max()
+        hessian = matmul(basis.T, bend[:, None] * basis)
+        step = lstsq(hessian, -gradient)
+        furthest = np.abs(matmul(basis, step)).max()
         if furthest <= 1e-10:
             return c
         c = c + step * min(1.0, 4.0 / furthest)
-        if np.abs(basis @ c).max() > UNBOUNDED:
+        if np.abs(matmul(basis, c)).max() > UNBOUNDED:
             return None
     return None
 

@@ -14,6 +14,7 @@ from biasvar.adapting import said
 from biasvar.errors import TargetError, vectorise_hint
 from biasvar.fields import Real, Reals, component
 from biasvar.montecarlo.elementary import exps, sines_pi
+from biasvar.montecarlo.linear_algebra import matmul
 
 Target = Callable[[NDArray[np.float64]], ArrayLike]
 
@@ -80,7 +81,7 @@ class Logistic:
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability at x, elementwise, or over the last axis in more dimensions."""
         intercept, *slopes = self.coefficients
-        scores = intercept + (slopes[0] * x if len(slopes) == 1 else x @ np.array(slopes))
+        scores = intercept + (slopes[0] * x if len(slopes) == 1 else matmul(x, np.array(slopes)))
         return 1 / (1 + exps(-scores))
 
 
@@ -102,7 +103,7 @@ class Linear:
         """Return the inner product of x with the coefficients."""
         if len(self.coefficients) == 1:
             return self.coefficients[0] * x
-        y: NDArray[np.float64] = x @ np.array(self.coefficients)
+        y: NDArray[np.float64] = matmul(x, np.array(self.coefficients))
         return y
 
 

@@ -8,6 +8,8 @@ leave-one-out loop runs.
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import matmul
+
 MAX_PAIRED_BLOCKS = 256
 DRAWS = 512
 
@@ -81,7 +83,7 @@ def other_averages(deviations: NDArray[np.float64], blocks: int) -> NDArray[np.f
     True
     """
     weights = np.random.default_rng(0).standard_normal((DRAWS, len(deviations)))
-    return np.asarray(weights @ deviations / np.sqrt((len(deviations) - 1) * blocks))
+    return np.asarray(matmul(weights, deviations) / np.sqrt((len(deviations) - 1) * blocks))
 
 
 def unbiased_square(mean_square: float, deviations: NDArray[np.float64]) -> float:
@@ -153,7 +155,7 @@ def second_order_variance(deviations: NDArray[np.float64], blocks: int) -> float
         B, how many blocks the estimate averages.
     """
     count = len(deviations)
-    gram = deviations @ deviations.T
+    gram = matmul(deviations, deviations.T)
     squares = float((gram**2).sum() - (np.diag(gram) ** 2).sum())
     trace = float(np.trace(gram)) / (count - 1)
     # Distinct pairs estimate tr C^2 but for the common mean, which takes (tr C)^2 / (count - 1)-like terms with it.

@@ -11,6 +11,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.elementary import exps, logs
+
 MIN_EXCEEDANCES = 20
 EXTREMES = 10
 LEAST_INDEX = 2.1  # an estimate below says that the variance is not seen yet, not how large it is
@@ -203,9 +205,9 @@ def _pareto_shape(excess: NDArray[np.float64]) -> float:
     grid = np.arange(1, points + 1)
     quartile = excess[int(size / 4 + 0.5) - 1]
     theta = 1 / excess[-1] + (1 - np.sqrt(points / (grid - 0.5))) / (3 * quartile)
-    shape = np.log1p(-theta[:, None] * excess).mean(axis=1)
-    likelihood = size * (np.log(-theta / shape) - shape - 1)
-    weight = np.exp(likelihood - likelihood.max())
+    shape = logs(1 - theta[:, None] * excess).mean(axis=1)
+    likelihood = size * (logs(-theta / shape) - shape - 1)
+    weight = exps(likelihood - likelihood.max())
     theta_hat = float((theta * weight).sum() / weight.sum())
-    estimate = float(np.log1p(-theta_hat * excess).mean())
+    estimate = float(logs(1 - theta_hat * excess).mean())
     return (size * estimate + PRIOR * 0.5) / (size + PRIOR)

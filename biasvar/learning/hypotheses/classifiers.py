@@ -17,6 +17,8 @@ from biasvar.learning.fits import Fit, Trained
 from biasvar.learning.hypotheses.base import HypothesisSet, Predictor
 from biasvar.learning.inputs import Inputs
 from biasvar.learning.margin_fits import minimise
+from biasvar.montecarlo.elementary import logs
+from biasvar.montecarlo.linear_algebra import cholesky, solve_positive
 
 Array = NDArray[np.float64]
 Surrogate = Literal["logistic", "exponential", "squared", "squared_hinge", "hinge"]
@@ -134,9 +136,9 @@ class Discriminant(Predictor):
         )
         score = plus - minus
         if self.covariance == "each":
-            score += (np.linalg.slogdet(inverses[1])[1] - np.linalg.slogdet(inverses[0])[1])[:, None] / 2
+            score += (_log_determinant(inverses[1]) - _log_determinant(inverses[0]))[:, None] / 2
         if self.covariance != "identity":
-            score += np.log((counts[1] + 0.5) / (counts[0] + 0.5))[:, None]
+            score += logs((counts[1] + 0.5) / (counts[0] + 0.5))[:, None]
         return np.asarray(score)
 
 
@@ -182,7 +184,7 @@ class Histogram(Predictor):
         inside = np.searchsorted(self.edges, x, side="right")[..., None] == cells
         plus, minus = (((sign * y > 0)[..., None] & inside).sum(axis=1) + self.smoothing for sign in (1, -1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            scores = np.where(plus == minus, 0.0, np.log(plus) - np.log(minus))
+            scores = np.where(plus == minus, 0.0, logs(plus) - logs(minus))
         return np.asarray(np.take_along_axis(scores, np.searchsorted(self.edges, at, side="right"), axis=1))
 
 
@@ -191,4 +193,9 @@ def _scatter(away: Array, member: NDArray[np.bool_]) -> Array:
 
 
 def _inverse(scatter: Array, count: Array) -> Array:
-    return np.asarray(np.linalg.inv((scatter + np.eye(scatter.shape[1])) / (count + 1)[:, None, None]))
+    one = np.eye(scatter.shape[1])
+    return solve_positive((scatter + one) / (count + 1)[:, None, None], np.broadcast_to(one, scatter.shape))
+
+
+def _log_determinant(matrices: Array) -> Array:
+    return np.asarray(2 * logs(np.diagonal(cholesky(matrices), axis1=1, axis2=2)).sum(axis=1))

@@ -19,6 +19,7 @@ from biasvar.learning.fits import Fit, Predictions, SmootherWeights, Trained
 from biasvar.learning.hypotheses.base import HAS_MEAN, HypothesisSet, LeastSquaresSet, TailIndex
 from biasvar.learning.inputs import FixedDesign, Independent, Inputs
 from biasvar.learning.least_squares import LinearModel
+from biasvar.montecarlo.linear_algebra import eigh, matmul
 from biasvar.optimization.batches import shuffled_batches
 from biasvar.optimization.rules.base import UpdateRule, adapted, looks
 
@@ -110,11 +111,11 @@ class Descended(HypothesisSet):
         """Return S (K, m, n): on eigenvectors, what the rule makes of a unit slope at zero."""
         features = np.moveaxis(model.basis.evaluate(np.swapaxes(x, 0, 1), model.size), -1, 0)  # (K, p, n)
         n = features.shape[2]
-        values, vectors = np.linalg.eigh((features @ np.swapaxes(features, 1, 2) + np.diag(model.penalties)) / n)
+        values, vectors = eigh((matmul(features, np.swapaxes(features, 1, 2)) + np.diag(model.penalties)) / n)
         reached = self._descend(lambda c: values.T * c - 1, values.T.shape)  # (p, K): of a slope of -1 at zero
-        maps = (vectors * reached.T[:, None]) @ np.swapaxes(vectors, 1, 2) @ features / n
+        maps = matmul(matmul(vectors * reached.T[:, None], np.swapaxes(vectors, 1, 2)), features) / n
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
-        return np.asarray(there @ maps)
+        return np.asarray(matmul(there, maps))
 
     def _trained(self, model: LinearModel, features: Array, y: Array) -> Array:
         """Return coefficients (p, K) after all steps, of features (p, n, K) and labels (n, K)."""
@@ -139,7 +140,7 @@ class Descended(HypothesisSet):
 
         theta = self._descend(gradient, (model.size, size))
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
-        return np.asarray((there @ theta.T[..., None])[..., 0])
+        return np.asarray((matmul(there, theta.T[..., None]))[..., 0])
 
     def _descend(self, gradient: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
         hyper = {name: np.full(shape[1], values[0]) for name, values in self._rule.hyperparameters.items()}

@@ -20,6 +20,7 @@ from biasvar.learning.quadrature import hermite_rule
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
 from biasvar.learning.training_sets import TrainingSets
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
 
 Array = NDArray[np.float64]
@@ -141,7 +142,7 @@ class Loss(ABC):
         noise : ndarray of shape (cells,)
             Noise levels, where records are of all of them.
         """
-        return np.asarray(parts["loss"] @ problem.test.weights)
+        return np.asarray(matmul(parts["loss"], problem.test.weights))
 
     def _simulated(self, sets: TrainingSets, cell: Cell) -> list[Array]:
         points, size = len(sets.problem.f), sets.block.size
@@ -156,8 +157,8 @@ class Loss(ABC):
         row = self.record(points).pack(
             mean=weighted_mean(predictions, sets.weights),
             loss=weighted_mean(losses, sets.weights),
-            training_loss=training @ sets.weights,
-            largest_loss=largest(sets.problem.test.weights @ losses, TAIL_SIZE),
+            training_loss=matmul(training, sets.weights),
+            largest_loss=largest(matmul(sets.problem.test.weights, losses), TAIL_SIZE),
         )
         return [row]
 

@@ -32,6 +32,7 @@ from biasvar.learning.nested_polynomials import fit_degrees
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
 from biasvar.learning.training_sets import TrainingSets
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.montecarlo.moments import (
     TAIL_SIZE,
     RunningMean,
@@ -110,8 +111,8 @@ class Squared(Loss):
 
     def headline(self, problem: Problem, parts: Mapping[str, Array], noise: Array) -> Array:
         """Return each block's excess risk."""
-        loss = ((parts["mean"] - problem.f) ** 2 + parts["variance"]) @ problem.test.weights
-        return np.asarray(loss + noise[:, None] ** 2 * (parts["noise_gain"] @ problem.test.weights))
+        loss = matmul((parts["mean"] - problem.f) ** 2 + parts["variance"], problem.test.weights)
+        return np.asarray(loss + noise[:, None] ** 2 * (matmul(parts["noise_gain"], problem.test.weights)))
 
     def attempts(self, sets: TrainingSets, cells: Sequence[Cell]) -> Iterator[Attempt]:
         """Group cells that are computed together: least-squares sets that share a factorisation, else one by one."""
@@ -143,7 +144,7 @@ class Squared(Loss):
 
     def _polynomials(self, sets: TrainingSets, sizes: list[int]) -> list[Array]:
         polynomials, n = sets.problem.polynomials, sets.n_train
-        best = polynomials.values @ (sets.problem.test.weights * sets.problem.f)
+        best = matmul(polynomials.values, sets.problem.test.weights * sets.problem.f)
         records = {
             p: self._packed(
                 polynomials.values[:p],
@@ -168,7 +169,7 @@ class Squared(Loss):
     def of_coefficients(self, sets: TrainingSets, projection: Projection, fits: Fits) -> Array:
         """Take moments of coefficients, then move them to the test points: a cost that is paid once per block."""
         psi = projection.orthonormal[: len(fits.coefficients)]
-        best = psi @ (sets.problem.test.weights * sets.problem.f)
+        best = matmul(psi, sets.problem.test.weights * sets.problem.f)
         mean = weighted_mean(fits.coefficients, sets.weights)
         loss = ((fits.coefficients - best[:, None]) ** 2).sum(axis=0)
         return self._packed(
@@ -176,7 +177,7 @@ class Squared(Loss):
             mean=mean,
             covariance=weighted_covariance(fits.coefficients, mean, sets.weights),
             noise=fits.covariance,
-            residual=float(fits.residual @ sets.weights),
+            residual=float(matmul(fits.residual, sets.weights)),
             residual_gain=fits.residual_gain,
             largest_loss=largest(loss, TAIL_SIZE),
             largest_gain=largest(fits.gain, TAIL_SIZE),
@@ -196,9 +197,9 @@ class Squared(Loss):
     ) -> Array:
         """Lay out the moments of coefficients of psi (p, points), moved to the test points."""
         return self.record(psi.shape[1]).pack(
-            mean=mean @ psi,
-            variance=(psi * (covariance @ psi)).sum(axis=0),
-            noise_gain=(psi * (noise @ psi)).sum(axis=0),
+            mean=matmul(mean, psi),
+            variance=(psi * (matmul(covariance, psi))).sum(axis=0),
+            noise_gain=(psi * (matmul(noise, psi))).sum(axis=0),
             training_error=residual,
             training_noise_gain=residual_gain,
             largest_loss=largest_loss,
@@ -214,9 +215,9 @@ class Squared(Loss):
             smoother = sets.smoother(fit, tile)
             at_test, hat = smoother[:, :points], smoother[:, points:]
             labels = sets.f[:, tile].T[..., None]
-            predictions[:, tile] = (at_test @ labels)[..., 0].T
+            predictions[:, tile] = (matmul(at_test, labels))[..., 0].T
             gains[:, tile] = np.einsum("kmn,kmn->mk", at_test, at_test)
-            training[tile] = ((labels - hat @ labels) ** 2).mean(axis=(1, 2))
+            training[tile] = ((labels - matmul(hat, labels)) ** 2).mean(axis=(1, 2))
             training_gain[tile] = ((np.eye(n) - hat) ** 2).sum(axis=(1, 2)) / n
         return [self._of_predictions(sets, predictions, gains, training, training_gain)]
 
@@ -234,15 +235,15 @@ class Squared(Loss):
     ) -> Array:
         test = sets.problem.test
         mean = weighted_mean(predictions, sets.weights)
-        loss = test.weights @ (predictions - sets.problem.f[:, None]) ** 2
+        loss = matmul(test.weights, (predictions - sets.problem.f[:, None]) ** 2)
         return self.record(len(sets.problem.f)).pack(
             mean=mean,
             variance=weighted_variance(predictions, mean, sets.weights),
             noise_gain=weighted_mean(gains, sets.weights),
-            training_error=training @ sets.weights,
-            training_noise_gain=training_gain @ sets.weights,
+            training_error=matmul(training, sets.weights),
+            training_noise_gain=matmul(training_gain, sets.weights),
             largest_loss=largest(loss, TAIL_SIZE),
-            largest_noise_gain=largest(test.weights @ gains, TAIL_SIZE),
+            largest_noise_gain=largest(matmul(test.weights, gains), TAIL_SIZE),
         )
 
 

@@ -24,6 +24,7 @@ from biasvar.montecarlo.intervals import (
     square_shift,
     unbiased_square,
 )
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.montecarlo.moments import RunningMean, add_in_order
 from biasvar.montecarlo.tails import Tail
 
@@ -96,7 +97,7 @@ class SquaredReduction(Reduction):
         head = np.concatenate(self.head)[:MAX_PAIRED_BLOCKS]
         scaled = (head - head.mean(axis=0)) * np.sqrt(self.problem.test.weights)
         # Of a loss that is zero but for rounding, the tail is that of rounding errors.
-        negligible = self.negligible * float(self.problem.test.weights @ self.problem.f**2)
+        negligible = self.negligible * float(matmul(self.problem.test.weights, self.problem.f**2))
         largest_loss, largest_gain = series.pop("largest_loss"), series.pop("largest_gain")
         return SquaredSeries(
             mean=self.average["mean"],
@@ -160,7 +161,7 @@ class SquaredAverages(Averages):
     @cached_property
     def bias2(self) -> float:
         """Squared bias, freed of what a finite number of blocks adds."""
-        return unbiased_square(float(self.problem.test.weights @ self.bias**2), self.series.deviations)
+        return unbiased_square(float(matmul(self.problem.test.weights, self.bias**2)), self.series.deviations)
 
     @cached_property
     def bias2_influence(self) -> Array:

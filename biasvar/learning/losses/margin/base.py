@@ -23,6 +23,7 @@ from biasvar.learning.record import Record
 from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
 from biasvar.learning.training_sets import TrainingSets, cached_tiles
+from biasvar.montecarlo.linear_algebra import lstsq, matmul
 from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean, weighted_sum
 
 Array = NDArray[np.float64]
@@ -173,7 +174,7 @@ class MarginLoss(Loss):
         if series.infinite:
             return Index.known(0.0, "scores are infinite on some training sets")
         found = Index.estimated(series.loss_tail.index)
-        random = bool(problem.test.weights @ (problem.f * (1 - problem.f)) > 0)
+        random = bool(matmul(problem.test.weights, problem.f * (1 - problem.f)) > 0)
         if np.isnan(known.noise) or not random:
             return found.at_least(known.least * 2 / self.growth)
         # Random labels are label noise: the square of a score has the tails of its gain.
@@ -220,7 +221,7 @@ def _best_score(
         if found is not None:
             there = hypothesis.spanning_functions(problem.inputs, problem.test.x)
             assert features is not None and there is not None  # noqa: PT018
-            found = np.linalg.lstsq(features.T, found, rcond=None)[0] @ there
+            found = matmul(lstsq(features.T, found), there)
         problem.best_scores[key] = found
     return problem.best_scores[key]
 

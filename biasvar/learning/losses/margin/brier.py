@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from biasvar.fields import component
 from biasvar.learning.losses.margin.base import MarginLoss
+from biasvar.montecarlo.elementary import sigmoids
 
 Array = NDArray[np.float64]
 
@@ -26,11 +26,11 @@ class Brier(MarginLoss):
 
     def phi(self, margins: Array) -> Array:
         """Return (1 - q)^2."""
-        return np.asarray(expit(-margins) ** 2)
+        return sigmoids(-margins) ** 2
 
     def averaged(self, scores: Array) -> Array:
         """Return probabilities of class +1."""
-        return np.asarray(expit(scores))
+        return sigmoids(scores)
 
     def at_centre(self, p: Array, centre: Array) -> Array:
         """Return the loss of a probability."""

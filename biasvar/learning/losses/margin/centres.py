@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from biasvar.learning.classes import FINER_NODES, TwoClassProblem
 from biasvar.learning.labels import TwoClasses
+from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-13  # of a risk, by which rules with more and fewer nodes may differ
@@ -73,7 +74,7 @@ class Centre:
     @cached_property
     def bayes(self) -> float:
         """Bayes risk."""
-        return float(self.weights @ self.bayes_x)
+        return float(matmul(self.weights, self.bayes_x))
 
     def risk(self, centres: Array) -> Array:
         """Return the risks of centres (rows, points)."""
@@ -89,7 +90,10 @@ class Centre:
             return 0.0
         p = TwoClasses.flipped(self.problem.finer_f, self.noise)
         finer = self.loss.at_centre(p, self.problem.panels.refined(centre, FINER_NODES))
-        here, there = self.weights @ self.loss.at_centre(self.p, centre), self.problem.finer.weights @ finer
+        here, there = (
+            matmul(self.weights, self.loss.at_centre(self.p, centre)),
+            matmul(self.problem.finer.weights, finer),
+        )
         error = abs(float(here - there))
         return error if error > ROUNDING * abs(there) else 0.0
 

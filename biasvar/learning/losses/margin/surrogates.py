@@ -5,12 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, xlogy
 
 from biasvar.fields import component
 from biasvar.learning.losses.margin.base import SURROGATES, MarginLoss
 from biasvar.learning.losses.margin.centres import Centre
-from biasvar.montecarlo.elementary import softpluses_of_minus
+from biasvar.montecarlo.elementary import exps, logs, sigmoids, softpluses_of_minus
 
 Array = NDArray[np.float64]
 
@@ -33,11 +32,11 @@ class LogisticLoss(MarginLoss):
 
     def slope(self, margins: Array) -> Array:
         """Return -1 / (1 + exp(m))."""
-        return np.asarray(-expit(-margins))
+        return -sigmoids(-margins)
 
     def curvature(self, margins: Array) -> Array:
         """Return the logistic density."""
-        p = expit(margins)
+        p = sigmoids(margins)
         return np.asarray(p * (1 - p))
 
     def both(self, scores: Array) -> tuple[Array, Array]:
@@ -49,7 +48,8 @@ class LogisticLoss(MarginLoss):
 
     def bayes(self, p: Array) -> Array:
         """Return the entropy of the label."""
-        return np.asarray(-xlogy(p, p) - xlogy(1 - p, 1 - p))
+        with np.errstate(invalid="ignore"):  # 0 log 0 is 0
+            return np.asarray(np.nan_to_num(-p * logs(p)) + np.nan_to_num(-(1 - p) * logs(1 - p)))
 
 
 @component
@@ -178,7 +178,7 @@ class Exponential(MarginLoss):
     def phi(self, margins: Array) -> Array:
         """Return exp(-m)."""
         with np.errstate(over="ignore"):  # infinite, which is told
-            return np.exp(-margins)
+            return exps(-margins)
 
     def slope(self, margins: Array) -> Array:
         """Return -exp(-m)."""

@@ -24,6 +24,7 @@ from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.losses.margin.measures import MEASURES
 from biasvar.learning.measures import Measure
 from biasvar.montecarlo.intervals import square_shift
+from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]
 BY_BORDERS = 4.0  # standard errors of that share, by which a border may move
@@ -44,7 +45,7 @@ class VoteCentre(Centre):
     def risk(self, centres: Array) -> Array:
         """Return the risks of majority votes (rows, points), integrated up to where they change."""
         stakes = np.broadcast_to(self._stakes, centres.shape)
-        return np.asarray(float(self.weights @ self.p) + self._where_plus(centres, stakes))
+        return np.asarray(float(matmul(self.weights, self.p)) + self._where_plus(centres, stakes))
 
     def excess_of(self, scores: Array) -> float:
         """Return the excess risk of one score, integrated up to where it changes sign."""
@@ -122,7 +123,7 @@ class VoteCentre(Centre):
         for stake in np.bincount(runs, stakes):
             switched = np.vstack([[np.inf, np.inf], costs[:-1, ::-1]])
             costs = np.minimum(costs, switched) + np.array([0.0, stake])
-        return max(float(self.weights @ self.p + costs.min()) - self.bayes, 0.0)
+        return max(float(matmul(self.weights, self.p) + costs.min()) - self.bayes, 0.0)
 
     def _where_plus(self, centres: Array, weighted: Array) -> Array:
         """Integrate functions (rows, points), times weights, over where the majority votes for +1."""
@@ -137,7 +138,7 @@ def _are_polynomials(features: Array, x: Array) -> bool:
         return False
     vander = np.linalg.qr(np.polynomial.legendre.legvander(2 * (x - x[0]) / (x[-1] - x[0]) - 1, len(features) - 1))[0]
     scaled = features / np.linalg.norm(features, axis=1, keepdims=True)
-    inside = np.abs(scaled - (scaled @ vander) @ vander.T).max() < 1e-8
+    inside = np.abs(scaled - matmul(matmul(scaled, vander), vander.T)).max() < 1e-8
     return bool(inside and np.linalg.matrix_rank(scaled) == len(features))
 
 
@@ -166,7 +167,7 @@ VOTE_MEASURES: tuple[Measure, ...] = (
         "kw_noise",
         "Kohavi and Wolpert's noise: E p (1 - p)",
         "KW noise",
-        value=lambda a: float(a.of.weights @ (a.of.p * (1 - a.of.p))),
+        value=lambda a: float(matmul(a.of.weights, a.of.p * (1 - a.of.p))),
         along_x=lambda a: a.of.p * (1 - a.of.p),
         unit="loss",
     ),
