@@ -269,12 +269,6 @@ def _fill_exp(x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fill_log(x, out):  # type: ignore[no-untyped-def]
-    for i in range(x.size):
-        out[i] = log(x[i])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_tanh(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         out[i] = tanh(x[i])
@@ -295,7 +289,6 @@ def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
 sines_pi = _on_arrays(_fill_sin_pi, "sin(pi x)")
 logs = _on_arrays(_fill_log, "the natural logarithm")
 exps = _on_arrays(_fill_exp, "the exponential function")
-logs = _on_arrays(_fill_log, "the natural logarithm")
 tanhs = _on_arrays(_fill_tanh, "the hyperbolic tangent")
 softpluses_of_minus = _on_arrays(_fill_softplus_of_minus, "log(1 + exp(-x))")
 normal_quantiles = _on_arrays(_fill_normal_quantile, "the standard normal quantile")
