@@ -8,6 +8,8 @@ References
 G. H. Golub, C. F. Van Loan, Matrix Computations, 4th edition, 2013 (sections 4.2, 5.2 and 8.5).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ def matmul(a: NDArray[np.generic], b: NDArray[np.generic]) -> Array:
     if one.shape[-1] != other.shape[-2]:
         raise ValueError(f"matmul: shapes {one.shape} and {other.shape} do not match")
     stack = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
-    out = np.zeros((*stack, one.shape[-2], other.shape[-1]))
+    out = np.empty((*stack, one.shape[-2], other.shape[-1]))
     _multiply(_stacked(one, stack), _stacked(other, stack), out.reshape(-1, *out.shape[-2:]))
     return out
 
@@ -60,19 +62,30 @@ def _stacked(matrices: Array, stack: tuple[int, ...]) -> Array:
 def _multiply(one, other, out):  # type: ignore[no-untyped-def]
     for k in range(out.shape[0]):
         left, right = one[k if one.shape[0] > 1 else 0], other[k if other.shape[0] > 1 else 0]
-        for i in range(out.shape[1]):
-            if out.shape[2] == 1:
+        if out.shape[2] > 1:
+            product(right, out[k], left)
+        else:
+            for i in range(out.shape[1]):
                 out[k, i, 0] = _dot(left[i], right)
-            else:
-                _add_rows(left[i], right, out[k, i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_rows(factors, rows, total):  # type: ignore[no-untyped-def]
-    for j in range(factors.size):
-        factor, row = factors[j], rows[j]
-        for p in range(total.size):
-            total[p] += factor * row[p]
+def product(right, out, left):  # type: ignore[no-untyped-def]
+    """Put left @ right into ``out``."""
+    rows, columns = left.shape
+    whole = columns - columns % 4
+    for i in range(rows):
+        for k in range(right.shape[1]):
+            out[i, k] = 0.0
+        # Four terms of each sum at a time, so that it is read and written less often.
+        for j in range(0, whole, 4):
+            a, b, c, d = left[i, j], left[i, j + 1], left[i, j + 2], left[i, j + 3]
+            for k in range(right.shape[1]):
+                total = out[i, k] + a * right[j, k] + b * right[j + 1, k]
+                out[i, k] = total + c * right[j + 2, k] + d * right[j + 3, k]
+        for j in range(whole, columns):
+            for k in range(right.shape[1]):
+                out[i, k] += left[i, j] * right[j, k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -88,6 +101,20 @@ def _dot(row, column):  # type: ignore[no-untyped-def]
     for j in range(whole, row.size):
         a += row[j] * column[j, 0]
     return (a + b) + (c + d)
+
+
+def dots(left: Array, right: Array) -> Array:
+    """Return sums of products over the last axis, which is added up in its order.
+
+    Examples
+    --------
+    >>> dots(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([10.0, 1.0])).tolist()
+    [12.0, 34.0]
+    """
+    total = left[..., 0] * right[..., 0]
+    for d in range(1, left.shape[-1]):
+        total = total + left[..., d] * right[..., d]
+    return np.asarray(total)
 
 
 def qr(a: Array) -> tuple[Array, Array]:
@@ -202,30 +229,30 @@ def _factorise(lower):  # type: ignore[no-untyped-def]
 
 
 def solve_positive(a: Array, b: Array) -> Array:
-    """Solve a x = b for positive matrices a (K, n, n) and b (K, n, p).
+    """Solve a x = b for positive matrices a (..., n, n) and b (..., n, p), by Gauss' method.
 
     Examples
     --------
-    >>> solve_positive(np.array([[[4.0, 2.0], [2.0, 5.0]]]), np.array([[[8.0], [12.0]]])).tolist()
-    [[[1.0], [2.0]]]
+    >>> solve_positive(np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([[8.0], [12.0]])).tolist()
+    [[1.0], [2.0]]
     """
-    lower = cholesky(a)
-    x = np.array(b, dtype=float, order="C")
-    _substitute_downwards(lower, x)
-    return solve_upper(np.swapaxes(lower, 1, 2), x)
+    rest, x = np.array(a, dtype=float, order="C"), np.array(b, dtype=float, order="C")
+    _eliminate(rest.reshape(-1, *rest.shape[-2:]), x.reshape(-1, *x.shape[-2:]))
+    return x
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _substitute_downwards(lower, x):  # type: ignore[no-untyped-def]
-    for k in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            row = x[k, i]
-            for j in range(i):
-                factor, above = lower[k, i, j], x[k, j]
-                for p in range(row.size):
-                    row[p] -= factor * above[p]
-            for p in range(row.size):
-                row[p] /= lower[k, i, i]
+def _eliminate(a, x):  # type: ignore[no-untyped-def]
+    size = a.shape[1]
+    for k in range(a.shape[0]):
+        for i in range(size):
+            for j in range(i + 1, size):
+                share = a[k, j, i] / a[k, i, i]
+                for m in range(size):
+                    a[k, j, m] -= share * a[k, i, m]
+                for p in range(x.shape[2]):
+                    x[k, j, p] -= share * x[k, i, p]
+    _substitute_upwards(a, x)
 
 
 def eigh(a: Array) -> tuple[Array, Array]:
@@ -278,3 +305,57 @@ def _rotate(rest, vectors, p, q):  # type: ignore[no-untyped-def]
         one, other = vectors[i, p], vectors[i, q]
         vectors[i, p], vectors[i, q] = c * one - s * other, s * one + c * other
     rest[p, q] = rest[q, p] = 0.0
+
+
+class Singular(NamedTuple):
+    """A matrix (m, p) as ``sum_i s_i u_i v_i'``, the greatest s first."""
+
+    values: Array  # s, (p,)
+    left: Array  # s_i u_i, (p, m)
+    right: Array  # v_i, (p, p)
+
+
+def singular(matrix: Array) -> Singular:
+    """Take a matrix apart by turning pairs of its columns until all are at right angles.
+
+    References
+    ----------
+    M. R. Hestenes, Inversion of matrices by biorthogonalization and related results, 1958.
+
+    Examples
+    --------
+    >>> singular(np.array([[3.0, 0.0], [4.0, 0.0]])).values.tolist()
+    [5.0, 0.0]
+    """
+    left = np.array(matrix.T, dtype=float, order="C")
+    right = np.eye(len(left))
+    _turn(left, right)
+    values = np.sqrt(np.square(left).sum(axis=1))
+    order = np.argsort(-values, kind="stable")
+    return Singular(values[order], left[order], right[order])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turn(left, right):  # type: ignore[no-untyped-def]
+    for _ in range(SWEEPS):
+        turned = False
+        for i in range(left.shape[0] - 1):
+            for j in range(i + 1, left.shape[0]):
+                a, b, c = 0.0, 0.0, 0.0
+                for k in range(left.shape[1]):
+                    a += left[i, k] * left[i, k]
+                    b += left[j, k] * left[j, k]
+                    c += left[i, k] * left[j, k]
+                if c * c > 1e-32 * a * b:
+                    turned = True
+                    half = (b - a) / (2.0 * c)
+                    tangent = (1.0 if half >= 0.0 else -1.0) / (abs(half) + np.sqrt(1.0 + half * half))
+                    cosine = 1.0 / np.sqrt(1.0 + tangent * tangent)
+                    sine = tangent * cosine
+                    for rows in (left, right):
+                        for k in range(rows.shape[1]):
+                            x, y = rows[i, k], rows[j, k]
+                            rows[i, k] = cosine * x - sine * y
+                            rows[j, k] = sine * x + cosine * y
+        if not turned:
+            break

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.optimization.products import singular, solved, times
+from biasvar.montecarlo.linear_algebra import matmul, singular, solve_positive
 
 # Columns of a Hessian made at a time.
 CHUNK = 64
@@ -44,7 +44,7 @@ def newton_minimizer(
     minimum they shrink quadratically; towards an infimum at infinity each is about as long as the last.
     """
     at = np.zeros(basis.shape[1])
-    value = objective.value(times(basis, at))
+    value = objective.value(matmul(basis, at))
     for _ in range(steps):
         if value < floor:
             return None
@@ -52,20 +52,20 @@ def newton_minimizer(
         if step is None:
             return None
         if np.abs(step).max(initial=0.0) <= 1e-8 * (1 + np.abs(at).max(initial=0.0)):
-            minimizer = times(basis, at - step)
+            minimizer = matmul(basis, at - step)
             minimizer.flags.writeable = False
             return minimizer
-        while not (following := objective.value(times(basis, at - step))) <= value + 1e-14 * abs(value):
+        while not (following := objective.value(matmul(basis, at - step))) <= value + 1e-14 * abs(value):
             step /= 2
         at, value = at - step, following
     return None
 
 
 def _newton_step(objective: Convex, basis: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    theta = times(basis, at)
+    theta = matmul(basis, at)
     starts = range(0, basis.shape[1], CHUNK)
-    products = [times(objective.hessian_product(theta, basis.T[start : start + CHUNK]), basis) for start in starts]
-    hessian, slope = np.concatenate([np.empty((0, len(at))), *products]), times(basis.T, objective.gradient(theta))
+    products = [matmul(objective.hessian_product(theta, basis.T[start : start + CHUNK]), basis) for start in starts]
+    hessian, slope = np.concatenate([np.empty((0, len(at))), *products]), matmul(basis.T, objective.gradient(theta))
     # Where the surface is flat that far out, nothing finite comes of it.
-    step = solved(hessian, slope)
+    step = solve_positive(hessian, slope[:, None])[:, 0]
     return step if np.isfinite(step).all() else None

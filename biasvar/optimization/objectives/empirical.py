@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, Real, component
+from biasvar.montecarlo.linear_algebra import matmul, singular
 from biasvar.optimization.newton import newton_minimizer, whitened
 from biasvar.optimization.objectives.base import (
     Array,
@@ -23,7 +24,6 @@ from biasvar.optimization.objectives.base import (
 from biasvar.optimization.objectives.examples import Examples, Pair, examples_of
 from biasvar.optimization.objectives.losses import LOSSES, Loss
 from biasvar.optimization.objectives.models import MLP, LinearModel, Model
-from biasvar.optimization.products import singular, times
 
 Fraction = Annotated[Real, Field(ge=0, lt=1)]
 
@@ -176,7 +176,7 @@ class EmpiricalRisk(Described, Objective):
             out = self._sum(self._slope, self._training.chosen(batch), columns)
         elif self._normal_equations is not None:
             gram, moments = self._normal_equations
-            out = times(gram, columns)
+            out = matmul(gram, columns)
             out -= moments
         else:
             out = self._sum(self._slope, self._training, columns)
@@ -232,8 +232,8 @@ class EmpiricalRisk(Described, Objective):
             y = np.append(y, np.zeros(x.shape[1]))
         found = singular(x)
         kept = found.values > found.values[0] * max(x.shape) * np.finfo(float).eps
-        shares = times(found.left[kept], np.asarray(y, dtype=float)) / np.square(found.values[kept])
-        theta = times(found.right[kept].T, shares)
+        shares = matmul(found.left[kept], np.asarray(y, dtype=float)) / np.square(found.values[kept])
+        theta = matmul(found.right[kept].T, shares)
         theta.flags.writeable = False
         return theta
 
@@ -255,7 +255,7 @@ class EmpiricalRisk(Described, Objective):
         if not (self._model.is_linear and self._loss.is_quadratic):
             return None
         x, y = self._training.x, np.asarray(self._training.targets, dtype=float)
-        return times(x.T, x) / len(x), times(x.T, y) / len(x)
+        return matmul(x.T, x) / len(x), matmul(x.T, y) / len(x)
 
     @cached_property
     def _split(self) -> tuple[Pair, Pair]:

@@ -11,11 +11,11 @@ from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Real, Reals, component, one_or_more
 from biasvar.montecarlo.elementary import exp, sin_pi
+from biasvar.montecarlo.linear_algebra import matmul, product
 from biasvar.optimization.kernels import Slope
 from biasvar.optimization.newton import newton_minimizer, whitened
 from biasvar.optimization.objectives.base import Described, as_columns, check_dim, from_columns
 from biasvar.optimization.objectives.columnwise import Columnwise
-from biasvar.optimization.products import product, times
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.stable import log_sum_exp, softmax
 
@@ -245,13 +245,13 @@ class LogSumExp(Described, Columnwise):
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the covariance of the a_i under the shares p, times v."""
         shares = softmax(self._exponents(theta), axis=0)
-        slopes = times(self._a, as_columns(v, self.dim))
+        slopes = matmul(self._a, as_columns(v, self.dim))
         slopes -= (shares * slopes).sum(axis=0)
         slopes *= shares
-        return from_columns(times(self._a.T, slopes), v.shape)
+        return from_columns(matmul(self._a.T, slopes), v.shape)
 
     def _exponents(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        z = times(self._a, as_columns(theta, self.dim))
+        z = matmul(self._a, as_columns(theta, self.dim))
         z += self._b
         return z
 

@@ -11,8 +11,8 @@ import numpy as np
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, component
 from biasvar.montecarlo.elementary import tanhs
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.optimization.objectives.base import Array, Described
-from biasvar.optimization.products import times
 
 OfScores = Callable[[Array], Array]
 OfScoresAndDirections = Callable[[Array, Array], Array]
@@ -69,13 +69,13 @@ class LinearModel(Model):
     def scores(self, theta: Array, x: Array) -> Array:
         """Return products: one of matrices, for all columns."""
         features = x.shape[1]
-        out = times(x, theta.reshape(features, -1))
+        out = matmul(x, theta.reshape(features, -1))
         return out if len(theta) == features else out.reshape(len(x), len(theta) // features, -1)
 
     def slope(self, theta: Array, x: Array, loss_slope: OfScores) -> Array:
         """Return X' times the slope of the loss."""
         errors = loss_slope(self.scores(theta, x))
-        out = times(x.T, errors.reshape(len(x), -1))
+        out = matmul(x.T, errors.reshape(len(x), -1))
         return out.reshape(theta.shape)
 
     def curvature(
@@ -83,7 +83,7 @@ class LinearModel(Model):
     ) -> Array:
         """Return X' times the curvature of the loss along X v."""
         bent = loss_curvature(self.scores(theta, x), self.scores(v, x))
-        out = times(x.T, bent.reshape(len(x), -1))
+        out = matmul(x.T, bent.reshape(len(x), -1))
         return out.reshape(v.shape)
 
 
@@ -160,7 +160,7 @@ class MLP(Described, Model):
 
     def _inner(self, theta: Array, x: Array) -> Array:
         w1, b1, *_ = self._layers(theta)
-        z = times(x, w1).reshape(len(x), *b1.shape)
+        z = matmul(x, w1).reshape(len(x), *b1.shape)
         z += b1
         return z
 
@@ -177,5 +177,5 @@ class MLP(Described, Model):
 def _stacked(x: Array, back: Array, output: Array, errors: Array) -> Array:
     """Put the slopes of W1, b1, w2 and b2 under one another, as columns (D, K)."""
     columns = back.shape[2]
-    inner = times(x.T, back.reshape(len(x), -1)).reshape(-1, columns)
+    inner = matmul(x.T, back.reshape(len(x), -1)).reshape(-1, columns)
     return np.concatenate([inner, back.sum(axis=0), output, errors.sum(axis=0)[None]])

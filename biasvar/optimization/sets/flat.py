@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import Real, Reals, component, one_or_more
-from biasvar.optimization.products import dots, solved
+from biasvar.montecarlo.linear_algebra import dots, solve_positive
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
@@ -126,7 +126,7 @@ class Affine(ConvexSet):
         # Relative weights do as well, and square matrices of them are well within range.
         relative = np.asarray(weights).min(axis=-1, keepdims=True) / weights
         square = dots(relative[..., None, None, :], self._rows[:, None] * self._rows)
-        factors = solved(square, off)
+        factors = solve_positive(square, off[..., None])[..., 0]
         nearest: Array = theta - relative * dots(factors[..., None, :], self._rows.T)
         return nearest
 

@@ -9,7 +9,7 @@ from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, PositiveInt, Reals, component
 from biasvar.montecarlo.elementary import exps, logs, normal_quantiles
-from biasvar.optimization.products import dots
+from biasvar.montecarlo.linear_algebra import dots
 from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
 
 STEPS = 50  # at the most; three or so do
