@@ -14,8 +14,8 @@ def test_no_secret_is_in_graph_store_or_output(bucket_place, s3, tmp_path):
     store.claim(study)
     records = store.create(group, 16, 4, study.record_coordinates(group))
     records.missing()
-    tasks = graph.Tasks.of(graph.PackedStudy(study), at, records, [1, 3])
-    shipped = cloudpickle.dumps(tasks)
+    tasks = graph.Tasks(graph.PackedStudy(study), graph.Job.of(at, records), [1, 3])
+    shipped = cloudpickle.dumps(tasks.__dask_graph__())
     assert bucket_place.encode() in shipped
     done = command("run", "two-point-sine", "--store", f"{bucket_place}-2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
