@@ -46,7 +46,8 @@ def matmul(a: NDArray[np.generic], b: NDArray[np.generic]) -> Array:
         raise ValueError(f"matmul: shapes {one.shape} and {other.shape} do not match")
     stack = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
     out = np.empty((*stack, one.shape[-2], other.shape[-1]))
-    _multiply(_stacked(one, stack), _stacked(other, stack), out.reshape(-1, *out.shape[-2:]))
+    if out.size:
+        _multiply(_stacked(one, stack), _stacked(other, stack), out.reshape(-1, *out.shape[-2:]))
     return out
 
 

@@ -39,6 +39,44 @@ study = bv.OptimizerStudy(
     record=["objective", "gradient_norm", "distance", "excess_risk", "gap"], record_steps=[0, 7, 60],
 )
 """,
+    "risk": """
+study = bv.RiskStudy(
+    name="every-cpu", target=bv.Sine(), inputs=bv.Uniform(-1, 1), n_train=[2, 12], noise=[0.0, 0.3], replicates=2**13,
+    block_size=2**9, hypotheses={
+        "H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "ridge": bv.Ridge(3, 0.1), "wide": bv.Polynomial(15),
+        "neighbours": bv.NearestNeighbors(2), "smoother": bv.KernelSmoother(0.2), "bins": bv.Histogram([0.0], 1),
+        "stopped": bv.Descended(bv.Polynomial(1), bv.SGD(0.1), 50),
+    },
+)
+""",
+    "plane": """
+study = bv.RiskStudy(
+    name="every-cpu", target=bv.Linear([1.0, 2.0]), inputs=bv.Normal(0, 1, dim=2), n_train=12, noise=0.3,
+    hypotheses={"H1": bv.Polynomial(1), "H2": bv.Polynomial(2)}, replicates=512, block_size=32, test_points=64,
+)
+""",
+    "classification": """
+study = bv.ClassificationStudy(
+    name="every-cpu", inputs=bv.GaussianClasses(means=[-1, 1], stds=[1, 2]), n_train=[4, 12], replicates=512,
+    losses=["zero_one", "logistic", "squared", "hinge", "exponential", "brier"], block_size=32, hypotheses={
+        "logistic": bv.LinearClassifier(1, "logistic", 1.0), "hinge": bv.LinearClassifier(2, "hinge", 1.0),
+        "pooled": bv.Discriminant(), "each": bv.Discriminant("each"), "squared": bv.Polynomial(1),
+    },
+)
+""",
+    "tradeoff": """
+study = bv.TradeoffStudy(
+    name="every-cpu", target=bv.Sine(), inputs=bv.Uniform(-1, 1), model=bv.Polynomial(3), n_train=[10, 20], noise=0.5,
+    optimizers={"descent": bv.SGD([0.05, 0.2]), "adam": bv.Adam(0.1)}, budgets=[200, 2000], replicates=512, block_size=32,
+)
+""",
+    "data": """
+x = np.array([(i * 7919 + 13) % 10007 / 5003.5 - 1 for i in range(120)]).reshape(60, 2)
+study = bv.DataStudy(
+    name="every-cpu", data=(x, np.round(x @ [1.0, 2.0] + x[::-1, 0], 3)), n_train=[10, 20], replicates=1024,
+    hypotheses={"line": bv.Polynomial(1), "ridge": bv.Ridge(2, 0.1), "neighbours": bv.NearestNeighbors(3)},
+)
+""",
     "convexity": """
 study = bv.ConvexityStudy(
     name="every-cpu", segments=1000, block_size=500,
