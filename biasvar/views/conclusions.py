@@ -43,7 +43,7 @@ def conclusions(summary: Summary) -> list[str]:
     ... )
     >>> for sentence in conclusions(bv.lazy(study).compute()):
     ...     print(sentence)
-    At noise 0: H0 has the least, 0.7501; H1 has 1.132 more, 95 % interval 1.13 to 1.134.
+    At noise 0: H0 has the least, 0.75; H1 has 1.131 more, 95 % interval 1.129 to 1.133.
     Of 2 cells bias2 dominates 1, variance 1.
     """
     summary = summary.load()
