@@ -67,7 +67,8 @@ study = bv.ClassificationStudy(
     "tradeoff": """
 study = bv.TradeoffStudy(
     name="every-cpu", target=bv.Sine(), inputs=bv.Uniform(-1, 1), model=bv.Polynomial(3), n_train=[10, 20], noise=0.5,
-    optimizers={"descent": bv.SGD([0.05, 0.2]), "adam": bv.Adam(0.1)}, budgets=[200, 2000], replicates=512, block_size=32,
+    optimizers={"descent": bv.SGD([0.05, 0.2]), "adam": bv.Adam(0.1)}, budgets=[200, 2000], replicates=512,
+    block_size=32,
 )
 """,
     "data": """
