@@ -85,9 +85,9 @@ def predictions(fit: Fit, x: Array, y: Array, at: Array, rng: np.random.Generato
         case Predictions(fit_predict):
             return shaped(fit_predict(x, y, at, rng), at.shape[:2], fit_predict, infinite)
         case SmootherWeights():
-            return np.asarray((matmul(smoother(fit, x, at), y[..., None]))[..., 0])
+            return np.asarray(matmul(smoother(fit, x, at), y[..., None])[..., 0])
         case Coefficients(model):
-            coefficients = (matmul(label_maps(model, np.swapaxes(x, 0, 1)), y[..., None]))[..., 0]
+            coefficients = matmul(label_maps(model, np.swapaxes(x, 0, 1)), y[..., None])[..., 0]
             return np.asarray(np.einsum("kp,pkm->km", coefficients, model.basis.evaluate(at, model.size)))
         case Trained(basis, size, train):
             trained = train(basis.evaluate(np.swapaxes(x, 0, 1), size), np.ascontiguousarray(y.T))

@@ -183,7 +183,7 @@ def fit_one(
         residual[tile] = ((labels - matmul(np.swapaxes(phi, 1, 2), fitted)) ** 2).mean(axis=(1, 2))
         residual_gain[tile] = (n - 2 * np.trace(hat, axis1=1, axis2=2) + (hat**2).sum(axis=(1, 2))) / n
         orthonormal = matmul(projection.change, maps)
-        coefficients[:, tile] = (matmul(projection.change, fitted))[..., 0].T
+        coefficients[:, tile] = matmul(projection.change, fitted)[..., 0].T
         gain[tile] = (orthonormal**2).sum(axis=(1, 2))
         rows = np.moveaxis(orthonormal, 1, 0).reshape(rank, -1)
         covariance += matmul(rows * np.repeat(weights[tile], n), rows.T)

@@ -100,11 +100,11 @@ class Bowls:
 
     def slopes(self, labels: Array) -> Array:
         """Return phi'y / n, shape (p, K), of labels (K, n)."""
-        return np.ascontiguousarray((matmul(labels[:, None], self.features))[:, 0].T / self.sets.n_train)
+        return np.ascontiguousarray(matmul(labels[:, None], self.features)[:, 0].T / self.sets.n_train)
 
     def predicted(self, coefficients: Array) -> Array:
         """Return predictions (K, n) of coefficients (p, K) at the training inputs."""
-        return np.asarray((matmul(self.features, coefficients.T[..., None]))[..., 0])
+        return np.asarray(matmul(self.features, coefficients.T[..., None])[..., 0])
 
     def modes(self, vectors: Array) -> Array:
         """Return components (p, K) of vectors (p, K) along the eigenvectors."""

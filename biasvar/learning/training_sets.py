@@ -60,8 +60,7 @@ class TrainingSets:
 
     def in_cache(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield x, f and weights of some replicates at a time, so few that they stay in the second-level cache."""
-        step = max(DRAWN, CACHED_NUMBERS // self.n_train // DRAWN * DRAWN)
-        for uniforms, weights in self.block.tiles(step):
+        for uniforms, weights in self.block.tiles(cached(self.n_train, DRAWN)):
             x = read_only(self.problem.inputs.inputs_from(uniforms, self.n_train))
             yield x, self.problem.evaluate(x), weights
 
@@ -127,9 +126,14 @@ def tiles(size: int, numbers_each: int) -> Iterator[slice]:
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
+def cached(numbers_each: int, lanes: int) -> int:
+    """Return of how many replicates, a multiple of lanes, ``numbers_each`` floats stay in the second-level cache."""
+    return max(lanes, CACHED_NUMBERS // numbers_each // lanes * lanes)
+
+
 def cached_tiles(size: int, numbers_each: int) -> Iterator[slice]:
     """Cut replicates so that arrays of ``numbers_each`` floats for each stay in the second-level cache."""
-    step = max(LANES, CACHED_NUMBERS // numbers_each // LANES * LANES)
+    step = cached(numbers_each, LANES)
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 

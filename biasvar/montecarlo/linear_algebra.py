@@ -293,9 +293,7 @@ def _rotate_all(rest, vectors):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _rotate(rest, vectors, p, q):  # type: ignore[no-untyped-def]
     theta = (rest[q, q] - rest[p, p]) / (2.0 * rest[p, q])
-    t = (1.0 if theta >= 0.0 else -1.0) / (abs(theta) + np.sqrt(theta * theta + 1.0))
-    c = 1.0 / np.sqrt(t * t + 1.0)
-    s = t * c
+    c, s = _turn_by(theta)
     for i in range(rest.shape[0]):
         one, other = rest[i, p], rest[i, q]
         rest[i, p], rest[i, q] = c * one - s * other, s * one + c * other
@@ -306,6 +304,14 @@ def _rotate(rest, vectors, p, q):  # type: ignore[no-untyped-def]
         one, other = vectors[i, p], vectors[i, q]
         vectors[i, p], vectors[i, q] = c * one - s * other, s * one + c * other
     rest[p, q] = rest[q, p] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _turn_by(cotangent):  # type: ignore[no-untyped-def]
+    """Return cosine and sine of the lesser angle whose double has a cotangent."""
+    tangent = (1.0 if cotangent >= 0.0 else -1.0) / (abs(cotangent) + np.sqrt(cotangent * cotangent + 1.0))
+    cosine = 1.0 / np.sqrt(tangent * tangent + 1.0)
+    return cosine, tangent * cosine
 
 
 class Singular(NamedTuple):
@@ -349,10 +355,7 @@ def _turn(left, right):  # type: ignore[no-untyped-def]
                     c += left[i, k] * left[j, k]
                 if c * c > 1e-32 * a * b:
                     turned = True
-                    half = (b - a) / (2.0 * c)
-                    tangent = (1.0 if half >= 0.0 else -1.0) / (abs(half) + np.sqrt(1.0 + half * half))
-                    cosine = 1.0 / np.sqrt(1.0 + tangent * tangent)
-                    sine = tangent * cosine
+                    cosine, sine = _turn_by((b - a) / (2.0 * c))
                     for rows in (left, right):
                         for k in range(rows.shape[1]):
                             x, y = rows[i, k], rows[j, k]

@@ -20,13 +20,6 @@ def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> 
     return mean
 
 
-def weighted_sum(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add the rows of ``values`` (rows, size) one after another, with weights (rows,)."""
-    total = np.zeros(values.shape[1])
-    _add_down(np.ascontiguousarray(values, dtype=float), np.ascontiguousarray(weights), total)
-    return total
-
-
 def weighted_variance(
     values: NDArray[np.float64], mean: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -85,14 +78,6 @@ def _add_along(values, weights, out):  # type: ignore[no-untyped-def]
         for k in range(LANES):
             total += sums[k]
         out[i] = total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_down(values, weights, total):  # type: ignore[no-untyped-def]
-    for i in range(values.shape[0]):
-        row, weight = values[i], weights[i]
-        for k in range(total.size):
-            total[k] += weight * row[k]
 
 
 def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

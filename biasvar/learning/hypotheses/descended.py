@@ -140,7 +140,7 @@ class Descended(HypothesisSet):
 
         theta = self._descend(gradient, (model.size, size))
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
-        return np.asarray((matmul(there, theta.T[..., None]))[..., 0])
+        return np.asarray(matmul(there, theta.T[..., None])[..., 0])
 
     def _descend(self, gradient: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
         hyper = {name: np.full(shape[1], values[0]) for name, values in self._rule.hyperparameters.items()}

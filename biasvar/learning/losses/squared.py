@@ -215,7 +215,7 @@ class Squared(Loss):
             smoother = sets.smoother(fit, tile)
             at_test, hat = smoother[:, :points], smoother[:, points:]
             labels = sets.f[:, tile].T[..., None]
-            predictions[:, tile] = (matmul(at_test, labels))[..., 0].T
+            predictions[:, tile] = matmul(at_test, labels)[..., 0].T
             gains[:, tile] = np.einsum("kmn,kmn->mk", at_test, at_test)
             training[tile] = ((labels - matmul(hat, labels)) ** 2).mean(axis=(1, 2))
             training_gain[tile] = ((np.eye(n) - hat) ** 2).sum(axis=(1, 2)) / n

@@ -24,7 +24,7 @@ from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
 from biasvar.learning.training_sets import TrainingSets, cached_tiles
 from biasvar.montecarlo.linear_algebra import lstsq, matmul
-from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean, weighted_sum
+from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
 
 Array = NDArray[np.float64]
 PSI_BISECTIONS = 60
@@ -283,7 +283,7 @@ def _expected(loss: MarginLoss, scores: Array, p: Array, at: Array, sets: Array)
     if np.isfinite(along_x).all():
         return along_x, each
     losses = _known(mixed(p[:, None], of_plus, of_minus))
-    return weighted_mean(losses, sets), weighted_sum(losses, at)
+    return weighted_mean(losses, sets), matmul(at, losses)
 
 
 def _known(values: Array) -> Array:
