@@ -261,12 +261,12 @@ class Store:
             old = [child for child in self.location.children() if child not in kept]
             list(pool.map(self.location.delete_tree, old))
         self.location.write_all(files)
-        self._remove_superseded()
         # A summary says itself how it is printed.
         said = {str(name): value for name, value in nodes[""].attrs.items()}
         attributes = as_text(said | root_attributes(study, complete=True) | about)
         # With the metadata of all nodes in the root's, a plain xr.open_zarr opens it at once, and without a warning.
         self.location.write("zarr.json", group_content(attributes, node_metadata(files) | self._blocks_metadata()))
+        self._remove_superseded()
         return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(self.attributes()))})
 
     def summary(self) -> Summary:
@@ -307,8 +307,8 @@ class Store:
         return found if isinstance(found, dict) and found.get("node_type") == "group" else None
 
     def _blocks_metadata(self) -> dict[str, Any]:
-        """Return the metadata of all nodes beneath ``blocks/`` that can be read, by path."""
-        paths = self._group_paths()
+        """Return the metadata of all nodes beneath ``blocks/`` that can be read, by path; not of other editions."""
+        paths = sorted(set(self._group_paths()) - set(self._of_others()))
         nodes = ["blocks", *sorted({path.rpartition("/")[0] for path in paths}), *paths]
         nodes += [f"{path}/{array}" for path in paths for array in ARRAYS]
         keys = [f"{node}/zarr.json" for node in nodes]

@@ -120,7 +120,7 @@ def test_bagging_agrees_with_the_published_numbers(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_budgets_have_a_best_size_and_stopping_helps_on_few_examples(tmp_path, capsys):
-    ran = Ran("scale", tmp_path, capsys, 2**9)
+    ran = Ran("scale", tmp_path, capsys, 2**11)
     node = bv.open(ran.store)["sgd"].to_dataset().squeeze()
     batch, online = (node.sel(batch_size=size) for size in (0, 1))
     assert (batch.best_n_train.diff("budget") >= 0).all()
