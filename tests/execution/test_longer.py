@@ -98,14 +98,14 @@ DRIVER = """
 import os, signal, sys
 sys.path[:0] = [{tests!r}, {tests!r} + "/execution"]
 import biasvar as bv
-from biasvar.execution.backends import Location
+from biasvar.execution.backends.file import FileLocation
 from biasvar.execution.store import Store
 from test_longer import descents
 
 def die(*args):
     os.kill(os.getpid(), signal.SIGKILL)
 
-when, deleted, delete_tree = sys.argv[2], [], Location.delete_tree
+when, deleted, delete_tree = sys.argv[2], [], FileLocation.delete_tree
 
 def delete(self, prefix):
     delete_tree(self, prefix)
@@ -118,7 +118,7 @@ def seen(progress):
     if when == f"after {{progress.done}}":
         die()
 
-Location.delete_tree = delete
+FileLocation.delete_tree = delete
 if when == "before the summary":
     Store.write_summary = die
 if when == "after the summary":
