@@ -31,9 +31,12 @@ class SmootherWeights:
     weights : callable
         ``weights(x, at)`` returns S, shape (K, m, n), for training inputs (K, n) or (K, n, dim) and places (K, m) or
         (K, m, dim).
+    drawn : bool, optional
+        Whether S depends on random numbers, which do not look at labels: then it is ``weights(x, at, rng)``.
     """
 
-    weights: Callable[[Array, Array], Array]
+    weights: Callable[..., Array]
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def predictions(fit: Fit, x: Array, y: Array, at: Array, rng: np.random.Generato
         case Predictions(fit_predict):
             return shaped(fit_predict(x, y, at, rng), at.shape[:2], fit_predict, infinite)
         case SmootherWeights():
-            return np.asarray(matmul(smoother(fit, x, at), y[..., None])[..., 0])
+            return np.asarray(matmul(smoother(fit, x, at, rng), y[..., None])[..., 0])
         case Coefficients(model):
             coefficients = matmul(label_maps(model, np.swapaxes(x, 0, 1)), y[..., None])[..., 0]
             return np.asarray(np.einsum("kp,pkm->km", coefficients, model.basis.evaluate(at, model.size)))
@@ -109,9 +112,10 @@ def combine(features, coefficients, out):  # type: ignore[no-untyped-def]
                 row[k] = here if j == 0 else row[k] + here
 
 
-def smoother(fit: SmootherWeights, x: Array, at: Array) -> Array:
+def smoother(fit: SmootherWeights, x: Array, at: Array, rng: np.random.Generator) -> Array:
     """Return the weights of a smoother's fits to x (K, n[, dim]) at places (K, m[, dim]), shape (K, m, n)."""
-    return shaped(fit.weights(x, at), (*at.shape[:2], x.shape[1]), fit.weights)
+    found = fit.weights(x, at, rng) if fit.drawn else fit.weights(x, at)
+    return shaped(found, (*at.shape[:2], x.shape[1]), fit.weights)
 
 
 def shaped(values: object, shape: tuple[int, ...], method: Callable[..., object], infinite: bool = False) -> Array:

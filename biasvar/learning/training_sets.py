@@ -87,9 +87,11 @@ class TrainingSets:
         test = np.broadcast_to(self.problem.test.x, (len(rows), *self.problem.test.x.shape))
         return np.concatenate([test, rows], axis=1)
 
-    def smoother(self, fit: SmootherWeights, tile: slice) -> Array:
-        """Return the weights of a smoother's fits at :meth:`places`, shape (K, points + n, n)."""
-        return fits.smoother(fit, self.rows[tile], self.places(tile))
+    def smoothers(self, fit: SmootherWeights) -> Iterator[tuple[slice, Array]]:
+        """Yield a tile, and the weights of a smoother's fits at :meth:`places`, shape (K, points + n, n)."""
+        n, rng = self.n_train, self.estimator_generator()
+        for tile in self.tiles((len(self.problem.f) + n) * n * 2):
+            yield tile, fits.smoother(fit, self.rows[tile], self.places(tile), rng)
 
     def predictions(self, fit: Fit, labels: Array) -> Iterator[tuple[slice, Array]]:
         """Fit the training sets to labels (K, n), a tile at a time.

@@ -8,22 +8,27 @@ A. Ali, J. Z. Kolter, R. J. Tibshirani, A continuous-time view of early stopping
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
+from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, component
 from biasvar.learning.fits import Fit, Predictions, SmootherWeights, Trained
 from biasvar.learning.hypotheses.base import HAS_MEAN, HypothesisSet, LeastSquaresSet, TailIndex
 from biasvar.learning.inputs import FixedDesign, Independent, Inputs
+from biasvar.learning.label_weights import label_weights, linear_steps
 from biasvar.learning.least_squares import LinearModel
 from biasvar.montecarlo.linear_algebra import eigh, matmul
 from biasvar.optimization.batches import shuffled_batches
 from biasvar.optimization.rules.base import UpdateRule, adapted, looks
 
 Array = NDArray[np.float64]
+FAR = 1e150
+KEPT = 1 << 21  # examples of batches
 
 
 @component
@@ -46,9 +51,10 @@ class Descended(HypothesisSet):
 
     Notes
     -----
-    With all examples, rules that are linear in the gradient (``SGD``, ``Momentum``, ``Nesterov``) make fits that are
-    linear in the labels: label noise is integrated exactly. On the eigenvectors of phi'phi / n such a rule runs as one
-    scalar recurrence per eigenvalue, so that the cost does not grow with n. Else label noise is simulated.
+    Rules that are linear in the gradient (``SGD``, ``Momentum``, ``Nesterov``) make fits that are linear in the labels,
+    whatever the batches: label noise is integrated exactly; that of other rules is simulated. With all examples such a
+    rule runs as one scalar recurrence per eigenvalue of phi'phi / n, with batches backwards from the fit to what each
+    label weighs in it: a step does not cost more for more examples.
 
     Examples
     --------
@@ -80,13 +86,15 @@ class Descended(HypothesisSet):
         return adapted(self.rule)
 
     def fit(self, inputs: Inputs) -> Fit:
-        """Return weights of labels where the rule is linear in gradients of all examples, else what is trained."""
+        """Return weights of labels where the rule is linear in gradients, else what is trained or predicted."""
         model = self.set.linear_model(inputs)
-        if self.batch_size is not None:
-            return Predictions(partial(self._by_batches, model))
         if self._rule.linear:
-            return SmootherWeights(partial(self._weights, model))
-        return Trained(model.basis, model.size, partial(self._trained, model))
+            if self.batch_size is None:
+                return SmootherWeights(partial(self._weights, model))
+            return SmootherWeights(partial(self._weights_by_batches, model), drawn=True)
+        if self.batch_size is None:
+            return Trained(model.basis, model.size, partial(self._trained, model))
+        return Predictions(partial(self._by_batches, model))
 
     def why_unfit(self, inputs: Inputs, n_train: int) -> str | None:
         """Return why batches cannot be drawn: they hold more examples than there are."""
@@ -124,9 +132,26 @@ class Descended(HypothesisSet):
         slope = np.einsum("ink,nk->ik", features, y) / n
         return self._descend(lambda c: np.einsum("ijk,jk->ik", square, c) - slope, slope.shape)
 
+    def _weights_by_batches(self, model: LinearModel, x: Array, at: Array, rng: np.random.Generator) -> Array:
+        """Return S (K, m, n) after all steps, each on the next examples of an epoch in random order."""
+        features = self._features(model, x)
+        size, n, p = features.shape
+        assert self.batch_size is not None
+        maps = np.empty((size, p, n))
+        # Batches are kept until the last one is known: those of so few training sets that they are no burden.
+        few = max(1, KEPT // (self.steps * self.batch_size))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, size, few):
+                some = features[start : start + few]
+                batches = list(islice(shuffled_batches(rng, len(some), n, self.batch_size), self.steps))
+                steps = linear_steps(self._rule, self._hyper, self.steps)
+                maps[start : start + few] = label_weights(some, model.penalties / n, steps, batches)
+        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        return np.asarray(matmul(there, self._arrived(maps)))
+
     def _by_batches(self, model: LinearModel, x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array:
         """Predict (K, m) after all steps, each on the next examples of an epoch in random order."""
-        features = np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))  # (K, n, p)
+        features = self._features(model, x)
         size, n = y.shape
         assert self.batch_size is not None
         penalties, every = model.penalties[:, None] / n, np.arange(size)[:, None]
@@ -142,7 +167,29 @@ class Descended(HypothesisSet):
         there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
         return np.asarray(matmul(there, theta.T[..., None])[..., 0])
 
+    @staticmethod
+    def _features(model: LinearModel, x: Array) -> Array:
+        """Return features of the training inputs, (K, n, p)."""
+        return np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))
+
+    @property
+    def _hyper(self) -> dict[str, float]:
+        return {name: values[0] for name, values in self._rule.hyperparameters.items()}
+
     def _descend(self, gradient: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-        hyper = {name: np.full(shape[1], values[0]) for name, values in self._rule.hyperparameters.items()}
-        (theta,) = looks(self._rule, gradient, np.zeros(shape), hyper, [self.steps])
-        return theta
+        hyper = {name: np.full(shape[1], value) for name, value in self._hyper.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            (theta,) = looks(self._rule, gradient, np.zeros(shape), hyper, [self.steps])
+        return self._arrived(theta)
+
+    def _arrived(self, numbers: Array) -> Array:
+        """Return what the steps have led to.
+
+        Raises
+        ------
+        StudyError
+            If that is so far away that its square overflows.
+        """
+        if not (np.abs(numbers) < FAR).all():
+            raise StudyError(f"{self.steps} steps of {self.rule!r} diverge; give it a smaller learning_rate")
+        return numbers

@@ -211,8 +211,7 @@ class Squared(Loss):
         points = len(sets.problem.f)
         predictions, gains = np.empty((points, size)), np.empty((points, size))
         training, training_gain = np.empty(size), np.empty(size)
-        for tile in sets.tiles((points + n) * n * 2):
-            smoother = sets.smoother(fit, tile)
+        for tile, smoother in sets.smoothers(fit):
             at_test, hat = smoother[:, :points], smoother[:, points:]
             labels = sets.f[:, tile].T[..., None]
             predictions[:, tile] = matmul(at_test, labels)[..., 0].T
