@@ -175,6 +175,7 @@ def test_each_public_name_has_a_page_and_an_example():
         **{f"biasvar.{name}": set(getattr(bv, name).__all__) for name in modules},
     }
     public = [getattr(bv, name) for name in names] + [getattr(errors, name) for name in raised]
+    public += [getattr(getattr(bv, name), noun) for name in modules for noun in getattr(bv, name).__all__]
     assert [each.__name__ for each in public if ">>> " not in inspect.getdoc(each)] == []
 
 

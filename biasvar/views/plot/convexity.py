@@ -57,6 +57,17 @@ def witness(
         If an objective is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.ConvexityStudy(
+    ...     name="valley", objectives={"valley": bv.Rosenbrock()}, within={"valley": bv.Box(-2, 2, dim=2)},
+    ...     segments=512, block_size=64,
+    ... )
+    >>> figure = bv.plot.witness(bv.lazy(study).compute())
+    >>> figure.get_suptitle()
+    'valley is not convex: its chord lies below it'
     """
     nodes = nodes_of(tree)
     chosen, left_out = _chosen(nodes, objectives, {name for name in nodes if name})
@@ -102,6 +113,8 @@ def _verdicts(root: xr.Dataset, chosen: Sequence[str]) -> str:
     names = [shown(label) for label in chosen if label in wrong]
     if not names:
         return "No chord lies below its function"
+    if root.sizes["objective"] == 1:
+        return f"{names[0]} is not convex: its chord lies below it"
     return f"{len(wrong)} of {root.sizes['objective']} functions are not convex: {', '.join(names)}"
 
 
@@ -162,6 +175,17 @@ def curvature(
         If an objective is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.ConvexityStudy(
+    ...     name="valley", objectives={"valley": bv.Rosenbrock()}, within={"valley": bv.Box(-2, 2, dim=2)},
+    ...     segments=512, block_size=64,
+    ... )
+    >>> figure = bv.plot.curvature(bv.lazy(study).compute())
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['jensen', 'first order', 'monotone', 'second order']
     """
     nodes = nodes_of(tree)
     root = nodes[""].compute()
@@ -245,6 +269,17 @@ def plane(
         If an objective is unknown, or none has two parameters.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.ConvexityStudy(
+    ...     name="valley", objectives={"valley": bv.Rosenbrock()}, within={"valley": bv.Box(-2, 2, dim=2)},
+    ...     segments=512, block_size=64,
+    ... )
+    >>> figure = bv.plot.plane(bv.lazy(study).compute())
+    >>> figure.axes[0].get_aspect()
+    1.0
     """
     nodes = nodes_of(tree)
     flat = {name for name, node in nodes.items() if "sample" in node}

@@ -78,6 +78,17 @@ def curves(
         If the summary lacks the objective, the variable or a label.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])}, optimizers={"sgd": bv.SGD([0.01, 0.1])},
+    ...     steps=50, replicates=2,
+    ... )
+    >>> figure = bv.plot.curves(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xscale()  # step 0 is where it is
+    'symlog'
     """
     if isinstance(tree, xr.DataTree):
         panels, about = _of_study(tree, objective, value, sel)
@@ -216,6 +227,17 @@ def paths(
         If no objective of two parameters was recorded, or a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])}, optimizers={"sgd": bv.SGD([0.01, 0.1])},
+    ...     steps=50, replicates=2, record=["objective", "parameters"],
+    ... )
+    >>> figure = bv.plot.paths(bv.lazy(study).compute())
+    >>> figure.axes[0].get_aspect()  # as the objective is
+    1.0
     """
     nodes = nodes_with(tree, "parameters", objective)
     name = next((each for each, rules in nodes.items() if all(map(in_plane, rules.values()))), None)

@@ -50,6 +50,17 @@ def sharpness(
         If the summary lacks one of these.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])}, optimizers={"sgd": bv.SGD([0.01, 0.1])},
+    ...     steps=50, replicates=2, record=["objective", "sharpness"],
+    ... )
+    >>> figure = bv.plot.sharpness(bv.lazy(study).compute())
+    >>> figure.get_suptitle()
+    'Sharpness ends at 0.5 of 2 / learning rate at rate 0.1, at 0.05 at 0.01'
     """
     name, rules = next(iter(nodes_with(tree, "sharpness", objective, optimizer).items()))
     rule, node = next(iter(rules.items()))

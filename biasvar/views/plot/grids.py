@@ -51,6 +51,17 @@ def learning_rates(
         If the summary lacks the objective.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])}, optimizers={"sgd": bv.SGD([0.01, 0.1])},
+    ...     steps=50, replicates=2, targets={"bowl": [1e-3]},
+    ... )
+    >>> figure = bv.plot.learning_rates(bv.lazy(study).compute())
+    >>> figure.axes[0].get_ylabel()
+    'gradients to J = 0.001'
     """
     nodes = dict(list(nodes_with(tree, "objective", objective).items())[:MOST_PANELS])
     every = nodes_of(tree)
@@ -122,6 +133,8 @@ def _widest(rules: Mapping[str, xr.Dataset], target: int) -> str:
     if not widths:
         return "No learning rate arrives"
     rule = max(widths, key=widths.__getitem__)
+    if widths[rule] == 1:
+        return "No rule forgives: one rate each is within a factor of 2 of its best"
     return f"{shown(rule)} forgives most: within a factor of 2 of its best at rates {widths[rule]:.3g} times apart"
 
 
@@ -146,6 +159,18 @@ def expected_best(
         If the summary lacks the objective.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])},
+    ...     optimizers={"momentum": bv.Momentum([0.01, 0.1], [0.5, 0.9])},
+    ...     steps=50, replicates=2,
+    ... )
+    >>> figure = bv.plot.expected_best(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel()
+    'random configurations tried'
     """
     nodes = dict(list(nodes_with(tree, "expected_best", objective).items())[:MOST_PANELS])
     figure, axes = panels_or_given(ax, 1, len(nodes))
@@ -207,6 +232,18 @@ def sensitivity(
         If the summary lacks the objective.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])},
+    ...     optimizers={"momentum": bv.Momentum([0.01, 0.1], [0.5, 0.9])},
+    ...     steps=50, replicates=2,
+    ... )
+    >>> figure = bv.plot.sensitivity(bv.lazy(study).compute())
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['learning rate', 'momentum']
     """
     found = nodes_with(tree, "sensitivity", objective)
     first, rules = next(
@@ -266,6 +303,18 @@ def performance_profile(tree: xr.DataTree, *, ax: "Axes | None" = None, title: s
     References
     ----------
     E. D. Dolan, J. J. More, Benchmarking optimization software with performance profiles, 2002.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])},
+    ...     optimizers={"sgd": bv.SGD(0.1), "lion": bv.Lion(0.1)},
+    ...     steps=50, replicates=2, targets={"bowl": [1e-3]},
+    ... )
+    >>> figure = bv.plot.performance_profile(bv.lazy(study).compute())
+    >>> figure.get_suptitle()
+    'sgd is the cheapest on 100% of objectives and targets'
     """
     root = nodes_of(tree)[""].compute()
     figure, axes = panels_or_given(ax, 1, 1)

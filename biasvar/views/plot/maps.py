@@ -53,6 +53,18 @@ def heat(
         If there is no such grid or label.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])},
+    ...     optimizers={"momentum": bv.Momentum([0.01, 0.1], [0.5, 0.9])},
+    ...     steps=50, replicates=2,
+    ... )
+    >>> figure = bv.plot.heat(bv.lazy(study).compute(), rows="momentum", columns="learning_rate")
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('learning rate', 'momentum')
     """
     where, node = _grid(tree, "objective", objective, optimizer)
     values = _selected(node, sel).objective.isel(step=-1)
@@ -90,6 +102,18 @@ def cost_map(
         If there is no such grid or label.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.OptimizerStudy(
+    ...     name="bowl", objectives={"bowl": bv.Quadratic([1, 10])},
+    ...     optimizers={"momentum": bv.Momentum([0.01, 0.1], [0.5, 0.9])},
+    ...     steps=50, replicates=2, targets={"bowl": [1e-3]},
+    ... )
+    >>> figure = bv.plot.cost_map(bv.lazy(study).compute(), rows="momentum", columns="learning_rate")
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('learning rate', 'momentum')
     """
     where, node = _grid(tree, "median_cost_to_target", objective, optimizer)
     values = _selected(node, sel).median_cost_to_target.isel(target=target)

@@ -38,6 +38,13 @@ def remainders(
     ------
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> figure = bv.plot.remainders(bv.check_derivatives(bv.Rosenbrock()))
+    >>> figure.get_suptitle()
+    'Derivatives agree with values'
     """
     each = {"f": found} if isinstance(found, xr.Dataset) else dict(found)
     figure, axes = panels_or_given(ax, 1, len(each), sharey=True)

@@ -53,6 +53,14 @@ def sources_of_error(
         If a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.sources_of_error(bv.lazy(study).compute(), noise=0)
+    >>> [panel.get_title() for panel in figure.axes]
+    ['2 examples', '10 examples']
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train"))
     words, cells = title or _largest(cells), few(cells, "n_train")
@@ -109,6 +117,14 @@ def precision(summary: Summary, *, ax: "Axes | None" = None, title: str | None =
     ------
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.load("two-point-sine", ["replicates=256", "block_size=16"])
+    >>> figure = bv.plot.precision(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('number', 'its standard error')
     """
     pairs = _numbers(summary)
     figure, axes = panels_or_given(ax, 1, 1)

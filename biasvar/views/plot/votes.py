@@ -44,6 +44,17 @@ def votes(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None = 
         If the inputs have several coordinates, the loss is missing, or a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.ClassificationStudy(
+    ...     name="two", inputs=bv.GaussianClasses(means=[-1, 1], stds=[2, 1]), losses=["zero_one", "squared"],
+    ...     hypotheses={"mean": bv.Discriminant(covariance="identity")}, n_train=[10], replicates=256, block_size=16,
+    ... )
+    >>> figure = bv.plot.votes(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('input x', 'probability')
     """
     if "x" not in summary.dims or "zero_one" not in summary.loss.values:
         raise BiasvarError("votes: needs inputs of one coordinate and the loss zero_one")
@@ -110,6 +121,17 @@ def margins(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | None 
         If one of the losses is missing, or a label is unknown.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import biasvar as bv
+    >>> study = bv.ClassificationStudy(
+    ...     name="two", inputs=bv.GaussianClasses(means=[-1, 1], stds=[2, 1]), losses=["zero_one", "squared"],
+    ...     hypotheses={"mean": bv.Discriminant(covariance="identity")}, n_train=[10], replicates=256, block_size=16,
+    ... )
+    >>> figure = bv.plot.margins(bv.lazy(study).compute())
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('excess squared risk', 'excess 0-1 risk')
     """
     others = [str(loss) for loss in summary.loss.values if loss in BY_NAME and loss != "zero_one"][:MOST_PANELS]
     if "zero_one" not in summary.loss.values or not others:
