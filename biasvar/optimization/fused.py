@@ -5,12 +5,16 @@ from typing import cast
 
 import numpy as np
 
+from biasvar.optimization import sets
 from biasvar.optimization.columns import Array
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.objectives.columnwise import Columnwise
+from biasvar.optimization.objectives.constrained import unconstrained
 from biasvar.optimization.rules import UpdateRule
 from biasvar.optimization.rules.base import State
 from biasvar.optimization.rules.elementwise import Elementwise
+
+_MEMBERS = ("update", "lookahead", "metric", "moved")
 
 
 def why_stepwise(rule: UpdateRule, objective: Objective) -> str:
@@ -26,12 +30,13 @@ def why_stepwise(rule: UpdateRule, objective: Objective) -> str:
     >>> why_stepwise(bv.Adam(), bv.EmpiricalRisk(([[1.0], [2.0]], [2.0, 4.0]), "squared"))
     'the gradient of EmpiricalRisk is not given as a slope'
     """
-    if objective.within is not None:
-        return "parameters are kept in a set"
-    if type(objective).gradient is not Columnwise.gradient:
-        return f"the gradient of {type(objective).__name__} is not given as a slope"
-    if (type(rule).update, type(rule).lookahead) != (Elementwise.update, Elementwise.lookahead):
+    within, bare = objective.within, unconstrained(objective)
+    if type(bare).gradient is not Columnwise.gradient:
+        return f"the gradient of {type(bare).__name__} is not given as a slope"
+    if any(getattr(type(rule), name) is not getattr(Elementwise, name) for name in _MEMBERS):
         return f"{type(rule).__name__} is not given by its arithmetic"
+    if within is not None and (within.nearest is None or type(within).project is not sets.Columnwise.project):
+        return f"nearest points of {type(within).__name__} are not compiled"
     return ""
 
 
@@ -64,9 +69,9 @@ def advance_many(
     theta, state, gradients
         After these steps; the gradients are those of the last one.
     """
-    arithmetic, slope = cast(Elementwise, rule).arithmetic, cast(Columnwise, objective).slope
-    schedule = rule.schedule
+    arithmetic, slope = cast(Elementwise, rule).arithmetic, cast(Columnwise, unconstrained(objective)).slope
+    schedule, nearest = rule.schedule, None if objective.within is None else objective.within.nearest
     factors = np.array([1.0 if schedule is None else schedule(step, total) for step in steps])
     theta, *after = (np.array(part, order="C") for part in (theta, *state))
-    slopes = arithmetic.descend(slope, theta, after, [hyper[name] for name in arithmetic.hyper], factors)
+    slopes = arithmetic.descend(slope, theta, after, [hyper[name] for name in arithmetic.hyper], factors, nearest)
     return theta, tuple(after), slopes

@@ -1,8 +1,8 @@
-"""Compiled steps, put together of what a rule does to numbers and of an objective's gradient of columns.
+"""Compiled steps, put together of what a rule does to numbers, and of gradients and nearest points of columns.
 
 Two modules are written of these: one of a single step, wherever the gradient comes from, and one of many steps along
-the gradient of an objective, in which a few trajectories stay in the cache over all of them. Both have the same
-arithmetic, and so the same bits.
+the gradient of an objective, within a set or without, in which a few trajectories stay in the cache over all of them.
+Both have the same arithmetic, and so the same bits.
 """
 
 import inspect
@@ -41,6 +41,11 @@ class Arithmetic:
         What ``once`` works out for all parameters of a trajectory, and no one keeps.
     ahead : compiled function, optional
         Returns where the gradient is taken, if not at theta.
+    metric : compiled function, optional
+        Returns, of what is known after a step, the weight of a parameter in the norm that the step was made in, if that
+        is not the Euclidean one. What all weights of a trajectory are multiplied by does not matter.
+    velocity : str
+        Which of the states, if any, is the step that was made.
     """
 
     each: Compiled
@@ -49,6 +54,8 @@ class Arithmetic:
     corrections: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     ahead: Compiled | None = None
+    metric: Compiled | None = None
+    velocity: str = ""
 
     @cached_property
     def hyper(self) -> tuple[str, ...]:
@@ -60,7 +67,7 @@ class Arithmetic:
     @property
     def parts(self) -> tuple[Compiled, ...]:
         """The functions that there are."""
-        return tuple(part for part in (self.each, self.once, self.ahead) if part is not None)
+        return tuple(part for part in (self.each, self.once, self.ahead, self.metric) if part is not None)
 
     def start(self, theta: Array) -> tuple[Array, ...]:
         """Return the state before the first step, all zero."""
@@ -80,13 +87,27 @@ class Arithmetic:
         self._module.lead(place, theta, *state, *hyper)
         return place
 
+    def weigh(self, state: Sequence[Array], hyper: Sequence[Array]) -> Array:
+        """Return the weights (D, K) of the norm that a step was made in, from the state after it."""
+        weights = np.empty(state[0].shape)
+        self._module.weigh(weights, *state, *hyper)
+        return weights
+
     def descend(
-        self, slope: "Slope", theta: Array, state: Sequence[Array], hyper: Sequence[Array], factors: Array
+        self,
+        slope: "Slope",
+        theta: Array,
+        state: Sequence[Array],
+        hyper: Sequence[Array],
+        factors: Array,
+        nearest: "Nearest | None" = None,
     ) -> Array:
         """Take as many steps as there are factors on the learning rate, in place; return the last gradients."""
         lanes = min(max(TILE_NUMBERS // len(theta), LEAST_LANES), MOST_LANES)
         slopes = np.empty_like(theta)
-        _module(self, slope.function).descend(lanes, factors, slopes, theta, *state, *hyper, *slope.data)
+        near, data = (None, ()) if nearest is None else (nearest.of(self), nearest.data)
+        descend = _module(self, slope.function, near).descend
+        descend(lanes, factors, slopes, theta, *state, *hyper, *slope.data, *data)
         return slopes
 
     @cached_property
@@ -116,6 +137,39 @@ class Slope:
         out = np.empty_like(columns)
         self.function(columns, out, *self.data)
         return out
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest points of a set, in compiled functions of columns.
+
+    Parameters
+    ----------
+    function : compiled function
+        ``function(theta, ...)`` puts the point of the set that is nearest to each column of theta (D, K) in its place.
+    weighted : compiled function, optional
+        ``weighted(theta, weights, ...)`` does so in norms with such weights (D, K), which it may overwrite; None where
+        the nearest point is the same in all.
+    data : tuple of ndarray or float
+        What else they are given.
+    """
+
+    function: Compiled
+    weighted: Compiled | None = None
+    data: tuple[NDArray[np.float64] | float, ...] = ()
+
+    def __call__(self, columns: Array, weights: Array | None = None) -> Array:
+        """Return the nearest points (D, K)."""
+        theta = np.array(columns, dtype=float, order="C")
+        if weights is None or self.weighted is None:
+            self.function(theta, *self.data)
+        else:
+            self.weighted(theta, np.array(weights, dtype=float, order="C"), *self.data)
+        return theta
+
+    def of(self, rule: Arithmetic) -> Compiled:
+        """Return the function that finds nearest points in the norm of a rule."""
+        return self.function if rule.metric is None or self.weighted is None else self.weighted
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -153,24 +207,21 @@ def put_few(array, start, numbers):  # type: ignore[no-untyped-def]
 
 
 @cache
-def _module(rule: Arithmetic, slope: Compiled | None = None) -> ModuleType:
-    parts: list[Compiled] = [*rule.parts, cut, cut_few, put, put_few, *([] if slope is None else [slope])]
-    name = "_".join(python_of(part).__name__.strip("_") for part in (rule.each, slope) if part is not None)
-    return generated(name, _text(rule, slope), parts)
-
-
-def _text(rule: Arithmetic, slope: Compiled | None) -> str:
-    """Return the source of a module."""
+def _module(rule: Arithmetic, slope: Compiled | None = None, near: Compiled | None = None) -> ModuleType:
+    given = {"each": rule.each, "once": rule.once, "ahead": rule.ahead, "metric": rule.metric}
+    named = {name: part for name, part in (given | {"slope": slope, "near": near}).items() if part is not None}
     lines = ["import numpy as np", "from numba import njit", "", f"from {__name__} import cut, cut_few, put, put_few"]
-    for name, part in {"each": rule.each, "once": rule.once, "ahead": rule.ahead, "slope": slope}.items():
-        if part is not None:
-            lines.append(f"from {python_of(part).__module__} import {python_of(part).__name__} as {name}")
+    for name, part in named.items():
+        lines.append(f"from {python_of(part).__module__} import {python_of(part).__name__} as {name}")
     lines += _step(rule)
     if rule.ahead is not None:
         lines += _lead(rule, rule.ahead)
+    if rule.metric is not None:
+        lines += _weigh(rule, rule.metric)
     if slope is not None:
-        lines += _descend(rule, slope)
-    return "\n".join(lines) + "\n"
+        lines += _descend(rule, slope, near)
+    name = "_".join(python_of(part).__name__.strip("_") for part in (rule.each, slope, near) if part is not None)
+    return generated(name, "\n".join(lines) + "\n", [*named.values(), cut, cut_few, put, put_few])
 
 
 def _step(rule: Arithmetic) -> list[str]:
@@ -209,18 +260,29 @@ def _lead(rule: Arithmetic, ahead: Compiled) -> list[str]:
     ]
 
 
-def _descend(rule: Arithmetic, slope: Compiled) -> list[str]:
+def _weigh(rule: Arithmetic, metric: Compiled) -> list[str]:
+    return [
+        *_kernel("weigh", ["weights", *_arrays(rule)]),
+        "    for d in range(weights.shape[0]):",
+        "        for k in range(weights.shape[1]):",
+        f"            weights[d, k] = metric({_numbers(metric, _rows(rule.states))})",
+    ]
+
+
+def _descend(rule: Arithmetic, slope: Compiled, near: Compiled | None) -> list[str]:
     data = [f"data_{name}" for name in _arguments(slope)[2:]]
     of_parameters, of_trajectories = ("theta", *rule.states), (*rule.corrections, *rule.hyper)
     every = ("theta", *_arrays(rule))
     lead = [] if rule.ahead is None else [f"lead(place, {', '.join(every)})"]
+    within = _Within(rule, near)
     return [
-        *_kernel("descend", ["lanes", "factors", "slopes", *(f"all_{name}" for name in every), *data]),
+        *_kernel("descend", ["lanes", "factors", "slopes", *(f"all_{name}" for name in every), *data, *within.data]),
         "    for start in range(0, all_theta.shape[1], lanes):",
         "        stop = min(start + lanes, all_theta.shape[1])",
         *(f"        {name} = cut(all_{name}, start, stop)" for name in of_parameters),
         *(f"        {name} = cut_few(all_{name}, start, stop)" for name in of_trajectories),
         *(f"        {name} = np.empty(stop - start)" for name in rule.shared),
+        *(f"        {name} = np.empty_like(theta)" for name in within.arrays),
         "        gradient, factor = np.empty_like(theta), 1.0",
         f"        place = {'theta' if rule.ahead is None else 'np.empty_like(theta)'}",
         "        for t in range(len(factors)):",
@@ -228,11 +290,61 @@ def _descend(rule: Arithmetic, slope: Compiled) -> list[str]:
         "                factor = factors[t]",
         "                for k in range(stop - start):",
         "                    learning_rate[k] = all_learning_rate[start + k] * factor",
-        *_indented(3, [*lead, f"slope({', '.join(['place', 'gradient', *data])})", *_moves(rule, "")]),
+        *_indented(3, [*lead, f"slope({', '.join(['place', 'gradient', *data])})"]),
+        *_indented(3, within.moves(_moves(rule, ""))),
         "        put(slopes, start, gradient)",
         *(f"        put(all_{name}, start, {name})" for name in of_parameters),
         *(f"        put_few(all_{name}, start, {name})" for name in rule.corrections),
     ]
+
+
+@dataclass(frozen=True)
+class _Within:
+    """What a step within a set has besides: what :func:`~biasvar.optimization.rules.advance` does after an update."""
+
+    rule: Arithmetic
+    near: Compiled | None
+
+    @property
+    def weights(self) -> Compiled | None:
+        """The metric, where nearest points depend on it."""
+        return self.rule.metric if self.near is not None and "weights" in _arguments(self.near) else None
+
+    @property
+    def velocity(self) -> str:
+        """The state that is the step that was made."""
+        return self.rule.velocity if self.near is not None else ""
+
+    @property
+    def arrays(self) -> list[str]:
+        """Names of its arrays."""
+        return ["weights"] * (self.weights is not None) + ["before"] * bool(self.velocity)
+
+    @property
+    def data(self) -> list[str]:
+        """Names of what the set is given by."""
+        known = [] if self.near is None else _arguments(self.near)
+        return [f"set_{name}" for name in known if name not in ("theta", "weights")]
+
+    def moves(self, moves: list[str]) -> list[str]:
+        """Return the lines of a step, given those of one that no set keeps."""
+        if self.near is None:
+            return moves
+        *first, each = moves
+        if self.velocity:
+            first.append("        before[d, k] = theta[d, k]")
+        lines = [*first, each]
+        if self.weights is not None:
+            lines.append(f"        weights[d, k] = metric({_numbers(self.weights, _rows(self.rule.states))})")
+        given = ["theta", *["weights"] * (self.weights is not None), *self.data]
+        lines.append(f"near({', '.join(given)})")
+        if self.velocity:
+            lines += [
+                "for d in range(theta.shape[0]):",
+                "    for k in range(theta.shape[1]):",
+                f"        {self.velocity}[d, k] = theta[d, k] - before[d, k]",
+            ]
+        return lines
 
 
 def _kernel(name: str, arguments: Sequence[str]) -> list[str]:

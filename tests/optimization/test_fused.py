@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import biasvar as bv
-from biasvar.optimization import rules
+from biasvar.optimization import rules, sets
 from biasvar.optimization.descent import Descent, Outcome
 from biasvar.optimization.fused import why_stepwise
 from biasvar.optimization.objectives import adapted
@@ -41,6 +41,12 @@ RULES = [
     bv.AMSGrad(),
     bv.NAdam(),
 ]
+SETS = [
+    bv.Box(-0.9, [0.5, 2.0, None]),
+    bv.Ball(0.4, center=[0.1, 0.5, 0.3]),
+    bv.Simplex(dim=3),
+    bv.Halfspace([1.0, -1.0, 2.0], -0.5),
+]
 RATES = np.geomspace(1e-3, 10, 70)
 ALL_PAIRS = [
     # One of each with all of the others: each pair is compiled.
@@ -48,11 +54,17 @@ ALL_PAIRS = [
     for rule in RULES
     for objective in OBJECTIVES
 ]
+ALL_WITHIN = [
+    pytest.param(rule, within, marks=[] if rule is RULES[10] or within is SETS[1] else pytest.mark.slow)
+    for rule in RULES
+    for within in SETS
+]
 
 
 def test_all_rules_and_all_slopes_are_here():
     assert {type(rule) for rule in RULES} == set(public_classes("optimization.rules", Elementwise).values())
     assert {type(each) for each in OBJECTIVES} == set(public_classes("optimization.objectives", Columnwise).values())
+    assert {type(each) for each in SETS} == set(public_classes("optimization.sets", sets.Columnwise).values())
 
 
 def descended(descent, rates=RATES, begun=None):
@@ -79,6 +91,18 @@ def test_many_steps_in_one_call_have_the_bits_of_single_ones(rule, objective):
     assert whole.failures == single.failures
     outcomes = descent.unpack(whole.records)[1]
     assert (outcomes == Outcome.RUNNING).any()
+
+
+@pytest.mark.parametrize(("rule", "within"), ALL_WITHIN, ids=repr)
+def test_many_steps_within_a_set_have_the_bits_of_single_ones(rule, within):
+    rule, objective = replace(rule, schedule=bv.StepDecay(0.5, every=40)), constrained(OBJECTIVES[0], within)
+    descent = Descent(objective, rule, 3, 300, (0, 1, 2, 7, 77, 300), parameters=True, keep_state=True)
+    assert descent.stepwise == ""
+    whole, single = descended(descent), descended(stepwise(descent))
+    assert whole.records.tobytes() == single.records.tobytes()
+    theta = descent.unpack(whole.records)[0][:, 1:, -3:]
+    assert within.contains(theta).all()
+    assert np.ptp(theta[:, -1], axis=0).max() > 0 or (theta[:, 0] != theta[:, -1]).any()
 
 
 def test_what_goes_on_from_a_kept_state_has_the_bits_of_one_run():
@@ -118,6 +142,11 @@ class Elsewhere(bv.SGD):
         return theta + 1
 
 
+class Apart(bv.SGD):
+    def moved(self, state, before, after):
+        return state
+
+
 class Own:
     dim = 2
 
@@ -141,7 +170,9 @@ class OwnRule:
 @pytest.mark.parametrize(
     ("rule", "objective", "why"),
     [
-        (bv.SGD(), constrained(bv.Quadratic([1, 2]), bv.Ball(1, dim=2)), "kept in a set"),
+        (bv.SGD(), constrained(bv.Quadratic([1, 2]), bv.Affine([[1, 1]], [1])), "nearest points of Affine"),
+        (bv.SGD(), constrained(Halved([1, 2]), bv.Ball(1, dim=2)), "gradient of Halved"),
+        (Apart(), constrained(bv.Quadratic([1, 2]), bv.Ball(1, dim=2)), "Apart is not given by its arithmetic"),
         (bv.SGD(), Own(), "gradient of _Adapted is not given as a slope"),
         (bv.SGD(), Halved([1, 2]), "gradient of Halved"),
         (bv.SGD(), bv.EmpiricalRisk(([[1.0], [2.0]], [1.0, 2.0]), "squared"), "gradient of EmpiricalRisk"),

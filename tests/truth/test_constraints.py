@@ -20,6 +20,7 @@ RULES = {
     "adagrad": bv.AdaGrad(0.2),
     "rmsprop": bv.RMSProp(0.02, schedule=bv.Cosine()),
     "adam": bv.Adam(0.05),
+    "adadelta": bv.AdaDelta(0.3, epsilon=1e-6),
 }
 ROWS = 2 * np.random.default_rng(0).normal(size=(8, 4))
 OBJECTIVES = {

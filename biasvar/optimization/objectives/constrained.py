@@ -25,6 +25,11 @@ def constrained(objective: Objective, within: ConvexSet) -> Objective:
     return _Constrained(objective, within)
 
 
+def unconstrained(objective: Objective) -> Objective:
+    """Return an objective without the set that its parameters are kept in."""
+    return objective.objective if isinstance(objective, _Constrained) else objective
+
+
 class _Constrained(Objective):
     def __init__(self, objective: Objective, within: ConvexSet) -> None:
         self.objective, self._within = objective, within

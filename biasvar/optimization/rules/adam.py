@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from biasvar.compiling import njit
+from biasvar.compiling import Compiled, njit
 from biasvar.fields import component
 from biasvar.optimization.kernels import Arithmetic
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.base import Fractions, NonNegatives, Positives, Schedule
 from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.small import flushed, held
 
@@ -56,19 +56,24 @@ def _nadam(theta, gradient, mean, square, c1, c2, pace, shift, beta1, beta2):  #
     return flushed(theta - pace * ahead / (c1 * c * (np.sqrt(r * c2) + shift))), s, r
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _roots(square, correction, epsilon):  # type: ignore[no-untyped-def]
-    roots, inverse = np.empty_like(square), 1 / correction
-    for d in range(square.shape[0]):
-        for k in range(square.shape[1]):
-            roots[d, k] = np.sqrt(square[d, k] * inverse[k]) + epsilon[k]
-    return roots
+# sqrt(r / (1 - b2^t)) + d, times 1 - b2^t, which is the same for all parameters of a trajectory.
+@njit(nogil=True, error_model="numpy")
+def _root(square, c2, epsilon):  # type: ignore[no-untyped-def]
+    return np.sqrt(square * c2) + epsilon * c2
 
 
-_ADAM, _ADAMW, _NADAM, _AMSGRAD = (
-    Arithmetic(each, ("mean", "square", *more), _corrected, corrections=("c1", "c2"), shared=("pace", "shift"))
-    for each, *more in ((_adam,), (_adamw,), (_nadam,), (_amsgrad, "largest"))
-)
+@njit(nogil=True, error_model="numpy")
+def _root_of_largest(largest, c2, epsilon):  # type: ignore[no-untyped-def]
+    return _root(largest, c2, epsilon)
+
+
+def _arithmetic(each: Compiled, *more: str, metric: Compiled = _root) -> Arithmetic:
+    states, corrections, shared = ("mean", "square", *more), ("c1", "c2"), ("pace", "shift")
+    return Arithmetic(each, states, _corrected, corrections, shared, metric=metric)
+
+
+_ADAM, _ADAMW, _NADAM = (_arithmetic(each) for each in (_adam, _adamw, _nadam))
+_AMSGRAD = _arithmetic(_amsgrad, "largest", metric=_root_of_largest)
 
 
 @component
@@ -102,11 +107,6 @@ class Adam(Elementwise):
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
 
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return sqrt(r / (1 - b2^t)) + d."""
-        roots: Array = _roots(state[1], state[-1], epsilon)
-        return roots
-
 
 @component
 class AdamW(Elementwise):
@@ -136,11 +136,6 @@ class AdamW(Elementwise):
     epsilon: NonNegatives = (1e-7,)
     weight_decay: NonNegatives = (0.004,)
     schedule: Schedule | None = None
-
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return sqrt(r / (1 - b2^t)) + d."""
-        roots: Array = _roots(state[1], state[-1], epsilon)
-        return roots
 
 
 @component
@@ -172,11 +167,6 @@ class AMSGrad(Elementwise):
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
 
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return sqrt(q / (1 - b2^t)) + d."""
-        roots: Array = _roots(state[2], state[-1], epsilon)
-        return roots
-
 
 @component
 class NAdam(Elementwise):
@@ -205,8 +195,3 @@ class NAdam(Elementwise):
     beta2: Fractions = (0.999,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return sqrt(r / (1 - b2^t)) + d."""
-        roots: Array = _roots(state[1], state[-1], epsilon)
-        return roots

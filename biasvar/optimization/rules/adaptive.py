@@ -5,7 +5,7 @@ import numpy as np
 from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.kernels import Arithmetic
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.base import Fractions, NonNegatives, Positives, Schedule
 from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.momentum import ahead
 from biasvar.optimization.rules.small import flushed, held
@@ -49,27 +49,37 @@ def _rmsprop_nesterov_inside(theta, gradient, velocity, square, learning_rate, r
 
 
 @njit(nogil=True, error_model="numpy")
-def _adadelta(theta, gradient, square, moves, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
+def _adadelta(theta, gradient, square, moves, pace, learning_rate, rho, epsilon):  # type: ignore[no-untyped-def]
     r = _mean_square(gradient, square, rho)
-    u = np.sqrt((moves + epsilon) / (r + epsilon)) * gradient
-    return flushed(theta - learning_rate * u), r, flushed(rho * moves + (1 - rho) * (u * u))
+    p = np.sqrt((moves + epsilon) / (r + epsilon))
+    u = p * gradient
+    return flushed(theta - learning_rate * u), r, flushed(rho * moves + (1 - rho) * (u * u)), p
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _roots(square, epsilon, inside):  # type: ignore[no-untyped-def]
-    roots = np.empty_like(square)
-    for d in range(square.shape[0]):
-        for k in range(square.shape[1]):
-            roots[d, k] = np.sqrt(square[d, k] + epsilon[k]) if inside else epsilon[k] + np.sqrt(square[d, k])
-    return roots
+@njit(nogil=True, error_model="numpy")
+def _root(square, epsilon):  # type: ignore[no-untyped-def]
+    return epsilon + np.sqrt(square)
 
 
-_ADAGRAD = Arithmetic(_adagrad, ("square",))
-_RMSPROP, _RMSPROP_INSIDE = (Arithmetic(each, ("square",)) for each in (_rmsprop, _rmsprop_inside))
+@njit(nogil=True, error_model="numpy")
+def _root_inside(square, epsilon):  # type: ignore[no-untyped-def]
+    return np.sqrt(square + epsilon)
+
+
+@njit(nogil=True, error_model="numpy")
+def _inverse(pace):  # type: ignore[no-untyped-def]
+    return 1 / pace
+
+
+_ADAGRAD = Arithmetic(_adagrad, ("square",), metric=_root)
+_RMSPROP = Arithmetic(_rmsprop, ("square",), metric=_root)
+_RMSPROP_INSIDE = Arithmetic(_rmsprop_inside, ("square",), metric=_root_inside)
 _RMSPROP_NESTEROV, _RMSPROP_NESTEROV_INSIDE = (
-    Arithmetic(each, ("velocity", "square"), ahead=ahead) for each in (_rmsprop_nesterov, _rmsprop_nesterov_inside)
+    Arithmetic(each, ("velocity", "square"), ahead=ahead, metric=metric, velocity="velocity")
+    for each, metric in ((_rmsprop_nesterov, _root), (_rmsprop_nesterov_inside, _root_inside))
 )
-_ADADELTA = Arithmetic(_adadelta, ("square", "moves"))
+# The pace is kept for the norm of the step: what it was made of is gone after it.
+_ADADELTA = Arithmetic(_adadelta, ("square", "moves", "pace"), metric=_inverse)
 
 
 @component
@@ -97,11 +107,6 @@ class AdaGrad(Elementwise):
     learning_rate: Positives = (0.001,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return d + sqrt(r)."""
-        roots: Array = _roots(state[0], epsilon, False)
-        return roots
 
 
 @component
@@ -135,11 +140,6 @@ class RMSProp(Elementwise):
     def arithmetic(self) -> Arithmetic:
         """What a step does to numbers."""
         return _RMSPROP_INSIDE if self.epsilon_inside else _RMSPROP
-
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return d + sqrt(r), or sqrt(d + r)."""
-        roots: Array = _roots(state[0], epsilon, self.epsilon_inside)
-        return roots
 
 
 @component
@@ -177,15 +177,6 @@ class RMSPropNesterov(Elementwise):
         """What a step does to numbers."""
         return _RMSPROP_NESTEROV_INSIDE if self.epsilon_inside else _RMSPROP_NESTEROV
 
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return d + sqrt(r), or sqrt(d + r)."""
-        roots: Array = _roots(state[1], epsilon, self.epsilon_inside)
-        return roots
-
-    def moved(self, state: State, before: Array, after: Array) -> State:
-        """Return the velocity that the step had within a set."""
-        return (after - before, state[1])
-
 
 @component
 class AdaDelta(Elementwise):
@@ -215,7 +206,3 @@ class AdaDelta(Elementwise):
     rho: Fractions = (0.95,)
     epsilon: NonNegatives = (1e-7,)
     schedule: Schedule | None = None
-
-    def metric(self, state: State, *, epsilon: Array, **_: object) -> Array:
-        """Return sqrt(r + d) / sqrt(s + d)."""
-        return np.sqrt((state[0] + epsilon) / (state[1] + epsilon))

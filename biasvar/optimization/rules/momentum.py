@@ -5,7 +5,7 @@ import numpy as np
 from biasvar.compiling import njit
 from biasvar.fields import component
 from biasvar.optimization.kernels import Arithmetic
-from biasvar.optimization.rules.base import Array, Fractions, NonNegatives, Positives, Schedule, State
+from biasvar.optimization.rules.base import Fractions, NonNegatives, Positives, Schedule
 from biasvar.optimization.rules.elementwise import Elementwise
 from biasvar.optimization.rules.small import flushed
 
@@ -35,8 +35,8 @@ def _lion(theta, gradient, mean, learning_rate, beta1, beta2, weight_decay):  # 
 
 
 _SGD = Arithmetic(_sgd)
-_MOMENTUM = Arithmetic(_momentum, ("velocity",))
-_NESTEROV = Arithmetic(_momentum, ("velocity",), ahead=ahead)
+_MOMENTUM = Arithmetic(_momentum, ("velocity",), velocity="velocity")
+_NESTEROV = Arithmetic(_momentum, ("velocity",), ahead=ahead, velocity="velocity")
 _LION = Arithmetic(_lion, ("mean",))
 
 
@@ -94,10 +94,6 @@ class Momentum(Elementwise):
     momentum: Fractions = (0.9,)
     schedule: Schedule | None = None
 
-    def moved(self, state: State, before: Array, after: Array) -> State:
-        """Return the velocity that the step had within a set."""
-        return (after - before,)
-
 
 @component
 class Nesterov(Elementwise):
@@ -126,10 +122,6 @@ class Nesterov(Elementwise):
     learning_rate: Positives = (0.01,)
     momentum: Fractions = (0.9,)
     schedule: Schedule | None = None
-
-    def moved(self, state: State, before: Array, after: Array) -> State:
-        """Return the velocity that the step had within a set."""
-        return (after - before,)
 
 
 @component

@@ -3,6 +3,6 @@
 :class:`ConvexSet` says what each offers, and what a user's own one may.
 """
 
-from biasvar.optimization.sets.base import ConvexSet, adapted
+from biasvar.optimization.sets.base import Columnwise, ConvexSet, adapted
 
-__all__ = ["ConvexSet", "adapted"]
+__all__ = ["Columnwise", "ConvexSet", "adapted"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from biasvar.adapting import adapt, offers, shown
 from biasvar.errors import StudyError
+from biasvar.optimization.kernels import Nearest
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -48,6 +49,11 @@ class ConvexSet(ABC):
         Distances are sum_i w_i (x_i - theta_i)^2; weights are above zero, of the shape of theta, and 1 unless given.
         """
         raise StudyError(f"{type(self).__name__} has no project(theta), the nearest point of the set; give it one")
+
+    @property
+    def nearest(self) -> Nearest | None:
+        """The nearest points of columns, where they are compiled, and may be compiled into descents."""
+        return None
 
     @property
     def has_project(self) -> bool:
@@ -197,9 +203,23 @@ def check_dim(theta: Array, dim: int) -> None:
         raise StudyError(f"theta: expected shape (..., {dim}), got {theta.shape}; parameters are the last axis")
 
 
-def columns_of(theta: Array, weights: Array | None) -> tuple[Array, Array | None]:
-    """Return points and weights (..., D) as columns (D, K), views wherever there are any."""
-    columns = theta.T if theta.ndim == 2 else theta.reshape(-1, theta.shape[-1]).T
-    if weights is None:
-        return columns, None
-    return columns, np.broadcast_to(weights, theta.shape).reshape(columns.T.shape).T
+class Columnwise(ConvexSet):
+    """A set that is given by its nearest points of columns."""
+
+    @property
+    @abstractmethod
+    def nearest(self) -> Nearest:
+        """The nearest points of columns."""
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether no matrix product is taken: never."""
+        return True
+
+    def project(self, theta: Array, weights: Array | None = None) -> Array:
+        """Return the point of the set that is the nearest to each, shape (..., D)."""
+        check_dim(theta, self.dim)
+        columns = theta.reshape(-1, theta.shape[-1]).T
+        if weights is not None:
+            weights = np.broadcast_to(weights, theta.shape).reshape(columns.T.shape).T
+        return from_columns(self.nearest(columns, weights), theta.shape)

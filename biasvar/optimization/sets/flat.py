@@ -6,17 +6,19 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import Real, Reals, component, one_or_more
 from biasvar.montecarlo.linear_algebra import dots, solve_positive
-from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim
+from biasvar.optimization.kernels import Nearest
+from biasvar.optimization.sets.base import SLACK, Array, Columnwise, ConvexSet, Mask, check_dim
 
 Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 RANK = 1e-10  # relative size below which a row of equations is one of the others
 
 
 @component
-class Halfspace(ConvexSet):
+class Halfspace(Columnwise):
     """Keep parameters on one side of a plane: normal' theta <= offset.
 
     Parameters
@@ -51,13 +53,10 @@ class Halfspace(ConvexSet):
         inside: Mask = dots(theta, self._normal) <= self.offset + SLACK * size
         return inside
 
-    def project(self, theta: Array, weights: Array | None = None) -> Array:
-        """Go back to the plane, along the normal over the weights."""
-        check_dim(theta, self.dim)
-        way = self._normal if weights is None else self._normal / weights
-        beyond = np.maximum(dots(theta, self._normal) - self.offset, 0.0) / (way * self._normal).sum(axis=-1)
-        nearest: Array = theta - beyond[..., None] * way
-        return nearest
+    @cached_property
+    def nearest(self) -> Nearest:
+        """The way back to the plane, along the normal over the weights."""
+        return Nearest(_behind, _behind_weighted, data=(self._normal, self.offset))
 
     def support(self, direction: Array) -> Array:
         """Return the offset times the length along the normal; infinite in every other direction."""
@@ -70,6 +69,27 @@ class Halfspace(ConvexSet):
     @cached_property
     def _normal(self) -> Array:
         return np.array(self.normal)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _behind(theta, normal, offset):  # type: ignore[no-untyped-def]
+    _behind_weighted(theta, np.ones_like(theta), normal, offset)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _behind_weighted(theta, weights, normal, offset):  # type: ignore[no-untyped-def]
+    beyond, size = np.full(theta.shape[1], -offset), np.zeros(theta.shape[1])
+    for d in range(theta.shape[0]):
+        n = normal[d]
+        for k in range(theta.shape[1]):
+            weights[d, k] = n / weights[d, k]
+            beyond[k] += n * theta[d, k]
+            size[k] += n * weights[d, k]
+    for k in range(theta.shape[1]):
+        beyond[k] = 0.0 if beyond[k] <= 0.0 else beyond[k] / size[k]
+    for d in range(theta.shape[0]):
+        for k in range(theta.shape[1]):
+            theta[d, k] -= beyond[k] * weights[d, k]
 
 
 @component

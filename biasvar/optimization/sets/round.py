@@ -10,14 +10,15 @@ from biasvar.errors import StudyError
 from biasvar.fields import NonNegativeReal, PositiveInt, Reals, component
 from biasvar.montecarlo.elementary import exps, logs, normal_quantiles
 from biasvar.montecarlo.linear_algebra import dots
-from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
+from biasvar.optimization.kernels import Nearest
+from biasvar.optimization.sets.base import SLACK, Array, Columnwise, Mask, check_dim
 
 STEPS = 50  # at the most; three or so do
 CLOSE = 3e-5  # relative size of a step after which the next, a part of its cube, is lost in rounding
 
 
 @component
-class Ball(ConvexSet):
+class Ball(Columnwise):
     """Keep parameters within a radius of a center: ``|theta - center| <= radius``.
 
     Without weights the nearest point lies on the way to the center; with weights w it is
@@ -62,18 +63,10 @@ class Ball(ConvexSet):
         inside: Mask = np.sqrt(np.square(theta - self._center).sum(axis=-1)) <= self.radius + SLACK * size
         return inside
 
-    def project(self, theta: Array, weights: Array | None = None) -> Array:
-        """Return the nearest point."""
-        check_dim(theta, self.dim)
-        columns, scaled = columns_of(theta, weights)
-        if scaled is None:
-            return from_columns(_near(columns, self._center, self.radius), theta.shape)
-        return from_columns(_near_weighted(columns, self._center, self.radius, scaled), theta.shape)
-
-    @property
-    def elementwise(self) -> bool:
-        """Whether no matrix product is taken."""
-        return True
+    @cached_property
+    def nearest(self) -> Nearest:
+        """The nearest points, as the class says."""
+        return Nearest(_near, _near_weighted, data=(self._center, self.radius))
 
     def support(self, direction: Array) -> Array:
         """Return <center, direction> + radius |direction|."""
@@ -99,38 +92,35 @@ class Ball(ConvexSet):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _near(theta, center, radius):  # type: ignore[no-untyped-def]
-    out, factors = np.empty_like(theta), np.zeros(theta.shape[1])
+    shares, most = np.zeros(theta.shape[1]), radius * radius
     for d in range(theta.shape[0]):
         c = center[d]
         for k in range(theta.shape[1]):
             away = theta[d, k] - c
-            factors[k] += away * away
-    most = radius * radius
+            shares[k] += away * away
+    # Of the way to the center; none, exactly, from inside.
     for k in range(theta.shape[1]):
-        factors[k] = radius / np.sqrt(factors[k]) if factors[k] > most else 1.0
+        share = 1 - radius / np.sqrt(max(shares[k], most))
+        shares[k] = share if shares[k] > most else 0.0
     for d in range(theta.shape[0]):
         c = center[d]
         for k in range(theta.shape[1]):
-            x = theta[d, k]
-            near = c + (x - c) * factors[k]
-            out[d, k] = x if factors[k] == 1.0 else near
-    return out
+            theta[d, k] -= (theta[d, k] - c) * shares[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _near_weighted(theta, center, radius, weights):  # type: ignore[no-untyped-def]
-    out, m = np.empty_like(theta), _multipliers(theta, center, radius, weights)
+def _near_weighted(theta, weights, center, radius):  # type: ignore[no-untyped-def]
+    m = _multipliers(theta, weights, center, radius)
     for d in range(theta.shape[0]):
         c = center[d]
         for k in range(theta.shape[1]):
             x, w = theta[d, k], weights[d, k]
             near = c + w * (x - c) / (w + m[k])
-            out[d, k] = x if m[k] == 0.0 else near
-    return out
+            theta[d, k] = x if m[k] == 0.0 else near
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _multipliers(theta, center, radius, weights):  # type: ignore[no-untyped-def]
+def _multipliers(theta, weights, center, radius):  # type: ignore[no-untyped-def]
     """Solve 1 / |w d / (w + m)| = 1 / radius for m, which is nearly a straight line in m, by Halley's steps from 0."""
     count = theta.shape[1]
     if radius == 0:
@@ -152,9 +142,9 @@ def _multipliers(theta, center, radius, weights):  # type: ignore[no-untyped-def
         left = 0
         for k in range(count):
             outside = square[k] > radius * radius or round_ > 0
-            by_first = 1 / first[k]
-            step = (np.sqrt(square[k]) * by_radius - 1) * square[k] * by_first
-            bend = 1 - 1.5 * step * (second[k] * by_first - first[k] / square[k])
+            by_first, beyond = 1 / first[k], np.sqrt(square[k]) * by_radius - 1
+            step = beyond * square[k] * by_first
+            bend = 1 - 1.5 * beyond * (second[k] * by_first * square[k] * by_first - 1)
             # Far from the solution, twice Newton's step at the most, and none to where the other side is.
             after = m[k] + step / (bend if bend > 0.5 else 0.5)
             after = 0.5 * m[k] if after < 0.0 else after

@@ -12,7 +12,8 @@ from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, PositiveReal, component
 from biasvar.montecarlo.elementary import logs
-from biasvar.optimization.sets.base import SLACK, Array, ConvexSet, Mask, check_dim, columns_of, from_columns
+from biasvar.optimization.kernels import Nearest
+from biasvar.optimization.sets.base import SLACK, Array, Columnwise, Mask, check_dim
 
 
 def _bounds(value: object) -> Any:
@@ -29,7 +30,7 @@ Bounds = Annotated[float | tuple[float | None, ...] | None, BeforeValidator(_bou
 
 
 @component
-class Box(ConvexSet):
+class Box(Columnwise):
     """Keep each parameter between two bounds: low <= theta <= high.
 
     The nearest point is the same whatever the weights: each parameter is put between its own bounds.
@@ -69,19 +70,14 @@ class Box(ConvexSet):
         check_dim(theta, self.dim)
         return np.asarray(((theta >= self._low) & (theta <= self._high)).all(axis=-1))
 
-    def project(self, theta: Array, weights: Array | None = None) -> Array:
-        """Put each parameter between its bounds."""
-        check_dim(theta, self.dim)
-        return from_columns(_between(columns_of(theta, None)[0], self._low, self._high), theta.shape)
+    @cached_property
+    def nearest(self) -> Nearest:
+        """Each parameter between its bounds."""
+        return Nearest(_between, data=(self._low, self._high))
 
     @property
     def separable(self) -> bool:
         """Whether each parameter is kept by itself."""
-        return True
-
-    @property
-    def elementwise(self) -> bool:
-        """Whether no matrix product is taken."""
         return True
 
     def support(self, direction: Array) -> Array:
@@ -114,14 +110,12 @@ class Box(ConvexSet):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _between(theta, low, high):  # type: ignore[no-untyped-def]
-    out = np.empty_like(theta)
     for d in range(theta.shape[0]):
         least, most = low[d], high[d]
         for k in range(theta.shape[1]):
             x = theta[d, k]
             x = least if x < least else x
-            out[d, k] = most if x > most else x
-    return out
+            theta[d, k] = most if x > most else x
 
 
 def _filled(bound: object, missing: float, dim: int) -> Array:
@@ -130,7 +124,7 @@ def _filled(bound: object, missing: float, dim: int) -> Array:
 
 
 @component
-class Simplex(ConvexSet):
+class Simplex(Columnwise):
     """Keep parameters from zero up, with a given sum: shares of a whole, such as probabilities or a portfolio.
 
     The nearest point is max(0, theta_i - m / w_i) for the one m that makes the sum right, found by leaving out what
@@ -165,17 +159,10 @@ class Simplex(ConvexSet):
         inside: Mask = (off <= SLACK * size) & (theta >= -SLACK * self.total).all(axis=-1)
         return inside
 
-    def project(self, theta: Array, weights: Array | None = None) -> Array:
-        """Return the nearest point: max(0, theta_i - m / w_i)."""
-        check_dim(theta, self.dim)
-        columns, scaled = columns_of(theta, weights)
-        nearest = _on_simplex(columns, np.ones_like(columns) if scaled is None else scaled, self.total)
-        return from_columns(nearest, theta.shape)
-
-    @property
-    def elementwise(self) -> bool:
-        """Whether no matrix product is taken."""
-        return True
+    @cached_property
+    def nearest(self) -> Nearest:
+        """The points max(0, theta_i - m / w_i)."""
+        return Nearest(_on_simplex, _on_simplex_weighted, data=(self.total,))
 
     def support(self, direction: Array) -> Array:
         """Return the greatest component times the sum: all of it there."""
@@ -195,30 +182,35 @@ class Simplex(ConvexSet):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _on_simplex(theta, weights, total):  # type: ignore[no-untyped-def]
+def _on_simplex(theta, total):  # type: ignore[no-untyped-def]
+    _on_simplex_weighted(theta, np.ones_like(theta), total)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _on_simplex_weighted(theta, weights, total):  # type: ignore[no-untyped-def]
     dim, count = theta.shape
-    out = np.empty((dim, count))
     level = np.full(count, -np.inf)
-    left, inverse = np.empty(count), np.empty(count)
+    left, paces = np.empty(count), np.empty(count)
+    for d in range(dim):
+        for k in range(count):
+            weights[d, k] = 1 / weights[d, k]
     # What has been left out stays out: the level only rises.
     for _ in range(dim + 1):
-        left[:], inverse[:] = -total, 0.0
+        left[:], paces[:] = -total, 0.0
         for d in range(dim):
             for k in range(count):
-                if not theta[d, k] * weights[d, k] <= level[k]:
-                    left[k] += theta[d, k]
-                    inverse[k] += 1 / weights[d, k]
-        rising = False
+                out = theta[d, k] <= level[k] * weights[d, k]
+                left[k] += 0.0 if out else theta[d, k]
+                paces[k] += 0.0 if out else weights[d, k]
+        rising = 0
         for k in range(count):
-            higher = left[k] / inverse[k]
-            if higher > level[k]:
-                level[k], rising = higher, True
-            elif higher != higher:
-                level[k] = higher
-        if not rising:
+            higher = left[k] / paces[k]
+            rises = higher > level[k]
+            level[k] = higher if rises or higher != higher else level[k]
+            rising += rises
+        if rising == 0:
             break
     for d in range(dim):
         for k in range(count):
-            rest = theta[d, k] - level[k] / weights[d, k]
-            out[d, k] = 0.0 if rest < 0 else rest
-    return out
+            rest = theta[d, k] - level[k] * weights[d, k]
+            theta[d, k] = 0.0 if rest < 0 else rest
