@@ -63,7 +63,7 @@ nitpick_ignore_regex = [
 sphinx_gallery_conf = {
     "examples_dirs": ["made/scripts/tutorials", "made/scripts/gallery"],
     "gallery_dirs": ["made/tutorials", "made/gallery"],
-    "filename_pattern": rf"/tutorials/|/({'|'.join(pages.RUN)})\.py$",
+    "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
     "image_scrapers": ("pictures",),
     "reset_modules": (),
@@ -74,7 +74,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "made/backreferences",
     "doc_module": ("biasvar",),
     "prefer_full_module": {r"biasvar\..*"},
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "pages.Order",
     "write_computation_times": False,  # that page loads scripts from elsewhere
 }
 

@@ -149,12 +149,17 @@ def test_what_dask_is_said_to_do_it_does():
         assert str(dask.config.get(setting, override_with=None)) == default, setting
 
 
+def pages():
+    """Return the module that writes the site's pages."""
+    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def reference():
     """Return what the site's reference lists, by the module that each name is asked of."""
-    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site" / "pages.py")
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
-    text = pages.reference((ROOT / "biasvar" / "__init__.pyi").read_text())
+    text = pages().reference((ROOT / "biasvar" / "__init__.pyi").read_text())
     found = {}
     for section in text.split(".. currentmodule:: ")[1:]:
         table = section.partition(":nosignatures:")[2]
@@ -179,7 +184,9 @@ def test_each_public_name_has_a_page_and_an_example():
     assert [each.__name__ for each in public if ">>> " not in inspect.getdoc(each)] == []
 
 
-def test_each_workflow_that_the_site_runs_ends_as_one_that_it_can():
-    """It is run by its last two lines: the site puts a call with less to do in their place."""
-    for path in (ROOT / "workflows").glob("*.py"):
+def test_the_site_runs_each_workflow():
+    """By its last two lines: the site puts a call with less to do in their place."""
+    workflows = sorted((ROOT / "workflows").glob("*.py"))
+    assert [path.stem for path in workflows] == sorted(pages().RUN)
+    for path in workflows:
         assert path.read_text().endswith('if __name__ == "__main__":\n    main()\n'), path

@@ -3,9 +3,10 @@
 import hashlib
 
 from biasvar.execution.backends import Place
-from biasvar.execution.records import checksums
+from biasvar.execution.reading import Reading, read_through
 from biasvar.execution.store import Store
 from biasvar.execution.summaries import summary_digest
+from biasvar.studies.base import Summary
 
 
 def digest(store: Place) -> str:
@@ -40,17 +41,21 @@ def digest(store: Place) -> str:
     """
     target = Store(store)
     summary = target.summary().load()
-    cells: dict[tuple[str, str], bytes] = {}
-    for group, records in target.groups().items():
-        parts: list[list[bytes]] = [[] for _ in group.cells]
-        first = 0
-        for content in records.read_all():
-            for part, row in zip(parts, checksums(group, first, content), strict=True):
-                part.append(row.astype("<u8").tobytes())
-            first += content.records.shape[1]
-        cells |= {(group.problem, cell): b"".join(part) for cell, part in zip(group.cells, parts, strict=True)}
-    total = hashlib.sha256(target.attributes()["study_hash"].encode())
-    for (problem, cell), blocks in sorted(cells.items()):
+    return digested(target, summary, read_through(target))
+
+
+def digested(store: Store, summary: Summary, found: Reading) -> str:
+    """Return the digest of a store whose blocks and summary have been read.
+
+    Raises
+    ------
+    DamagedChunkError
+        If blocks are damaged.
+    """
+    if found.damages:
+        raise found.damages[0]
+    total = hashlib.sha256(store.attributes()["study_hash"].encode())
+    for (problem, cell), blocks in sorted(found.checksums.items()):
         total.update(f"{problem}/{cell}/{len(blocks)}".encode())
         total.update(blocks)
     total.update(summary_digest(summary).encode())

@@ -150,7 +150,7 @@ class Records:
         DamagedChunkError
             If a block is missing, torn, altered or in another's place.
         """
-        return self._read(chunk, self._span(chunk, stop))
+        return self._read(chunk, self._span(chunk, stop))[0]
 
     def read_all(self, stop: int | None = None) -> Iterator[Chunk]:
         """Read all blocks in order, up to block number ``stop``, and check them; several chunks at a time.
@@ -162,20 +162,20 @@ class Records:
         """
         for chunks in self._spans(stop):
             try:
-                yield self._read_together(chunks, stop)
+                yield self._read_together(chunks, stop)[0]
             except DamagedChunkError:
                 for chunk in chunks:  # one of them says what it is
                     yield self.read(chunk, stop)
 
-    def damages(self) -> Iterator[DamagedChunkError]:
-        """Yield what is wrong with each chunk that cannot be read back as it was written."""
+    def read_through(self) -> Iterator[tuple[Chunk, NDArray[np.uint64]] | DamagedChunkError]:
+        """Yield all blocks in order with their checksums; in the place of a chunk that is damaged, what is wrong."""
         for chunks in self._spans():
             try:
-                self._read_together(chunks)
+                yield self._read_together(chunks)
             except DamagedChunkError:
                 for chunk in chunks:
                     try:
-                        self.read(chunk)
+                        yield self._read(chunk, self._span(chunk))
                     except DamagedChunkError as damage:
                         yield damage
 
@@ -187,10 +187,10 @@ class Records:
         for first in chunks[::together]:
             yield chunks[first : first + together]
 
-    def _read_together(self, chunks: range, stop: int | None = None) -> Chunk:
+    def _read_together(self, chunks: range, stop: int | None = None) -> tuple[Chunk, NDArray[np.uint64]]:
         return self._read(chunks[0], slice(self._span(chunks[0]).start, self._span(chunks[-1], stop).stop))
 
-    def _read(self, chunk: int, blocks: slice) -> Chunk:
+    def _read(self, chunk: int, blocks: slice) -> tuple[Chunk, NDArray[np.uint64]]:
         try:
             found = self._load(["records", "failure", "checksum", "count"], blocks)
         except StoreError:
@@ -204,7 +204,7 @@ class Records:
             raise DamagedChunkError(self.group, chunk, "its count was altered")
         if not sound.all():
             raise DamagedChunkError(self.group, chunk, "its checksum does not fit")
-        return content
+        return content, found["checksum"]
 
     def blocks_of(self, chunk: int) -> range:
         """Return the blocks of a chunk."""

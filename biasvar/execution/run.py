@@ -27,12 +27,12 @@ from biasvar.execution.graph import Job, PackedStudy, Tasks, failed_block
 from biasvar.execution.live import Broadcast
 from biasvar.execution.lock import Hold
 from biasvar.execution.progress import Progress, Report, shown
+from biasvar.execution.reading import damaged_chunks
 from biasvar.execution.records import Records
 from biasvar.execution.schedulers import BATCH, ClusterLost, Executor, Setback, check
 from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
 from biasvar.execution.threads import one_blas_thread
-from biasvar.execution.verify import damaged_chunks
 from biasvar.studies.base import Chunk, Group, Summary, failed_cells
 from biasvar.studies.study import Study, check_is_study
 

@@ -1,11 +1,10 @@
 """Whether what is stored is what was written: every chunk against its checksums, the summary against its digest."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from biasvar.errors import DamagedChunkError, several
+from biasvar.errors import several
 from biasvar.execution.backends import Place
-from biasvar.execution.records import Records
+from biasvar.execution.reading import Reading, read_through
 from biasvar.execution.store import Store
 from biasvar.execution.summaries import summary_digest
 
@@ -73,29 +72,26 @@ def verify(store: Place) -> Verification:
     >>> folder.cleanup()
     """
     target = Store(store)
-    attributes = target.attributes()
-    groups = target.groups()
-    problems = target.metadata_problems()
-    problems += [f"another store lies in this one, at {place}; move it out" for place in target.intruders()]
+    return verified(target, read_through(target))
+
+
+def verified(store: Store, found: Reading) -> Verification:
+    """Check a store whose blocks have been read."""
+    attributes, groups = store.attributes(), store.groups()
+    problems = store.metadata_problems()
+    problems += [f"another store lies in this one, at {place}; move it out" for place in store.intruders()]
     stored = {(group.problem, cell) for group in groups for cell in group.cells}
     problems += [
         f"blocks of cell {problem}/{cell} are missing"
         for problem, cell in attributes["cells"]
         if (problem, cell) not in stored
     ]
-    problems += [str(damage) for _, damage in damaged_chunks(target)]
+    problems += map(str, found.damages)
     if not attributes["complete"]:
         problems.append("the summary is not written yet")
-    elif not _summary_is_sound(target, attributes["summary_digest"]):
+    elif not _summary_is_sound(store, attributes["summary_digest"]):
         problems.append("the summary was altered")
     return Verification(sum(records.chunks for records in groups.values()), tuple(problems))
-
-
-def damaged_chunks(store: Store) -> Iterator[tuple[Records, DamagedChunkError]]:
-    """Yield every chunk that cannot be read back as it was written, and the records that it belongs to."""
-    for records in store.groups().values():
-        for damage in records.damages():
-            yield records, damage
 
 
 def _summary_is_sound(store: Store, expected: str) -> bool:

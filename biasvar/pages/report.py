@@ -1,32 +1,40 @@
 """The report of a store: one file that says what was found, how sure it is, why learning errs, and how to repeat it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import starmap
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError, several
 from biasvar.execution.backends import Place
-from biasvar.execution.digest import digest
+from biasvar.execution.digest import digested
+from biasvar.execution.reading import Reading, read_through
 from biasvar.execution.store import Store
-from biasvar.execution.verify import verify
+from biasvar.execution.verify import Verification, verified
 from biasvar.fields import Json
 from biasvar.notation import rounded
 from biasvar.pages import explorer, html
 from biasvar.rows import Table, as_html
 from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.studies.catalog import in_order
+from biasvar.studies.study import Study
 from biasvar.studies.text import as_yaml
 from biasvar.views import plot
 from biasvar.views.conclusions import findings, flags
 from biasvar.views.diagnosis import diagnosed
 from biasvar.views.findings import labelled, short
+from biasvar.views.plot.precision import falling
+from biasvar.views.plot.studies import study_of
 from biasvar.views.tables import columns_of, counts, heading, tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 250  # of a table in a page
 
@@ -76,6 +84,9 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     stated = target.attributes()
     study = in_order(json.loads(stated["study"]), stated.get("supplement", {}))
     path = Path(out) if out is not None else Path(f"{Path(str(target.location)).name.removesuffix('.zarr')}.html")
+    own = study_of(nodes_of(summary)[""])
+    read = read_through(target, own)
+    digest = digested(target, summary, read)
     figures, diagnoses = plot.figures_of(summary), diagnosed(summary)
     descents = explorer.descents_of(summary)
     body = [
@@ -88,8 +99,8 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
         html.section("Why it errs, and what would help", *starmap(_diagnosis, diagnoses.items())),
         explorer.section(descents),
         html.section("Further figures", *(_folded(name, _figure(summary, name)) for name in figures[1:])),
-        html.section("How sure", *_sure(summary)),
-        html.section("To repeat it", *_provenance(target, stated, study)),
+        html.section("How sure", *_sure(summary), _precision(own, read)),
+        html.section("To repeat it", *_provenance(stated, study, digest, verified(target, read))),
     ]
     scripts = ["page.js", *(["packed.js", "drawings.js", "explore.js"] if descents else [])]
     styles = ["page.css", *(["explore.css"] if descents else [])]
@@ -103,13 +114,21 @@ def _about(study: Mapping[str, object]) -> str:
 
 
 def _figure(summary: Summary, name: str) -> str:
+    return _drawn(name, lambda: getattr(plot, name)(summary))
+
+
+def _precision(study: Study[Any] | None, read: Reading) -> str:
+    """Draw how standard errors fell, of a study that can be made without code of the user's own."""
+    return _folded("precision", _drawn("precision", lambda: falling(study, read.headlines))) if study else ""
+
+
+def _drawn(name: str, draw: Callable[[], "Figure"]) -> str:
     """Draw a figure, or say why it cannot be drawn."""
     try:
-        figure = getattr(plot, name)(summary)
+        figure = draw()
     except BiasvarError as error:
         return html.element("p", html.text(f"{_noun(name)}: {error}"))
-    title = figure.get_suptitle() or _noun(name)
-    return html.element("figure", html.image(figure, title))
+    return html.element("figure", html.image(figure, figure.get_suptitle() or _noun(name)))
 
 
 def _noun(name: str) -> str:
@@ -174,7 +193,7 @@ def _largest_error(node: xr.Dataset, name: str) -> list[str]:
     return [heading(node, name), rounded(float(cell)), relative, labelled(cell, error.dims)]
 
 
-def _provenance(store: Store, stated: Json, study: Mapping[str, object]) -> Iterator[str]:
+def _provenance(stated: Json, study: Mapping[str, object], digest: str, checked: Verification) -> Iterator[str]:
     """Give the study to copy, the command, and what identifies its numbers."""
     command = "Save this as study.yaml; then: biasvar run study.yaml"
     stated_first = {name: study[name] for name in ("name", "kind")} | dict(study)
@@ -185,8 +204,8 @@ def _provenance(store: Store, stated: Json, study: Mapping[str, object]) -> Iter
     yield html.pairs(
         {
             "study hash": str(stated["study_hash"]),
-            "digest of all results": digest(store.location),
-            "checked": str(verify(store.location)),
+            "digest of all results": digest,
+            "checked": str(checked),
             "software": versions,
             "arithmetic": f"number {stated.get('numerics', 1)}",
         }

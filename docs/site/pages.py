@@ -20,16 +20,39 @@ ROOMS = {
     "learning": "Laws, targets, hypothesis sets, losses",
     "optimization": "Objectives, update rules, schedules, convex sets",
 }
-#: The workflows that are run for their pages, and with what, so that together they take a minute or two. The others are
-#: only shown.
+#: With what each workflow is run for its page, so that all together take a minute or two.
 RUN = {
     "adaptive_methods": ["--replicates", "16"],
     "bagging": ["--replicates", "256"],
     "constrained": ["--steps", "500"],
     "convexity": ["--segments", "1024"],
+    "edge_of_stability": ["--replicates", "1", "--steps", "300"],
     "extremes": [],
+    "hyperparameter_grid": ["--replicates", "2"],
+    "matrix_calculus": [],
+    "online_vs_batch": ["--steps", "30"],
+    "race": ["--rates", "9", "--sets", "200", "--replicates", "65536"],
+    "ravine": ["--replicates", "4"],
+    "real_data": ["--n-train", "50", "--sets", "tree", "ridge", "logistic"],
+    "scale": ["--replicates", "512"],
+    "surrogates": ["--replicates", "2048"],
+    "tradeoff": ["--replicates", "16384"],
     "two_point_sine": ["--replicates", "65536"],
 }
+#: Tutorials in the order in which they are read.
+TUTORIALS = ("first_study", "reading_a_summary", "your_own_set", "grid", "cluster")
+
+
+class Order:
+    """What sphinx-gallery sorts a folder's scripts by: tutorials as they are read, workflows by name."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str) -> tuple[int, str]:
+        """Return the place of a script."""
+        stem = Path(name).stem
+        return (TUTORIALS.index(stem) if stem in TUTORIALS else len(TUTORIALS), name)
 
 
 def names_by_room(stub: str) -> dict[str, list[str]]:
@@ -73,16 +96,14 @@ def reference(stub: str) -> str:
     return text + section("Errors", "biasvar.errors", raised())
 
 
-def script(text: str, options: list[str] | None) -> str:
+def script(text: str, options: list[str]) -> str:
     """Turn a script into one of the gallery, which has a heading, and a cell of its own for what it says.
 
-    The first line of its docstring becomes the heading. Without options it is not run.
+    The first line of its docstring becomes the heading.
     """
     text = re.sub(r'\A"""(.*?)\.?(\n|""")', lambda found: f'"""\n{found[1]}\n{"=" * len(found[1])}\n{found[2]}', text)
-    call = f"main({options or []})".replace("'", '"')
+    call = f"main({options})".replace("'", '"')
     said = f"What it says, when run with ``{' '.join(options)}``" if options else "What it says"
-    if options is None:
-        said = "It takes minutes, and is not run for this page"
     return text.replace('if __name__ == "__main__":\n    main()\n', f"# %%\n# {said}\n{call}\n")
 
 
@@ -113,7 +134,7 @@ def write(root: Path) -> None:
         into = made / "scripts" / kind
         into.mkdir(parents=True)
         for path in sorted(folder.glob("*.py")):
-            (into / path.name).write_text(script(path.read_text(), RUN.get(path.stem)))
+            (into / path.name).write_text(script(path.read_text(), RUN.get(path.stem, [])))
         (into / "GALLERY_HEADER.rst").write_text(f"{heading}\n{'=' * len(heading)}\n")
     (made / "reference.rst").write_text(reference((root / "biasvar" / "__init__.pyi").read_text()))
     for name, path in (("readme", "README.md"), ("changes", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")):

@@ -13,6 +13,29 @@ from helpers import SMALL_STUDIES, command, small_study
 
 import biasvar as bv
 
+MINE = """import numpy as np
+open("ran", "a").write(".")
+
+
+def f(x):
+    return x**2
+
+
+class Zero:
+    def fit_predict(self, x, y, at, rng):
+        return np.zeros(at.shape)
+
+
+class Bowl:
+    dim = 2
+
+    def value(self, theta):
+        return (theta**2).sum(axis=-1)
+
+    def gradient(self, theta):
+        return 2 * theta
+"""
+
 
 def descents(**changes):
     fields = {
@@ -150,25 +173,41 @@ def test_large_grids_are_thinned_and_say_so(tmp_path, monkeypatch):
     assert set(rates) <= set(bv.logspace(1e-3, 1e-1, 40))
 
 
-def test_code_of_the_users_own_is_not_run(tmp_path):
-    (tmp_path / "mine.py").write_text("open('ran', 'a').write('.')\ndef f(x):\n    return x**2\n")
-    study = {
-        "name": "own",
-        "target": "mine:f",
-        "inputs": {"Uniform": {"low": -1, "high": 1}},
-        "hypotheses": {"H0": {"Polynomial": {"degree": 0}}},
-        "n_train": 4,
-        "replicates": 256,
-        "block_size": 16,
-    }
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(study))
+RISK = {
+    "inputs": {"Uniform": {"low": -1, "high": 1}},
+    "hypotheses": {"H0": {"Polynomial": {"degree": 0}}},
+    "n_train": 4,
+    "replicates": 256,
+    "block_size": 16,
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target": "mine:f", **RISK},
+        {"target": "Sine", **RISK, "hypotheses": {"mine": "mine:Zero"}},
+        {
+            "kind": "optimizer",
+            "objectives": {"mine": "mine:Bowl"},
+            "optimizers": {"sgd": {"SGD": {"learning_rate": [0.1, 0.2]}}},
+            "initial": {"mine": [1.0, 1.0]},
+            "steps": 10,
+            "record": ["objective", "parameters"],
+        },
+    ],
+    ids=["target", "set", "objective"],
+)
+def test_code_of_the_users_own_is_not_run(fields, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": "own", **fields}))
     assert command("run", "own.yaml", "--scheduler", "synchronous", cwd=tmp_path).returncode == 0
     (tmp_path / "ran").unlink()
     done = command("report", "own.zarr", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"own\.html: 0\.\d\d MB\n", done.stdout)
     assert not (tmp_path / "ran").exists()
-    assert "mine:f" in (tmp_path / "own.html").read_text()
+    assert "mine:" in (tmp_path / "own.html").read_text()
 
 
 def test_what_cannot_be_reported_is_said_in_a_line(tmp_path):

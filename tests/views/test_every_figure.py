@@ -72,9 +72,9 @@ MADE = {
     ),
 }
 OFFERED = {
-    "risk": "decomposition along_x learning_curves sources_of_error noise_curves differences status_map precision",
-    "classification": "decomposition learning_curves votes margins sources_of_error differences status_map precision",
-    "data": "decomposition learning_curves differences status_map precision",
+    "risk": "decomposition along_x fits learning_curves sources_of_error noise_curves differences status_map digits",
+    "classification": "decomposition fits learning_curves votes margins sources_of_error differences status_map digits",
+    "data": "decomposition learning_curves differences status_map digits",
     "optimizer": "curves paths sharpness learning_rates heat cost_map sensitivity expected_best performance_profile",
     "convexity": "witness curvature plane",
     "tradeoff": "budget_curves three_errors",
@@ -102,7 +102,7 @@ def test_what_is_offered(summary, names):
 
 def test_no_figure_is_left_out():
     drawn = {name for _, name in CASES}
-    assert drawn == set(bv.plot.__all__) - {"figures_of", "fits", "remainders"}  # these are of something else
+    assert drawn == set(bv.plot.__all__) - {"figures_of", "precision", "remainders"}  # these are of something else
     assert figures_of(bv.check_derivatives(bv.Rosenbrock())) == ["remainders"]
 
 

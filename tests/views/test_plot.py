@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 
 import biasvar as bv
 from biasvar.errors import BiasvarError, MissingDependencyError, StudyError
+from biasvar.studies.base import Group
 from biasvar.views import figures
 from biasvar.views.findings import leaders, who_leads
+from biasvar.views.plot.precision import falling
 
 LINES = {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "mean": bv.NearestNeighbors(2)}
 PLANE = {"inputs": bv.Uniform(-1, 1, dim=2), "target": bv.Linear([1, 2]), "test_points": 32, "n_train": [4, 8]}
@@ -191,9 +193,9 @@ def test_a_figure_is_saved_where_no_folder_is_yet(summary, tmp_path):
 
 
 def test_figures_are_offered_where_their_numbers_are(summary):
-    along = ["along_x"]
+    along = ["along_x", "fits"]
     sizes, levels = ["learning_curves"], ["noise_curves"]
-    rest = ["differences", "status_map", "precision"]
+    rest = ["differences", "status_map", "digits"]
     assert bv.plot.figures_of(summary) == ["decomposition", *along, *sizes, "sources_of_error", *levels, *rest]
     one = summary.isel(noise=[0], n_train=[0])
     assert bv.plot.figures_of(one) == ["decomposition", *along, "sources_of_error", *rest]
@@ -209,6 +211,49 @@ def test_what_nobody_chose_is_said(summary):
     figure = bv.plot.along_x(summary, hypothesis=["H0", "mean"])
     assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0.5 (of 0, 0.5)" in flat(figure.get_supxlabel())
     assert "(of" not in bv.plot.along_x(summary, n_train=8, noise=0.5).get_supxlabel()
+
+
+def test_fits_are_made_of_a_summary_too_where_no_foreign_code_is_needed(tmp_path):
+    ours, theirs = study(), study(target=np.sin)
+    summaries = [bv.run(each, tmp_path / f"{i}.zarr", scheduler="synchronous") for i, each in enumerate((ours, theirs))]
+    assert ["fits" in bv.plot.figures_of(summary) for summary in summaries] == [True, False]
+    again, first = bv.plot.fits(summaries[0], count=8), bv.plot.fits(ours, count=8)
+    for one, other in zip(again.axes, first.axes, strict=True):
+        for line, same in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())
+    with pytest.raises(BiasvarError, match="fits: parts of the study are not biasvar's own; give the study"):
+        bv.plot.fits(summaries[1])
+
+
+def test_precision_is_how_standard_errors_fell(tmp_path):
+    own = study(hypotheses={"H0": bv.Polynomial(0)}, n_train=[4], noise=[0.5], replicates=1024, block_size=32)
+    summary = bv.run(own, tmp_path / "own.zarr", scheduler="synchronous").squeeze()
+    figure = bv.plot.precision(tmp_path / "own.zarr")
+    line, rate = figure.axes[0].lines[:2]
+    np.testing.assert_array_equal(line.get_xdata(), [128, 256, 512, 1024])
+    # The number that is told while a study runs is not the summary's to the last bit: that has no plain mean.
+    assert line.get_ydata()[-1] == pytest.approx(float(summary.excess_risk_se), rel=0.1)
+    np.testing.assert_allclose(rate.get_ydata()[0] / rate.get_ydata()[1], np.sqrt(8))
+    slope = np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0]
+    assert f"excess risk {4.0**-slope:.2g} times smaller" in flat(figure.get_suptitle())
+    (told,) = [text.get_text() for text in figure.axes[0].get_legend().texts]
+    assert told == "1/\N{SQUARE ROOT}n"
+
+
+def test_precision_needs_the_study_where_parts_of_it_are_the_users(tmp_path):
+    own = study(target=np.sin, replicates=1024, block_size=32)
+    bv.run(own, tmp_path / "own.zarr", scheduler="synchronous")
+    with pytest.raises(BiasvarError, match="give it as the second argument"):
+        bv.plot.precision(tmp_path / "own.zarr")
+    assert bv.plot.precision(tmp_path / "own.zarr", own).axes[0].lines
+
+
+def test_precision_of_what_is_exact_is_not_drawn():
+    group = Group("n2", ("H0",), 1)
+    with pytest.raises(BiasvarError, match="precision: no cell has a standard error and 8 blocks or more"):
+        falling(study(), {group: np.ones((1, 64))})
+    with pytest.raises(BiasvarError, match="8 blocks"):
+        falling(study(), {group: np.arange(7.0)[None]})
 
 
 def test_too_many_panels_are_thinned_with_the_best_among_them(summary):

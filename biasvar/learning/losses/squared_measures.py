@@ -231,7 +231,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         "irreducible_risk",
         "irreducible risk: variance of the label noise",
-        "noise",
+        "noise²",
         value=lambda a: a.irreducible,
         error=lambda a: 0.0,
         known=lambda noise: noise**2,

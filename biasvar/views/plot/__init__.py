@@ -16,9 +16,10 @@ from biasvar.views.plot.doors import needs_of
 from biasvar.views.plot.edge import sharpness
 from biasvar.views.plot.grids import expected_best, learning_rates, performance_profile, sensitivity
 from biasvar.views.plot.maps import cost_map, heat
+from biasvar.views.plot.precision import digits, precision
 from biasvar.views.plot.remainders import remainders
 from biasvar.views.plot.risk import decomposition, learning_curves, noise_curves
-from biasvar.views.plot.sources import precision, sources_of_error
+from biasvar.views.plot.sources import sources_of_error
 from biasvar.views.plot.votes import margins, votes
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "curves",
     "decomposition",
     "differences",
+    "digits",
     "expected_best",
     "figures_of",
     "fits",
@@ -57,6 +59,7 @@ _TELLING = (
     three_errors,
     decomposition,
     along_x,
+    fits,
     learning_curves,
     votes,
     margins,
@@ -77,7 +80,7 @@ _TELLING = (
     plane,
     remainders,
     status_map,
-    precision,
+    digits,
 )
 
 
@@ -99,7 +102,7 @@ def figures_of(summary: Summary) -> list[str]:
     ...     replicates=256, block_size=16,
     ... )
     >>> bv.plot.figures_of(bv.lazy(study).compute())
-    ['decomposition', 'along_x', 'sources_of_error', 'status_map', 'precision']
+    ['decomposition', 'along_x', 'fits', 'sources_of_error', 'status_map', 'digits']
     """
     nodes = list(nodes_of(summary).values())
     names = (figure.__name__ for figure in _TELLING)

@@ -28,6 +28,7 @@ from biasvar.views.findings import who_leads
 from biasvar.views.plot.cells import about, few, least, parts_of, selected, shown
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.risk import FAR
+from biasvar.views.plot.studies import study_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+MOST_FITS = 200  # thin lines that can be told apart
 
+
+@made_of("target", "hypothesis", dims=("x",), study=True)
 def fits(
-    study: RiskStudy | ClassificationStudy,
+    study: RiskStudy | ClassificationStudy | xr.Dataset,
     *,
     n_train: int | None = None,
     noise: float | None = None,
-    count: int = 200,
+    count: int | None = None,
     ax: "Axes | None" = None,
     title: str | None = None,
 ) -> "Figure":
@@ -51,12 +55,12 @@ def fits(
 
     Parameters
     ----------
-    study : RiskStudy or ClassificationStudy
-        With inputs of one coordinate.
+    study : RiskStudy, ClassificationStudy or xarray.Dataset
+        With inputs of one coordinate; or its summary, where no part of the study is a user's own.
     n_train, noise : number, optional
         Which training sets; the study's first unless given.
-    count : int
-        How many of them.
+    count : int, optional
+        How many of them; 200 unless given, or as many as a block has.
     ax, title
         See :mod:`biasvar.plot`.
 
@@ -77,6 +81,9 @@ def fits(
     >>> len(figure.axes)  # a panel for each hypothesis set
     2
     """
+    if isinstance(study, xr.Dataset):
+        study = _again(study)
+    count = count or min(MOST_FITS, study.block_size)
     drawn = replicates(study, n_train=n_train, noise=noise, count=count)
     if "coordinate" in drawn.dims:
         raise BiasvarError(f"fits: needs inputs of one coordinate, got {drawn.sizes['coordinate']}")
@@ -98,6 +105,14 @@ def fits(
         f"{shown(study.name)}: noise {SIGMA} = {drawn.noise:g}; points: the first two sets",
     )
     return figure
+
+
+def _again(summary: xr.Dataset) -> RiskStudy | ClassificationStudy:
+    """Return the study that a summary is of."""
+    study: RiskStudy | ClassificationStudy | None = study_of(summary)
+    if study is None:
+        raise BiasvarError("fits: parts of the study are not biasvar's own; give the study in the place of its summary")
+    return study
 
 
 def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
+from biasvar.views.plot.studies import study_of
+
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 
 _NEEDS: dict[str, "Needs"] = {}
@@ -29,6 +31,8 @@ class Needs:
         A label that a coordinate must have.
     varied : int
         How many of the dimensions that the coordinate ``hyperparameter`` names have at least two labels.
+    study : bool
+        Whether the study is needed, too, and so must have no parts that are not biasvar's own.
     """
 
     variables: Collection[str]
@@ -37,6 +41,7 @@ class Needs:
     sizes: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     varied: int = 0
+    study: bool = False
 
     def met_by(self, node: xr.Dataset) -> bool:
         """Tell whether a node has all that."""
@@ -47,6 +52,7 @@ class Needs:
             and all(node.sizes.get(dim) == size for dim, size in self.sizes.items())
             and all(name in node.coords and label in node[name].values for name, label in self.labels.items())
             and (not self.varied or self._varied(node) >= self.varied)
+            and (not self.study or study_of(node) is not None)
         )
 
     def _varied(self, node: xr.Dataset) -> int:

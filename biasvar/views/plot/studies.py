@@ -1,12 +1,16 @@
 """The study that a summary is of, where no foreign code is needed to have it."""
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.studies import catalog
+
+_REFERENCE = re.compile(r"[\w.]+:[\w.]+")  # module:name
 
 
 def study_of(root: xr.Dataset) -> Any:
@@ -21,7 +25,19 @@ def study_of(root: xr.Dataset) -> Any:
     supplement = json.loads(supplement) if isinstance(supplement, str) else supplement
     if "study" not in root.attrs or supplement.get("imports") or {"kind", "source"} & set(supplement):
         return None
+    study = json.loads(root.attrs["study"])
+    if _names_code(study):
+        return None
     try:
-        return catalog.from_json(json.loads(root.attrs["study"]), supplement)
+        return catalog.from_json(study, supplement)
     except BiasvarError:
         return None
+
+
+def _names_code(part: object) -> bool:
+    """Tell whether JSON of a study may name what is imported: ``module:name``, wherever it stands."""
+    if isinstance(part, Mapping):
+        return any(_names_code(each) for item in part.items() for each in item)
+    if isinstance(part, list):
+        return any(map(_names_code, part))
+    return isinstance(part, str) and _REFERENCE.fullmatch(part) is not None
