@@ -50,7 +50,7 @@ class Index:
         return status_of(self.most)
 
     def standard_error(self, tail: Tail, replicates: int) -> float:
-        """Return what extremes add to a standard error, where there is one."""
+        """Return the standard error that no block shows, where there is one."""
         undecided = self.value <= 2 and self.status is Status.OK
         return tail.standard_error(LEAST_INDEX if undecided else self.value, replicates)
 

@@ -38,7 +38,7 @@ class Averages(ABC):
     quadrature_error : float
         How far averages over x may be off for want of test points.
     extremes : float
-        Least standard error of the mean loss, from the tails of the loss.
+        Standard error of the mean loss that blocks do not show, from the tails of the loss.
     """
 
     problem: Problem
@@ -79,10 +79,10 @@ class Averages(ABC):
         """Return the part of :meth:`over_x` that more or better test points would lower."""
         return float(np.hypot(self.problem.test.sampling_error(curve), self.quadrature_error))
 
-    def inflation(self, influence: Array) -> float:
-        """Return by what factor the tails of the loss widen the standard error that blocks show."""
+    def unseen(self, influence: Array) -> float:
+        """Return what the blocks' largest losses do not show, in standard errors that blocks show."""
         shown = float(standard_error(influence))
-        return max(1.0, self.extremes / shown) if shown > 0 else 1.0
+        return self.extremes / shown if shown > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Measure:
             shown = float(np.sqrt(square_variance(influence, averages.second_order)))
         else:
             shown = float(standard_error(influence))
-        return max(shown, averages.extremes) if self.spoiled == "with_the_loss" else shown
+        return float(np.hypot(shown, averages.extremes)) if self.spoiled == "with_the_loss" else shown
 
     def difference(self, one: Averages, other: Averages) -> tuple[float, float]:
         """Return the difference of two cells under common random numbers, and its standard error."""
@@ -202,8 +202,8 @@ class Measure:
         mine, others = self.influence(one), self.influence(other)
         spread = float(standard_error(mine - others))
         # Extremes may cancel or not: where they do, so does the spread, of which they are the same multiple as before.
-        multiple = spread * max(one.inflation(mine), other.inflation(others))
-        spread = max(spread, min(multiple, float(np.hypot(one.extremes, other.extremes))))
+        multiple = spread * max(one.unseen(mine), other.unseen(others))
+        spread = float(np.hypot(spread, min(multiple, np.hypot(one.extremes, other.extremes))))
         along = 0.0
         if self.along_x is not None:
             along = one.problem.test.sampling_error(self.along_x(one) - self.along_x(other))

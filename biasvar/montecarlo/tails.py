@@ -105,12 +105,15 @@ class Tail:
         The ``EXTREMES``-th largest loss.
     exceedances : int
         How many losses lie above it.
+    square : float
+        Sum of their squares.
     index : IndexEstimate
         Estimated tail index.
     """
 
     threshold: float
     exceedances: int
+    square: float
     index: IndexEstimate
 
     @classmethod
@@ -119,15 +122,16 @@ class Tail:
         losses = np.sort(block_tops[np.isfinite(block_tops)])[::-1]
         count = max(0, min(EXTREMES, len(losses) - 1))
         threshold = float(losses[count]) if count else 0.0
-        return cls(threshold, count, estimate_tail_index(block_tops, block_size))
+        square = float((losses[:count] ** 2).sum())
+        return cls(threshold, count, square, estimate_tail_index(block_tops, block_size))
 
     def standard_error(self, index: float, replicates: int) -> float:
-        """Return the part of the standard error of the mean loss that is due to extremes.
+        """Return the part of the standard error of the mean loss that its sample does not show.
 
         E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample.
-        Losses so rare that most samples lack them are what the spread of a sample does not show; that a design of the
-        sample may even them out, as order statistics do, is not counted on. Far from its limit the tail may fall more
-        slowly than theory says of the limit, so a is the estimated index where that is lower.
+        Losses so rare that most samples lack them are what the spread of a sample does not show: by so much its own
+        largest losses fall short of that square. Far from its limit the tail may fall more slowly than theory says of
+        the limit, so a is the estimated index where that is lower.
 
         Parameters
         ----------
@@ -139,7 +143,8 @@ class Tail:
         if not 2 < index < np.inf:
             return 0.0
         a = min(index, max(self.index.value, LEAST_INDEX))
-        return float(np.sqrt(self.exceedances * self.threshold**2 * a / (a - 2)) / replicates)
+        unseen = self.exceedances * self.threshold**2 * a / (a - 2) - self.square
+        return float(np.sqrt(max(unseen, 0.0)) / replicates)
 
 
 def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> IndexEstimate:

@@ -60,7 +60,7 @@ def read_series(
 
 
 def extremes_of(tails: LossTails, series: Series, noise: float, replicates: int) -> float:
-    """Return the least standard error of a mean loss, from the tails of the loss and of what noise adds."""
+    """Return the standard error of a mean loss that blocks do not show, from its tails and those of what noise adds."""
     of_signal = tails.signal.standard_error(series.loss_tail, replicates)
     return float(np.hypot(of_signal, noise**2 * tails.noise.standard_error(series.gain_tail, replicates)))
 

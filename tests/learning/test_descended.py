@@ -159,7 +159,7 @@ class Losses:
     """A series whose largest losses show a tail."""
 
     def __init__(self, index):
-        self.loss_tail = self.gain_tail = Tail(1.0, 10, index)
+        self.loss_tail = self.gain_tail = Tail(1.0, 10, 0.0, index)
 
 
 def test_batches_in_risk_studies_are_the_sums_that_they_make():

@@ -195,7 +195,7 @@ class SquaredAverages(Averages):
         one, two, three = self.series.spread_x
         level = self.irreducible
         spread2 = (one + 2 * level * two + level**2 * three) / (self.blocks * (self.blocks - 1))
-        error = np.sqrt(np.maximum(spread2, 0) + 2 * self.mean_error2**2) * self.inflation(self.excess)
+        error = np.sqrt(np.maximum(spread2, 0) + 2 * self.mean_error2**2) * np.hypot(1, self.unseen(self.excess))
         return np.asarray(error)
 
     @property
