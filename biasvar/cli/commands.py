@@ -247,10 +247,16 @@ def watch(store: str, every: float, as_json: bool) -> None:
 @main.command(short_help="SHA-256 of a store's results.")
 @_STORE
 def digest(store: str) -> None:
-    """Print the SHA-256 of STORE's results: equal digests mean equal bits, wherever and however it was run."""
+    """Print the SHA-256 of STORE's results: equal digests mean equal bits, wherever and however it was run.
+
+    Where the same study gives it again is said on standard error.
+    """
     from biasvar.execution.digest import digest as store_digest
+    from biasvar.execution.promise import promise
+    from biasvar.execution.store import Store
 
     click.echo(store_digest(store))
+    click.echo(promise(Store(store).attributes()), err=True)
 
 
 @main.command(short_help="Check every chunk of a store.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from biasvar.errors import several
 from biasvar.execution.backends import Place
+from biasvar.execution.promise import promise
 from biasvar.execution.reading import Reading, read_through
 from biasvar.execution.store import Store
 from biasvar.execution.summaries import summary_digest
@@ -19,10 +20,13 @@ class Verification:
         Chunks looked at.
     problems : tuple of str
         A line for each thing that is missing, torn or altered; none if all is well.
+    promise : str
+        Where the same study gives the same bits: what is not biasvar's own narrows that.
     """
 
     chunks: int
     problems: tuple[str, ...]
+    promise: str
 
     @property
     def ok(self) -> bool:
@@ -34,7 +38,7 @@ class Verification:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{several(self.chunks, 'chunk')}: all sound"
+            return f"{several(self.chunks, 'chunk')}: all sound; {self.promise}"
         found = f"{several(self.chunks, 'chunk')}, {several(len(self.problems), 'problem')}"
         return "\n".join([*self.problems, f"{found}: run the study again to repair"])
 
@@ -91,7 +95,7 @@ def verified(store: Store, found: Reading) -> Verification:
         problems.append("the summary is not written yet")
     elif not _summary_is_sound(store, attributes["summary_digest"]):
         problems.append("the summary was altered")
-    return Verification(sum(records.chunks for records in groups.values()), tuple(problems))
+    return Verification(sum(records.chunks for records in groups.values()), tuple(problems), promise(attributes))
 
 
 def _summary_is_sound(store: Store, expected: str) -> bool:
