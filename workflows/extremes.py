@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default="extremes.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/extremes.png", help="picture to save [%(default)s]")
-    parser.add_argument("--replicates", type=int, default=2**12, help="training sets a cell [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=2**12, help="training sets per cell [%(default)s]")
     args = parser.parse_args(argv)
 
     study = bv.load("extremes", [f"replicates={args.replicates}"])

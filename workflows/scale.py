@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--store", type=Path, default=Path("scale.zarr"), help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", type=Path, default=Path("figures/scale.png"), help="picture [%(default)s]")
-    parser.add_argument("--replicates", type=int, default=2**11, help="training sets a cell [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=2**11, help="training sets per cell [%(default)s]")
     args = parser.parse_args(argv)
 
     changes = [f"replicates={args.replicates}", f"block_size={args.replicates // 16}"]

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split()))
     parser.add_argument("--store", type=Path, default=Path("tradeoff.zarr"), help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", type=Path, default=Path("figures/tradeoff.png"), help="picture [%(default)s]")
-    parser.add_argument("--replicates", type=int, default=2**16, help="training sets a cell [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=2**16, help="training sets per cell [%(default)s]")
     args = parser.parse_args(argv)
 
     study = bv.load("tradeoff", [f"replicates={args.replicates}"])

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--store", default="two-point-sine.zarr", help="Zarr store to fill [%(default)s]")
     parser.add_argument("--figure", default="figures/two-point-sine.png", help="picture to save [%(default)s]")
-    parser.add_argument("--replicates", type=int, default=2**17, help="training sets a cell [%(default)s]")
+    parser.add_argument("--replicates", type=int, default=2**17, help="training sets per cell [%(default)s]")
     args = parser.parse_args(argv)
 
     study = bv.load("two-point-sine", [f"replicates={args.replicates}"])

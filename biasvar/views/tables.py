@@ -190,7 +190,7 @@ def _counted(variable: xr.DataArray) -> str:
     if numbers.size == 0:
         return f"no {variable.name}"
     spread = str(numbers[0]) if numbers.size == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f"{spread} {variable.attrs['counted']} a cell"
+    return f"{spread} {variable.attrs['counted']} per cell"
 
 
 #: Kinds of tables by the name that a summary asks for.

@@ -79,7 +79,7 @@ def test_the_table_has_verdicts_dashes_and_sentences():
     assert rows["bowl", "jensen"].split()[4:7] == ["0", "0", "0.00180"]
     assert "valley is not convex: between x=(" in text
     assert "bowl: no violation in 2048 segments: at most 0.0018 of them violate (95 %); mu <= 1, L >= 100" in text
-    assert "2048 segments a cell" in text
+    assert "2048 segments per cell" in text
 
 
 def test_objectives_of_one_domain_see_the_same_segments():
