@@ -46,6 +46,17 @@ def with_error(value: float, error: float, *, powers: bool = False) -> str:
     return f"{value:.{-place}f}({digits})"
 
 
+def brief(value: float, error: float) -> str:
+    """Write a value in as few digits as a title needs, three where more are known.
+
+    Examples
+    --------
+    >>> brief(0.20671684, 3e-9), brief(0.0154, 0.0006), brief(0.5, math.nan)
+    ('0.207', '0.0154(6)', '?')
+    """
+    return f"{value:.3g}" if error < 5e-4 * abs(value) else with_error(value, error)
+
+
 def rounded(value: float, digits: int = 2) -> str:
     """Write a number by itself, a standard error in two digits; a question mark where there is none.
 

@@ -358,6 +358,19 @@ def test_a_setting_that_is_unknown():
         refused(lambda: bv.run(small_study(), "x.zarr"), SettingError, "nosuch", "tries")
 
 
+def test_settings_have_their_defaults_after_a_set_in_which_they_became_known():
+    code = (
+        "import dask\n"
+        "with dask.config.set({'biasvar.tries': 5}):\n"
+        "    from biasvar.execution import settings\n"
+        "    assert settings.count('tries') == 5\n"
+        "settings.check()\n"
+        "assert settings.count('tries') == settings.DEFAULTS['tries']\n"
+        "assert settings.is_on('dashboard-page')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # The command line
 
 RUN = ["run", "two-point-sine", "--store", "x.zarr"]

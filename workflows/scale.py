@@ -69,7 +69,7 @@ def draw_paths(summary: xr.Dataset) -> Figure:
     for label, x, y in zip(path.hypothesis.values, path.variance.values, path.bias2.values, strict=True):
         count = label.split()[1]
         if count[0] == "1":  # the others lie between
-            panel.annotate(count, (x, y), (-8, -12), textcoords="offset points", ha="right", fontsize="small")
+            panel.annotate(count, (x, y), (6, 4), textcoords="offset points", fontsize="small")
     panel.set(xscale="log", yscale="log", xlabel="variance (y²)", ylabel="bias² (y²)")
     panel.legend(frameon=False)
     figure.suptitle("Stopped descent walks nearly the path of ridge regression", fontweight="bold")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from distributed import Scheduler
 
 TROUBLE, PATH = "biasvar-page", "/biasvar"
-REFRESH_MS = 1000
+REFRESH_MS = 2000  # what a browser costs the scheduler: ten to twenty milliseconds each time
 DIGITS = ("#00204d", "#31446b", "#666970", "#958f78", "#cbba69", "#ffea46")  # cividis: the brighter, the more are known
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -151,7 +151,7 @@ class Estimates:
         """Show a snapshot."""
         problems = [problem for problem, _, _ in now["blocks"]]
         rows = sorted({cell for _, cell, *_ in now["cells"]}, key=_natural)[::-1]
-        self.figure.title.text = f"So far: {now['headline']}; the brighter, the more digits are known"
+        self.figure.title.text = f"So far: {now['headline']}; brighter: better known"
         if (self.figure.x_range.factors, self.figure.y_range.factors) != (problems, rows):
             self.figure.x_range.factors, self.figure.y_range.factors = problems, rows
             self.figure.height = max(260, 60 + 34 * len(rows))
@@ -170,7 +170,7 @@ class Errors:
     """Standard errors against what was drawn, a line for each cell."""
 
     def __init__(self) -> None:
-        from bokeh.models import ColumnDataSource, HoverTool
+        from bokeh.models import ColumnDataSource, HoverTool, LogTicker, PrintfTickFormatter
 
         self._lines = ColumnDataSource({name: [] for name in ("xs", "ys", "color", "cell", "now")})
         self._ends = ColumnDataSource({name: [] for name in ("x", "y", "color", "cell", "now")})
@@ -183,6 +183,9 @@ class Errors:
             x_axis_label="replicates drawn",
             y_axis_label="standard error",
         )
+        # Within a decade Bokeh would label every tenth of it.
+        figure.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=5)
+        figure.yaxis.formatter = PrintfTickFormatter(format="%g")
         lines = figure.multi_line("xs", "ys", color="color", line_width=2, alpha=0.85, source=self._lines)
         ends = figure.scatter("x", "y", color="color", size=7, source=self._ends)
         figure.add_tools(HoverTool(renderers=[lines, ends], tooltips=[("cell", "@cell"), ("now", "@now")]))

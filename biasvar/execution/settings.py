@@ -26,6 +26,11 @@ LONGEST_WAIT = 30.0
 dask.config.update_defaults({"biasvar": DEFAULTS})
 
 
+def _given(name: str) -> Any:
+    """Return a setting as it stands; who leaves a ``dask.config.set`` in which defaults were added takes them away."""
+    return dask.config.get(f"biasvar.{name}", DEFAULTS[name])
+
+
 def count(name: str) -> int:
     """Return a setting that is a whole number, at least 1.
 
@@ -34,7 +39,7 @@ def count(name: str) -> int:
     SettingError
         If it is something else.
     """
-    value = dask.config.get(f"biasvar.{name}")
+    value = _given(name)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingError(f"setting biasvar.{name}: expected a whole number of at least 1, got {value!r}")
     return value
@@ -48,7 +53,7 @@ def seconds(name: str) -> float:
     SettingError
         If it is something else.
     """
-    value = dask.config.get(f"biasvar.{name}")
+    value = _given(name)
     try:
         found = float(parse_timedelta(value))
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -66,7 +71,7 @@ def is_on(name: str) -> bool:
     SettingError
         If it is something else.
     """
-    value = dask.config.get(f"biasvar.{name}")
+    value = _given(name)
     if not isinstance(value, bool):
         raise SettingError(f"setting biasvar.{name}: expected true or false, got {value!r}")
     return value
@@ -80,7 +85,7 @@ def check() -> None:
     SettingError
         Naming the first one.
     """
-    found = dask.config.get("biasvar")
+    found = dask.config.get("biasvar", {})
     if not isinstance(found, dict):
         raise SettingError(f"setting biasvar: expected settings in it, got {found!r}; see docs/clusters.md")
     for name in found:

@@ -88,17 +88,14 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
         Whether the ends are a place for names: not if other lines pass there.
     """
     line = 1.3 * 10 * panel.figure.dpi / 72
-    # From the lowest up, each at least a line of text above the one below.
-    heights, least, moves = {end: panel.transData.transform(end[1:3])[1] for end in ends}, -np.inf, {}
-    for end, height in sorted(heights.items(), key=lambda item: item[1]):
-        moves[end] = max(height, least) - height
-        least = height + moves[end] + line
-    if not direct or len(ends) > MOST_DIRECT or max(moves.values(), default=0) > FAR_NAMES * line:
+    heights = np.array([panel.transData.transform(end[1:3])[1] for end in ends])
+    moves = spread(heights, line) - heights
+    if not direct or len(ends) > MOST_DIRECT or np.abs(moves).max(initial=0) > FAR_NAMES * line:
         panel.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(ends), 3) or 1, frameon=False, fontsize="small"
         )
         return
-    for (name, x, y, color), moved in moves.items():
+    for (name, x, y, color), moved in zip(ends, moves, strict=True):
         panel.annotate(
             name,
             (x, y),
@@ -107,7 +104,38 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
             color=color,
             va="center",
             annotation_clip=False,
+            path_effects=halo(),
         )
+
+
+def spread(heights: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
+    """Return heights at least so far apart, in their order, the nearest in the least-squares sense.
+
+    Examples
+    --------
+    >>> spread(np.array([0.0, 5.0, 0.0]), 1.0)
+    array([-0.5,  5. ,  0.5])
+    """
+    order = np.argsort(heights, kind="stable")
+    steps = apart * np.arange(len(heights))
+    # Without the steps they must not fall: those that would are pooled.
+    pools: list[tuple[float, int]] = []
+    for height in heights[order] - steps:
+        mean, count = float(height), 1
+        while pools and pools[-1][0] >= mean:
+            below, several = pools.pop()
+            mean, count = (mean * count + below * several) / (count + several), count + several
+        pools.append((mean, count))
+    found = np.empty(len(heights))
+    found[order] = np.repeat([mean for mean, _ in pools], [count for _, count in pools]) + steps
+    return found
+
+
+def halo() -> list[Any]:
+    """Return what draws a white edge about letters, so that lines behind them do not cross them."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="white")]
 
 
 def draw_hollow(

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from biasvar.notation import with_error
+from biasvar.notation import brief
 from biasvar.studies.base import error_name
 
 AXES = {"n_train": "training-set size"}  # in words
@@ -107,8 +107,7 @@ def _alone(summary: xr.Dataset, name: str, found: xr.DataArray, compared: str) -
 def _number(summary: xr.Dataset, name: str, axis: str, label: str) -> str:
     """Write a number in as few digits as a title needs, fewer where its standard error is larger."""
     cell = summary.sel({axis: label})
-    value, error = float(cell[name]), float(cell[f"{name}_se"])
-    return f"{value:.3g}" if error < 5e-4 * abs(value) else with_error(value, error)
+    return brief(float(cell[name]), float(cell[f"{name}_se"]))
 
 
 def _ranges(names: Sequence[str], labels: Sequence[str], dim: str) -> str:

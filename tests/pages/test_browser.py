@@ -1,7 +1,6 @@
 """Reports in a real browser: nothing is asked of the network, sliders move by keyboard, numbers are the store's."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -10,24 +9,6 @@ from helpers import small_study
 import biasvar as bv
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

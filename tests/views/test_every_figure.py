@@ -143,7 +143,7 @@ class TestOptimizerFigures:
         cost = {rule: float(summary[f"bowl/{rule}"].best_cost_to_target[0]) for rule in ("sgd", "momentum")}
         first = min(cost, key=cost.get)
         title = bv.plot.curves(summary, objective="bowl").get_suptitle()
-        assert title.replace("\n", " ").startswith(f"{first} is first at J = 0.1: {cost[first]:.0f} gradients against ")
+        assert title.replace("\n", " ").startswith(f"{first} is first at J = 0.1: {cost[first]:g} gradients against ")
 
     def test_paths_have_one_start_equal_axes_and_the_labels_asked_for(self, summary):
         figure = bv.plot.paths(summary, objective="bowl", replicate=2, at={"sgd": {"learning_rate": 1e-3}})

@@ -1,13 +1,13 @@
 """Figures along x: single fits, mean fits, and their errors."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
-from biasvar.notation import with_error
+from biasvar.notation import brief
 from biasvar.studies.classification import ClassificationStudy
 from biasvar.studies.replicates import replicates
 from biasvar.studies.risk import RiskStudy
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+FEW_PLACES = 40
 MOST_FITS = 200  # thin lines that can be told apart
 
 
@@ -204,7 +205,7 @@ def _lowest_errors(cells: xr.Dataset) -> float:
 def _numbers_of(label: str, cell: xr.Dataset) -> str:
     """Name a set with its bias² and variance."""
     numbers = (
-        f"{name} {with_error(float(cell[variable]), float(cell[f'{variable}_se']))}"
+        f"{name} {brief(float(cell[variable]), float(cell[f'{variable}_se']))}"
         for variable, name, _ in parts_of(cell)
         if variable != "irreducible_risk"
     )
@@ -215,10 +216,15 @@ def _draw_mean_fit(panel: "Axes", cell: xr.Dataset) -> None:
     x, mean = cell.x.values, cell.mean_prediction.values
     deviation = np.sqrt(finite(cell.variance_x).clip(min=0))  # rounding may leave an exact 0 below it
     panel.fill_between(x, mean - deviation, mean + deviation, color=SKY, alpha=0.4, linewidth=0, label="±1 std. dev.")
-    panel.plot(x, finite(cell.target), color=BLACK, linewidth=2.5, label="target f")
-    panel.plot(x, finite(cell.mean_prediction), color=BLUE, label="mean fit")
+    panel.plot(x, finite(cell.target), color=BLACK, linewidth=2.5, label="target f", **_nodes(x))
+    panel.plot(x, finite(cell.mean_prediction), color=BLUE, label="mean fit", **_nodes(x))
     if np.isfinite(cell.best_in_class).any():
         panel.plot(x, finite(cell.best_in_class), color=VERMILION, linestyle="--", label="best in class")
+
+
+def _nodes(x: Array) -> dict[str, Any]:
+    """Mark where numbers are known, where those places are so few that lines between them are polygons."""
+    return {"marker": "o", "markersize": 3} if len(x) <= FEW_PLACES else {}
 
 
 def _draw_errors(panel: "Axes", cell: xr.Dataset) -> None:
@@ -226,6 +232,6 @@ def _draw_errors(panel: "Axes", cell: xr.Dataset) -> None:
     for name, label, color in (("bias2_x", "bias²", ORANGE), ("variance_x", "variance", SKY)):
         value, error = finite(cell[name]), cell[f"{name}_se"].values
         panel.fill_between(x, value - error, value + error, color=color, alpha=0.5, linewidth=0)
-        panel.plot(x, value, color=color, linewidth=2, label=label)
+        panel.plot(x, value, color=color, linewidth=2, label=label, **_nodes(x))
     if float(cell.noise) > 0:
         panel.axhline(float(cell.noise) ** 2, color=GREY, linewidth=2, linestyle="-.", label="noise")

@@ -7,7 +7,7 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import nodes_of
-from biasvar.views.figures import BLACK, GREY, ORANGE, SKY, VERMILION, finite, panels_or_given, set_title
+from biasvar.views.figures import BLACK, GREY, ORANGE, SKY, VERMILION, finite, halo, panels_or_given, set_title
 from biasvar.views.plot.cells import label as written
 from biasvar.views.plot.doors import made_of
 
@@ -97,7 +97,7 @@ def _draw_budgets(panel: "Axes", cells: xr.Dataset) -> None:
             best = float(cell.best_n_train)
             minima.append((best, float(cell.excess_risk.sel(n_train=best))))
             beside: Any = {"textcoords": "offset points", "fontsize": "small", "annotation_clip": False}
-            panel.annotate(f"{int(budget)}", minima[-1], (7, -4), **beside)
+            panel.annotate(f"{int(budget)}", minima[-1], (7, -4), path_effects=halo(), zorder=5, **beside)
     if minima:
         x, y = zip(*minima, strict=True)
         panel.plot(

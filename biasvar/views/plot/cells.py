@@ -21,6 +21,7 @@ PARTS = (
     ("bias2_plus_noise", "bias² + noise", ORANGE),
     ("variance", "variance", SKY),
 )
+ROUNDING = 1e-12  # of the largest value
 MOST_PANELS = 5  # side by side
 NEARLY_ALL = 0.8  # of cells that are finite, where nobody chose
 
@@ -108,7 +109,9 @@ def about(cells: xr.Dataset, of: str = "expected_risk") -> str:
     words = [*_said(cells), *cells.attrs.get("left_out", ())]
     error = float(error_of(cells, of).max())
     name = cells[of].attrs.get("short_name", of).removeprefix("expected ")
-    sizes = f"standard errors of the {name} at most {error:.1g}" if error > 0 else f"no Monte-Carlo error in the {name}"
+    # What is left of rounding has no error worth the name.
+    there = error > ROUNDING * float(abs(cells[of]).where(np.isfinite(cells[of])).max())
+    sizes = f"standard errors of the {name} at most {error:.1g}" if there else f"no Monte-Carlo error in the {name}"
     unknown = "" if "status" not in cells or (cells.status == "ok").all() else "; none where hollow, ? or infinite"
     return f"{study_name(cells)}: {', '.join([*words, sizes])}{unknown}"
 

@@ -227,7 +227,7 @@ def _draw_curvatures(panel: "Axes", cell: xr.Dataset) -> None:
         for ends, width in (((0.001, 0.999), 1), ((0.05, 0.95), 5)):
             panel.plot(found.sel(quantile=list(ends)), [row, row], color=BLUE, linewidth=width, solid_capstyle="butt")
         panel.plot(float(found.sel(quantile=0.5)), row, color=BLACK, marker="o", markersize=4)
-    for bound, name in ((low, "mu <="), (high, "L >=")):
+    for bound, name in ((low, "mu ≤"), (high, "L ≥")):
         panel.axvline(bound, color=ORANGE, linestyle="--", label=f"{name} {bound:.3g}")
     left, right = panel.get_xlim()
     panel.axvspan(min(left, -LINEAR * size), 0, color=VERMILION, alpha=0.12, linewidth=0)

@@ -110,6 +110,13 @@ def curves(
     return figure
 
 
+def _gradients(cost: float) -> str:
+    """Write a median cost, which may lie between two numbers: these must not look equal."""
+    if not np.isfinite(cost):
+        return "never"
+    return f"{cost:.0f}" if cost >= 100 else f"{cost:g}"
+
+
 def _first(tree: xr.DataTree, objective: str | None) -> str:
     """Say which rule is first at the last target of the first objective; nothing where there are no targets."""
     nodes = next(iter(nodes_with(tree, "best_cost_to_target", objective).values()), {})
@@ -118,9 +125,7 @@ def _first(tree: xr.DataTree, objective: str | None) -> str:
     if len(order) < 2 or not np.isfinite(costs[order[0]]):
         return ""
     goal = f"J = {float(nodes[order[0]].target_value.isel(target=-1)):.2g}"
-    best, *others = (
-        f"{costs[rule]:.0f} ({shown(rule)})" if np.isfinite(costs[rule]) else f"never ({shown(rule)})" for rule in order
-    )
+    best, *others = (f"{_gradients(costs[rule])} ({shown(rule)})" for rule in order)
     against = " and ".join(dict.fromkeys((others[0], others[-1])))
     return f"{shown(order[0])} is first at {goal}: {best.partition(' ')[0]} gradients against {against}"
 

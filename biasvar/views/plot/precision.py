@@ -26,7 +26,7 @@ from biasvar.views.figures import (
     panels_or_given,
     set_title,
 )
-from biasvar.views.plot.cells import shown, study_name
+from biasvar.views.plot.cells import ROUNDING, shown, study_name
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.studies import study_of
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-ROUNDING = 1e-12  # of the largest value
 FIRST = 4  # blocks: of fewer no spread is known
 MOST_LINES = 60
 MOST_PROBLEMS = 6  # with a colour each

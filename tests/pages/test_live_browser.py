@@ -1,0 +1,93 @@
+"""The page of a running study in a real browser: cells appear, numbers end as the summary's, nothing fails."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from helpers import small_study
+
+import biasvar as bv
+from biasvar.execution.dashboard import add_page
+from biasvar.execution.live import TOPIC
+from biasvar.execution.live_page import written
+
+pytestmark = pytest.mark.browser
+
+#: What the page's table holds: the data of the source whose rows have a text and a tip.
+CELLS = """() => {
+    for (const model of Bokeh.documents[0]?._all_models.values() ?? [])
+        if (model.type === "ColumnDataSource" && model.data.tip && model.data.text.length)
+            return [model.data.x, model.data.y, model.data.text].map(column => Array.from(column));
+    return null;
+}"""
+HEAD = "() => [...Bokeh.documents[0]._all_models.values()].find(model => model.type === 'Div')?.text ?? ''"
+EVIL = "<img src=x onerror=document.title='evil'>\""  # a label has no slash
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def page(browser, client):
+    """The page, opened; when all is done, nothing was asked of other hosts and nothing went wrong."""
+    troubles, address = [], add_page(client)
+    host = re.match(r"http://[^/]+/", address)[0]
+    context = browser.new_context()
+    context.set_default_timeout(0)  # a state is waited for as long as the test may take
+    page = context.new_page()
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: None if asked.url.startswith((host, "data:")) else troubles.append(asked.url))
+    page.goto(address)
+    page.wait_for_function("() => window.Bokeh?.documents.length > 0")
+    yield page
+    context.close()
+    assert troubles == []
+
+
+def test_cells_appear_and_end_with_the_summarys_numbers(page, client, tmp_path):
+    study = small_study()
+    found = {}
+    run = threading.Thread(
+        target=lambda: found.update(summary=bv.run(study, tmp_path / "s.zarr", scheduler=client, progress=False))
+    )
+    run.start()
+    page.wait_for_function(CELLS)
+    run.join()
+    page.wait_for_function(f"() => ({HEAD})().includes('<span>done</span>')")
+    table = page.evaluate(CELLS)
+    now = client.get_events(TOPIC)[-1][1]
+    told = {(problem, cell): written(mean, error) for problem, cell, _, mean, error in now["cells"]}
+    assert {(x, y): text for x, y, text in zip(*table, strict=True)} == told
+    summary = found["summary"]
+    for problem, cell, _, mean, error in now["cells"]:
+        size = int(problem.removeprefix("n"))
+        risks = summary.sel(hypothesis=cell, n_train=size)
+        levels = np.abs(risks.excess_risk - mean) <= 3 * (error or 0) + 1e-9 * abs(mean)
+        assert levels.any(), (problem, cell)  # it is told at the highest noise at which it has a standard error
+
+
+def test_names_are_text(page, client, tmp_path):
+    study = small_study(name="marks", hypotheses={EVIL: bv.Polynomial(0), "a & b": bv.Polynomial(1)})
+    bv.run(study, tmp_path / "<b>marks.zarr", scheduler=client, progress=False)
+    page.wait_for_function(f"() => ({HEAD})().includes('marks')")
+    page.wait_for_function(f"() => ({CELLS})()?.[1].some(name => name.includes('evil'))")
+    assert page.title() != "evil"
+    assert set(page.evaluate(CELLS)[1]) == {EVIL, "a & b"}
+    assert "&lt;b&gt;marks.zarr" in page.evaluate(HEAD)
+    # What the pointer shows of a cell is made of HTML by Bokeh.
+    box = page.locator(".bk-Figure").first.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.4 * box["height"], steps=5)
+    page.wait_for_selector(".bk-Tooltip >> text=after")
+    assert "onerror" in page.locator(".bk-Tooltip").first.inner_text()
+    assert page.title() != "evil"
+    assert page.locator("img[src=x]").count() == 0
