@@ -8,7 +8,6 @@ from typing import Annotated, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
-from scipy.special import ndtr
 
 from biasvar.compiling import njit
 from biasvar.errors import StudyError
@@ -21,7 +20,7 @@ from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
 from biasvar.learning.targets import Target
-from biasvar.montecarlo.elementary import exps, log, normal_quantiles
+from biasvar.montecarlo.elementary import exps, log, normal_distributions, normal_quantiles
 from biasvar.montecarlo.linear_algebra import cholesky, matmul
 
 Array = NDArray[np.float64]
@@ -164,7 +163,7 @@ class GaussianClasses(Continuous):
         means, stds = self._centres[:, 0], self._roots[:, 0, 0]
 
         def is_right(x: Array) -> NDArray[np.bool_]:
-            minus, plus = (ndtr((x - mean) / std) for mean, std in zip(means, stds, strict=True))
+            minus, plus = (normal_distributions((x - mean) / std) for mean, std in zip(means, stds, strict=True))
             return np.asarray((1 - self.prior) * minus + self.prior * plus < u)
 
         return bisect(is_right, np.full(u.shape, low), np.full(u.shape, high), BISECTIONS)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.learning.bisection import bisect
-from biasvar.learning.quadrature import legendre_nodes
+from biasvar.montecarlo.gauss import legendre_nodes
 from biasvar.montecarlo.linear_algebra import matmul
 
 Array = NDArray[np.float64]

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import roots_hermitenorm, roots_legendre
 
+from biasvar.montecarlo.gauss import hermite_nodes, legendre_nodes
 from biasvar.montecarlo.linear_algebra import matmul
 
 PANEL_NODES = 16
@@ -81,16 +80,9 @@ def legendre_rule(
     return np.concatenate(x), np.concatenate(w)
 
 
-@lru_cache(maxsize=16)
-def legendre_nodes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return Gauss-Legendre nodes and weights on [-1, 1]."""
-    nodes, weights = roots_legendre(size)
-    return nodes, weights
-
-
 def hermite_rule(mean: float, std: float, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return Gauss-Hermite nodes and weights of the normal law."""
-    nodes, weights = roots_hermitenorm(size)
+    nodes, weights = hermite_nodes(size)
     seen = weights > 0  # far out, weights underflow
     return mean + std * nodes[seen], weights[seen] / weights[seen].sum()
 

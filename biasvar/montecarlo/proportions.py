@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from biasvar.montecarlo.intervals import standard_error
 
@@ -35,6 +34,9 @@ def clopper_pearson(hits: NDArray[np.integer], trials: NDArray[np.integer], leve
     >>> float(low), round(float(high), 5)
     (0.0, 0.00368)
     """
+    # Imported late, as it takes as long as a small study.
+    from scipy.special import betaincinv
+
     k, n = np.asarray(hits, dtype=float), np.asarray(trials, dtype=float)
     tail = (1 - level) / 2
     # Each tail has a law of its own only where something is left to hit or to miss.

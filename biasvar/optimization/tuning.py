@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+
+from biasvar.montecarlo.elementary import exps, logs
 
 Array = NDArray[np.float64]
 
@@ -70,9 +71,10 @@ def draw_weights(count: int, draws: int) -> Array:
     """
     rest = count - np.arange(1, count + 1)
     possible = rest >= draws - 1
-    with np.errstate(invalid="ignore"):
-        log_weight = _log_choose(rest, draws - 1) - _log_choose(np.array(count), draws)
-    return np.where(possible, np.exp(np.where(possible, log_weight, 0.0)), 0.0)
+    log_weight = _log_choose(rest[possible], draws - 1) - _log_choose(np.array(count), draws)
+    weights = np.zeros(count)
+    weights[possible] = exps(log_weight)
+    return weights
 
 
 def expected_best(losses: Array, draws: Sequence[int]) -> tuple[Array, Array]:
@@ -225,7 +227,8 @@ def performance_profile(costs: Array, ratios: Array) -> Array:
 
 
 def _log_choose(n: NDArray[np.int64], k: int) -> Array:
-    value: Array = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+    log_factorials = np.concatenate([[0.0], np.cumsum(logs(np.arange(1.0, n.max() + 1)))])
+    value: Array = log_factorials[n] - log_factorials[k] - log_factorials[n - k]
     return value
 
 

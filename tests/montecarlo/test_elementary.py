@@ -54,6 +54,11 @@ FUNCTIONS = {
         3,
     ),
     "normal_quantile": (PROBABILITIES, exact_quantile, 6),
+    "normal_distribution": (
+        np.concatenate([RNG.uniform(-1, 1, 1000), RNG.uniform(-37, 9, 1500), [0.0, -0.67448975, 5.656854249492380]]),
+        mpmath.ncdf,
+        6,
+    ),
 }
 
 

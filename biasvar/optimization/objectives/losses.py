@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import helmert
 
 from biasvar.errors import StudyError
 from biasvar.montecarlo.elementary import softpluses_of_minus
@@ -148,6 +147,9 @@ class Softmax(Loss):
 
     def directions(self, examples: Examples) -> Array:
         """Return contrasts between classes."""
+        # Imported late, as it takes as long as a small study.
+        from scipy.linalg import helmert
+
         return np.asarray(helmert(self.scores(examples)).T, dtype=float)
 
     def total(self, scores: Array, targets: Targets) -> Array:

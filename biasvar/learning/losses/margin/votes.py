@@ -24,7 +24,7 @@ from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.losses.margin.measures import MEASURES
 from biasvar.learning.measures import Measure
 from biasvar.montecarlo.intervals import square_shift
-from biasvar.montecarlo.linear_algebra import matmul
+from biasvar.montecarlo.linear_algebra import matmul, qr
 
 Array = NDArray[np.float64]
 BY_BORDERS = 4.0  # standard errors of that share, by which a border may move
@@ -136,7 +136,8 @@ def _are_polynomials(features: Array, x: Array) -> bool:
     """Tell whether functions span the polynomials of a degree below their number."""
     if not (0 < len(features) < len(x)):
         return False
-    vander = np.linalg.qr(np.polynomial.legendre.legvander(2 * (x - x[0]) / (x[-1] - x[0]) - 1, len(features) - 1))[0]
+    span = np.polynomial.legendre.legvander(2 * (x - x[0]) / (x[-1] - x[0]) - 1, len(features) - 1)
+    vander = qr(span[None])[0][0]
     scaled = features / np.linalg.norm(features, axis=1, keepdims=True)
     inside = np.abs(scaled - matmul(matmul(scaled, vander), vander.T)).max() < 1e-8
     return bool(inside and np.linalg.matrix_rank(scaled) == len(features))
