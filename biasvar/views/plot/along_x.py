@@ -53,6 +53,7 @@ def fits(
     """Draw single fits as thin lines over the target, with their mean and two standard deviations about it.
 
     The training sets are the study's own (:func:`biasvar.replicates`); those of the first two fits are shown as points.
+    Of more than five hypothesis sets some are drawn, the first and the last among them.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ def fits(
     drawn = replicates(study, n_train=n_train, noise=noise, count=count)
     if "coordinate" in drawn.dims:
         raise BiasvarError(f"fits: needs inputs of one coordinate, got {drawn.sizes['coordinate']}")
+    drawn = few(drawn.assign_attrs(left_out=[]), "hypothesis")
     figure, axes = panels_or_given(ax, 1, drawn.sizes["hypothesis"], sharex=True, sharey=True)
     for panel, label in zip(axes[0], drawn.hypothesis.values, strict=True):
         _draw_single_fits(panel, drawn.sel(hypothesis=label))
@@ -103,7 +105,9 @@ def fits(
         axes,
         ax,
         title or words,
-        f"{shown(study.name)}: noise {SIGMA} = {drawn.noise:g}; points: the first two sets",
+        "; ".join(
+            [f"{shown(study.name)}: noise {SIGMA} = {drawn.noise:g}", "points: the first two sets", *drawn.left_out]
+        ),
     )
     return figure
 
@@ -118,7 +122,8 @@ def _again(summary: xr.Dataset) -> RiskStudy | ClassificationStudy:
 
 def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:
     at, predictions = drawn["at"].values, drawn.prediction.values
-    panel.plot(at, predictions.T, color=GREY, linewidth=0.4, alpha=0.35, zorder=1)
+    # So many lines are a picture of their own in files of vectors, which else are a hundred times as large.
+    panel.plot(at, predictions.T, color=GREY, linewidth=0.4, alpha=0.35, zorder=1, rasterized=True)
     panel.plot(at, drawn.target, color=BLACK, linewidth=2.5, label="target f")
     mean, deviation = predictions.mean(axis=0), predictions.std(axis=0)
     panel.plot(at, mean, color=BLUE, linewidth=2, label="mean fit")
