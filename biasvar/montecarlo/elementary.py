@@ -26,6 +26,7 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
 ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD
+SPLIT = 2.0**27 + 1.0  # which takes the first half of the digits of what it multiplies
 SQRT_TWO = 1.4142135623730951
 FRACTION_BITS, BIAS = 52, 1023
 # 2^52, which added to a whole number shows it in the lowest bits: cheaper than a conversion.
@@ -134,6 +135,12 @@ def sin_pi(x):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _twice_artanh(s):  # type: ignore[no-untyped-def]
     """Return 2 artanh(s), which is log((1 + s) / (1 - s)), for s between -0.172 and 0.172."""
+    return 2.0 * s + _beyond_twice(s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _beyond_twice(s):  # type: ignore[no-untyped-def]
+    """Return 2 artanh(s) - 2 s."""
     z = s * s
     p = _LOG[6]
     p = p * z + _LOG[5]
@@ -142,7 +149,7 @@ def _twice_artanh(s):  # type: ignore[no-untyped-def]
     p = p * z + _LOG[2]
     p = p * z + _LOG[1]
     p = p * z + _LOG[0]
-    return 2.0 * s + s * z * p
+    return s * z * p
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -223,6 +230,48 @@ def power(u, exponent):  # type: ignore[no-untyped-def]
     y = _log_of_normal(u) * exponent
     n = np.rint(y * LOG2_E)
     return _exp_of_rest(y, n) * _power_of_two(n)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _product(a, b):  # type: ignore[no-untyped-def]
+    """Return a b and what rounding takes from it (Dekker, 1971)."""
+    above, beside = SPLIT * a, SPLIT * b
+    a1, b1 = above - (above - a), beside - (beside - b)
+    a2, b2 = a - a1, b - b1
+    found = a * b
+    return found, ((a1 * b1 - found) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _log_in_two(x):  # type: ignore[no-untyped-def]
+    """Return the logarithm of a normal number as a sum of two, to some 2^-58 of it."""
+    whole = F(x).view(W)
+    biased = W(whole + W(ONE_BITS - SQRT_HALF_BITS)) >> W(FRACTION_BITS)
+    m = W(whole + (W(BIAS) << W(FRACTION_BITS)) - (biased << W(FRACTION_BITS))).view(F)
+    e = W(biased | W(SHIFT_BITS)).view(F) - (SHIFT + BIAS)
+    below = m + 1.0
+    s = (m - 1.0) / below
+    there, rest = _product(s, below)
+    lost = (((m - 1.0) - there) - rest - s * (m - (below - 1.0))) / below
+    high = e * LN2_HIGH + 2.0 * s
+    low = 2.0 * s - (high - e * LN2_HIGH)
+    return high, low + (2.0 * lost + _beyond_twice(s) + e * LN2_LOW)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def raised(x, exponent):  # type: ignore[no-untyped-def]
+    """Return x^exponent for x from 0, NaN below, within 2 units in the last place."""
+    high, low = _log_in_two(x if SMALLEST_NORMAL <= x < np.inf else 1.0)
+    y, rest = _product(exponent, high)
+    rest += exponent * low
+    total = min(max(y + rest, -HUGE), HUGE)
+    n = np.rint(total * LOG2_E)
+    near, rest = _rest(total, n), rest - (y + rest - y)
+    half = np.rint(0.5 * n)
+    found = (1.0 + (near + (rest + near * rest))) * _power_of_two(half) * _power_of_two(n - half)
+    tiny = exp(exponent * log(x)) if x > 0.0 else (0.0 if exponent > 0.0 else np.inf)
+    found = found if SMALLEST_NORMAL <= x < np.inf else tiny
+    return 1.0 if exponent == 0.0 else (found if x >= 0.0 else np.nan)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -334,6 +383,20 @@ def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
 def _fill_normal_distribution(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         out[i] = normal_distribution(x[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_raised(x, exponent, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        out[i] = raised(x[i], exponent)
+
+
+def powers(x: Array, exponent: float) -> Array:
+    """Return x^exponent of each element x >= 0 of an array."""
+    given = np.asarray(x, dtype=float, order="C")
+    out = np.empty_like(given)
+    _fill_raised(given.reshape(-1), exponent, out.reshape(-1))
+    return out
 
 
 sines_pi = _on_arrays(_fill_sin_pi, "sin(pi x)")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.optimization.lanczos import Lanczos, lanczos
 from biasvar.optimization.noise import EPS, POINTS, WIDTHS, line_places, noise_on_lines
 from biasvar.optimization.segments import Segments
@@ -119,7 +120,10 @@ class Surface:
         if tangent is None:
             return lanczos(lambda v: self.products(points, v, spread, share), start)
         rank = tangent.shape[1]
-        return lanczos(lambda v: self.products(points, v @ tangent.T, spread, share) @ tangent, start[:, :rank])
+        across = lambda v: matmul(tangent, v.T).T  # noqa: E731
+        return lanczos(
+            lambda v: matmul(tangent.T, self.products(points, across(v), spread, share).T).T, start[:, :rank]
+        )
 
 
 def _refusing(found: Array, points: Array, wrong: Mask, name: str) -> Array:
@@ -171,8 +175,8 @@ def _stairs(values: Array, known: Array) -> tuple[float, float]:
     Zeros where values along lines are not flat.
     """
     flat = np.ptp(values[:, :-1], axis=(1, 2)) == 0  # but for the widest
-    levels = np.unique(known[np.isfinite(known)])
-    if flat.mean() < FLAT_LINES or len(levels) < 2:
+    levels = np.unique(known[np.isfinite(known)]) if flat.mean() >= FLAT_LINES else known[:0]
+    if len(levels) < 2:
         return 0.0, 0.0
     heights, sizes = np.diff(levels), np.maximum(np.abs(levels[1:]), np.abs(levels[:-1]))
     return float(heights.min()), float((heights / sizes).min())
@@ -203,7 +207,7 @@ class Measured:
     at: Array
     greatest: Array | None = None
 
-    @property
+    @cached_property
     def violated(self) -> Mask:
         """Which segments violate the condition."""
         return self.gap < -self.margin
@@ -213,7 +217,7 @@ class Measured:
         """Where rounding hides whether they do."""
         return (np.abs(self.gap) <= self.margin) & (self.margin > 0)
 
-    @property
+    @cached_property
     def curvature(self) -> Array:
         """Curvature averaged along each segment."""
         return self.gap * self.per_gap

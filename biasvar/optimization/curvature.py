@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biasvar.montecarlo.linear_algebra import eigh
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.optimization.columns import Array
 from biasvar.optimization.lanczos import lanczos
@@ -99,5 +100,5 @@ def curvature_at_minimizer(objective: Objective) -> Curvature | None:
     hessian = np.asarray(objective.hessian_product(np.repeat(minimizer[:, None], len(unit), axis=1).T, unit))
     if not np.isfinite(hessian).all():
         return None
-    values = np.linalg.eigvalsh((hessian + hessian.T) / 2).tolist()
+    values = eigh((hessian + hessian.T)[None] / 2)[0][0].tolist()
     return Curvature(max(values[0], 0.0), values[-1]) if values[-1] > 0 else None

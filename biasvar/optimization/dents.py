@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.optimization.conditions import NEARER, Sample, doubt
 
 Array = NDArray[np.float64]
@@ -16,6 +17,7 @@ Mask = NDArray[np.bool_]
 STEPS = 30
 FIRST = 0.25  # length of a step, in spreads of the domain
 LONGER, SHORTER = 1.5, 0.5
+SHORTEST = 1e-3  # below which a search is given up
 APART = 1e-3  # of points of a second difference of gradients, in spreads
 
 
@@ -46,11 +48,12 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
     least, margin, vectors = _curvature(sample, x, start)
     length = np.full(len(x), FIRST)
     for _ in range(STEPS):
-        if (least < -margin).all():
+        if ((least < -margin) | (length < SHORTEST)).all():
             break
         downhill = -scale * _slope(sample, x, vectors, scale)
         if tangent is not None:
-            downhill = (downhill * scale) @ tangent @ tangent.T / np.where(scale > 0, scale, 1.0)
+            along = matmul(tangent, matmul(tangent.T, (downhill * scale).T)).T
+            downhill = along / np.where(scale > 0, scale, 1.0)
         size = np.abs(downhill).max(axis=1)
         going = np.isfinite(size) & (size > 0)
         if not going.any():
@@ -73,7 +76,7 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
 def _curvature(sample: Sample, x: Array, start: Array) -> tuple[Array, Array, Array]:
     surface, spread, tangent = sample.surface, sample.segments.spread, sample.segments.tangent
     found = surface.curvatures(x, start, spread, tangent)
-    vectors = found.least_vector if tangent is None else found.least_vector @ tangent.T
+    vectors = found.least_vector if tangent is None else matmul(tangent, found.least_vector.T).T
     margin = sample.eigenvalue_margin(found.least, found.greatest)
     if surface.by_differences:
         nearer = surface.curvatures(x, start, spread, tangent, NEARER)
@@ -88,6 +91,7 @@ def _slope(sample: Sample, x: Array, vectors: Array, scale: Array) -> Array:
     size = np.abs(vectors / np.where(scale > 0, scale, np.inf)).max(axis=1, keepdims=True)
     step = APART / size
     with np.errstate(all="ignore"):
-        above, middle, below = (np.asarray(gradient(x + t * step * vectors), dtype=float) for t in (1, 0, -1))
+        points = np.concatenate([x + t * step * vectors for t in (1, 0, -1)])
+        above, middle, below = np.asarray(gradient(points), dtype=float).reshape(3, *x.shape)
     difference: Array = (above - 2 * middle + below) / step**2
     return difference

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import dots
 from biasvar.optimization.noise import EPS, POINTS, WIDTHS, height_of_stairs, line_places, noise_along, noise_on_lines
 from biasvar.optimization.objectives import Objective
 from biasvar.optimization.slopes import STEPS, slope_of, steps
@@ -145,7 +146,7 @@ class _Line:
 
 def _rate(gradient: Function, line: _Line, t: Array) -> Array:
     """Return the slopes that a gradient claims along a line."""
-    return gradient(line.x + t[:, None] * line.v) @ line.v
+    return dots(gradient(line.x + t[:, None] * line.v), line.v)
 
 
 def _compared(line: _Line, noise: float, g: Array, own: float) -> Comparison:
@@ -278,11 +279,11 @@ def minimizers(objective: Objective, points: Array, spread: Array, generator: np
     gradient = _numbers(objective.gradient)
     for u in random_directions(generator, spread):
         slopes = float(np.median(np.abs(gradient(points) * u).sum(axis=1)))
-        own = noise_along(lambda t, u=u: gradient(x + t[:, None] * u) @ u)  # type: ignore[misc]
+        own = noise_along(lambda t, u=u: dots(gradient(x + t[:, None] * u), u))  # type: ignore[misc]
         # Rounding of the minimiser itself, times the curvature.
-        near = gradient(np.stack([x + EPS * np.abs(x), x - EPS * np.abs(x)])) @ u
+        near = dots(gradient(np.stack([x + EPS * np.abs(x), x - EPS * np.abs(x)])), u)
         error = max(3 * own + float(np.abs(near[1] - near[0])), ENOUGH * slopes / SURE)
-        yield Asked(Comparison(float(gradient(x[None])[0] @ u), 0.0, error, slopes, x, u))
+        yield Asked(Comparison(float(dots(gradient(x[None])[0], u)), 0.0, error, slopes, x, u))
 
 
 def minima(objective: Objective, points: Array, spread: Array, generator: np.random.Generator) -> Iterator[Asked]:
@@ -311,11 +312,10 @@ def jacobians(
         (u,) = random_directions(generator, np.ones(value(x[None]).shape[1]), 1)
 
         def weighted(theta: Array, u: Array = u) -> Array:
-            return np.asarray(value(theta) @ u, dtype=float)
+            return dots(np.asarray(value(theta), dtype=float), u)
 
         def transposed(theta: Array, u: Array = u) -> Array:
-            rows: Array = np.einsum("...ij,i->...j", np.asarray(jacobian(theta), dtype=float), u)
-            return rows
+            return dots(np.swapaxes(np.asarray(jacobian(theta), dtype=float), -1, -2), u)
 
         for one in compare(weighted, transposed, x, random_directions(generator, spread)):
             yield Asked(one, weighted, transposed)
@@ -350,9 +350,9 @@ def remainders(value: Function, gradient: Function, product: Function | None, on
     with np.errstate(all="ignore"):
         line, t = _Line.of(value, one.at, one.along), steps()
         left = [line.above - line.middle]
-        left.append(left[0] - t * float(gradient(one.at[None])[0] @ one.along))
+        left.append(left[0] - t * float(dots(gradient(one.at[None])[0], one.along)))
         if product is not None:
-            left.append(left[1] - t**2 / 2 * float(product(one.at[None])[0] @ one.along))
+            left.append(left[1] - t**2 / 2 * float(dots(product(one.at[None])[0], one.along)))
     return Remainders(np.abs(np.stack(left)), line.noise)
 
 
@@ -368,7 +368,7 @@ def _power(row: Array, floor: float) -> float:
 def _same(one: Function, other: Function, x: Array, u: Array) -> Comparison:
     """Compare two functions that are to be the same, but for rounding."""
     terms, others = one(x[None])[0] * u, other(x[None])[0] * u
-    noise = sum(noise_along(lambda t, f=f: f(x + t[:, None] * u) @ u) for f in (one, other))  # type: ignore[misc]
+    noise = sum(noise_along(lambda t, f=f: dots(f(x + t[:, None] * u), u)) for f in (one, other))  # type: ignore[misc]
     error = 3 * noise + 4 * EPS * float(np.abs(terms).sum() + np.abs(others).sum())
     component = int(np.argmax(np.abs(terms - others)))
     scale = float(np.sqrt(np.square(others).sum()))
@@ -391,7 +391,7 @@ def _numbers(function: Function) -> Function:
 
 
 def _slope(objective: Objective, u: Array, theta: Array) -> Array:
-    return np.asarray(objective.gradient(theta) @ u, dtype=float)
+    return dots(np.asarray(objective.gradient(theta), dtype=float), u)
 
 
 def _product(objective: Objective, u: Array, theta: Array) -> Array:

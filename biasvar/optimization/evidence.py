@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import dots
 from biasvar.optimization.conditions import Measured, Sample
 from biasvar.optimization.dents import least_curvature
 from biasvar.optimization.witnesses import CANDIDATES, Chord, Prover
@@ -114,12 +115,22 @@ class Evidence:
             noise=sample.noise.absolute,
             contradicted=contradicted,
             chord=chord,
-            quantiles=np.quantile(finite, QUANTILES) if len(finite) else np.full(len(QUANTILES), np.nan),
+            quantiles=_quantiles(finite),
             points=_points(measured),
             theta=shown.theta,
             profile=_profile(sample, shown),
             slope=_slope(sample, shown),
         )
+
+
+def _quantiles(values: Array) -> Array:
+    """Return quantiles, on straight lines between values."""
+    if not len(values):
+        return np.full(len(QUANTILES), np.nan)
+    # One sort takes a third of the time of NumPy's partition at eighteen places.
+    ordered, places = np.sort(values), np.array(QUANTILES) * (len(values) - 1)
+    found: Array = np.interp(places, np.arange(len(values)), ordered)
+    return found
 
 
 def _points(measured: Measured) -> Array:
@@ -146,4 +157,4 @@ def _slope(sample: Sample, chord: Chord) -> float:
     surface = sample.surface
     if surface.gradient is None or not np.isfinite(surface.values(chord.z[None])).all():
         return np.nan
-    return float(surface.gradients(chord.z[None])[0] @ (chord.y - chord.x))
+    return float(dots(surface.gradients(chord.z[None])[0], chord.y - chord.x))

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.compiling import njit
+from biasvar.montecarlo.linear_algebra import dots, eigh
 
 Array = NDArray[np.float64]
 
 STEPS = 16
 EPS = float(np.finfo(float).eps)
 HALVINGS = 56  # of the interval that an eigenvalue is known to lie in: to the last digit
-TILE = 256  # columns at a time, so that they stay in a cache
+TILE = 64  # matrices at a time, so that their bases stay in a cache
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ class Lanczos:
     @property
     def least_vector(self) -> Array:
         """Unit vectors v with v'Hv = least, shape (K, D)."""
-        vectors = np.linalg.eigh(self._matrices)[1][:, :, 0]
-        combined: Array = np.einsum("km,mkd->kd", vectors, self.basis)
-        return combined
+        vectors = eigh(self._matrices)[1][:, :, 0]
+        return dots(vectors[:, None], np.moveaxis(self.basis, 0, -1))
 
     @cached_property
     def _extremes(self) -> tuple[Array, Array]:
@@ -72,7 +72,7 @@ class Lanczos:
             return self.diagonal[0], self.diagonal[0]
         if len(self.diagonal) == 2:  # in the plane there are many
             middle, half = self.diagonal.sum(axis=0) / 2, (self.diagonal[0] - self.diagonal[1]) / 2
-            reach = np.hypot(half, self.beside[0])
+            reach = np.sqrt(half * half + self.beside[0] ** 2)
             return middle - reach, middle + reach
         finite = np.isfinite(self.diagonal).all(axis=0)
         least, most = _least(self.diagonal, self.beside), -_least(-self.diagonal, self.beside)
@@ -85,7 +85,7 @@ class Lanczos:
         places = np.arange(size)
         matrices[:, places, places] = self.diagonal.T
         matrices[:, places[1:], places[:-1]] = matrices[:, places[:-1], places[1:]] = self.beside.T
-        # LAPACK raises where one number is none.
+        # Rotations have no end where one number is none.
         return np.where(np.isfinite(matrices), matrices, 0.0)
 
 
@@ -112,75 +112,106 @@ def lanczos(product: Callable[[Array], Array], start: Array, steps: int = STEPS)
     count, dim = start.shape
     steps = min(steps, dim)
     diagonal, beside = np.zeros((steps, count)), np.zeros((steps - 1, count))
-    basis = np.zeros((steps, dim, count)).transpose(0, 2, 1)  # columns, as objectives want them
-    basis[0] = start / np.sqrt(_dot(start, start))[:, None]
+    basis = np.zeros((steps, dim, count))
+    basis[0] = (start / np.sqrt(dots(start, start))[:, None]).T
     scale, going = np.zeros(count), np.ones(count, bool)
     for j in range(steps):
-        image = np.asarray(product(basis[j]), dtype=float)
-        diagonal[j] = np.where(going, _dot(image, basis[j]), diagonal[0])
-        if j + 1 == steps:
-            break
-        columns = np.array(image.T, order="C")  # its own: products may be views
-        for _ in range(2):  # twice is enough
-            _orthogonalise(columns, basis.swapaxes(1, 2), j + 1)
-        image = columns.T
-        length = np.sqrt(_dot(image, image))
-        scale = np.maximum(scale, np.abs(diagonal[j]) + length)
-        going &= length > dim * EPS * scale
-        beside[j] = np.where(going, length, 0.0)
-        basis[j + 1] = np.where(going[:, None], image / np.where(going, length, 1.0)[:, None], 0.0)
-    return Lanczos(diagonal, beside, basis)
+        # Columns, as objectives want them.
+        image = np.ascontiguousarray(np.asarray(product(basis[j].T), dtype=float).T)
+        _advance(j, image, basis, diagonal, beside, scale, going)
+    return Lanczos(diagonal, beside, basis.transpose(0, 2, 1))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _orthogonalise(columns, basis, count):  # type: ignore[no-untyped-def]
-    for first in range(0, columns.shape[1], TILE):
-        last = min(first + TILE, columns.shape[1])
-        products = np.empty(last - first)
-        for j in range(count):
-            products[:] = 0.0
+def _advance(j, image, basis, diagonal, beside, scale, going):  # type: ignore[no-untyped-def]
+    """Put down what step j tells, and the next vector of each basis."""
+    count = image.shape[1]
+    for first in range(0, count, TILE):
+        last = min(first + TILE, count)
+        columns = np.empty((len(image), last - first))
+        for d in range(len(columns)):
+            columns[d] = image[d, first:last]
+        on, goes = diagonal[j, first:last], going[first:last]
+        _along(columns, basis[j], first, on)
+        for k in range(len(on)):
+            on[k] = on[k] if goes[k] else diagonal[0, first + k]
+        if j + 1 < len(basis):
+            _orthogonalise(columns, basis, first, j + 1)
+            _lengthen(columns, basis[j + 1], first, on, beside[j, first:last], scale[first:last], goes)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _orthogonalise(columns, basis, first, count):  # type: ignore[no-untyped-def]
+    products = np.empty(columns.shape[1])
+    for _ in range(2):  # twice is enough
+        for i in range(count):
+            _along(columns, basis[i], first, products)
             for d in range(len(columns)):
-                image, vector = columns[d, first:last], basis[j, d, first:last]
+                column, vector = columns[d], basis[i, d, first : first + len(products)]
                 for k in range(len(products)):
-                    products[k] += image[k] * vector[k]
-            for d in range(len(columns)):
-                image, vector = columns[d, first:last], basis[j, d, first:last]
-                for k in range(len(products)):
-                    image[k] -= products[k] * vector[k]
+                    column[k] -= products[k] * vector[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lengthen(columns, vectors, first, on, beside, scale, goes):  # type: ignore[no-untyped-def]
+    """Make columns the next vectors, where they are more than rounding."""
+    squares = np.empty(len(on))
+    _along(columns, columns, 0, squares)
+    for k in range(len(on)):
+        length = np.sqrt(squares[k])
+        scale[k] = max(scale[k], abs(on[k]) + length)
+        goes[k] = goes[k] and length > len(columns) * EPS * scale[k]
+        beside[k] = length if goes[k] else 0.0
+        squares[k] = 1 / length if goes[k] else 0.0
+    for d in range(len(columns)):
+        column, vector = columns[d], vectors[d, first : first + len(on)]
+        for k in range(len(on)):
+            vector[k] = column[k] * squares[k] if goes[k] else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _along(columns, vectors, first, products):  # type: ignore[no-untyped-def]
+    """Put down how long columns are along vectors."""
+    products[:] = 0.0
+    for d in range(len(columns)):
+        column, vector = columns[d], vectors[d, first : first + len(products)]
+        for k in range(len(products)):
+            products[k] += column[k] * vector[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _least(diagonal, beside):  # type: ignore[no-untyped-def]
     """Return least eigenvalues of tridiagonal matrices: bisection by whether a pivot of T - x is negative."""
     steps, count = diagonal.shape
-    squares = np.maximum(beside * beside, 1e-300)  # so that no pivot is 0 / 0
-    low, high = np.empty(count), np.empty(count)
-    for k in range(count):
-        low[k], high[k] = np.inf, np.inf
-    for i in range(steps):
-        for k in range(count):
-            reach = (abs(beside[i - 1, k]) if i > 0 else 0.0) + (abs(beside[i, k]) if i + 1 < steps else 0.0)
-            low[k] = min(low[k], diagonal[i, k] - reach)
-            high[k] = min(high[k], diagonal[i, k])
-    pivot, lowest = np.empty(count), np.empty(count)
-    for _ in range(HALVINGS):
-        for k in range(count):
-            pivot[k] = diagonal[0, k] - 0.5 * (low[k] + high[k])
-            lowest[k] = pivot[k]
-        for i in range(1, steps):
-            for k in range(count):
-                pivot[k] = diagonal[i, k] - 0.5 * (low[k] + high[k]) - squares[i - 1, k] / pivot[k]
-                lowest[k] = min(lowest[k], pivot[k])
-        for k in range(count):
-            middle = 0.5 * (low[k] + high[k])
-            high[k] = middle if lowest[k] < 0 else high[k]
-            low[k] = low[k] if lowest[k] < 0 else middle
-    return 0.5 * (low + high)
-
-
-def _dot(one: Array, other: Array) -> Array:
-    """Return inner products of rows, added up in one order whatever the number of rows."""
-    total: Array = one[:, 0] * other[:, 0]
-    for i in range(1, one.shape[1]):
-        total += one[:, i] * other[:, i]
-    return total
+    found = np.empty(count)
+    for first in range(0, count, TILE):
+        width = min(TILE, count - first)
+        on, squares = np.empty((steps, width)), np.empty((steps - 1, width))
+        low, high = np.full(width, np.inf), np.full(width, np.inf)
+        for i in range(steps):
+            for k in range(width):
+                on[i, k] = diagonal[i, first + k]
+                reach = (abs(beside[i - 1, first + k]) if i > 0 else 0.0) + (
+                    abs(beside[i, first + k]) if i + 1 < steps else 0.0
+                )
+                low[k] = min(low[k], on[i, k] - reach)
+                high[k] = min(high[k], on[i, k])
+                if i > 0:
+                    # So that no pivot is 0 / 0.
+                    squares[i - 1, k] = max(beside[i - 1, first + k] * beside[i - 1, first + k], 1e-300)
+        pivot, lowest = np.empty(width), np.empty(width)
+        for _ in range(HALVINGS):
+            for k in range(width):
+                pivot[k] = on[0, k] - 0.5 * (low[k] + high[k])
+                lowest[k] = pivot[k]
+            for i in range(1, steps):
+                for k in range(width):
+                    pivot[k] = on[i, k] - 0.5 * (low[k] + high[k]) - squares[i - 1, k] / pivot[k]
+                    lowest[k] = min(lowest[k], pivot[k])
+            for k in range(width):
+                middle = 0.5 * (low[k] + high[k])
+                high[k] = middle if lowest[k] < 0 else high[k]
+                low[k] = low[k] if lowest[k] < 0 else middle
+        for k in range(width):
+            found[first + k] = 0.5 * (low[k] + high[k])
+    return found

@@ -7,7 +7,7 @@ Any callable of these two integers serves; it has to be a pure function of them.
 import math
 
 from biasvar.fields import NonNegativeReal, PositiveInt, PositiveReal, component
-from biasvar.montecarlo.elementary import sin_pi
+from biasvar.montecarlo.elementary import raised, sin_pi
 
 
 @component
@@ -69,7 +69,7 @@ class StepDecay:
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the factor of a step."""
-        return float(self.factor ** ((step - 1) // self.every))
+        return float(raised(self.factor, float((step - 1) // self.every)))
 
 
 @component

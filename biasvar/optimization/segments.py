@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.montecarlo.draws import open_uniforms
+from biasvar.montecarlo.linear_algebra import eigh, matmul, qr
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -158,11 +159,11 @@ class Segments:
             return None
         scale = np.where(self.spread > 0, self.spread, 1.0)
         relative = self.along / scale
-        values, vectors = np.linalg.eigh(relative.T @ relative / count)
-        spanned = values > FLAT**2
+        values, vectors = eigh(matmul(relative.T, relative)[None] / count)
+        spanned = values[0] > FLAT**2
         if spanned.all():
             return None
-        basis: Array = np.linalg.qr(scale[:, None] * vectors[:, spanned])[0]
+        basis: Array = qr((scale[:, None] * vectors[0])[None, :, spanned])[0][0]
         return basis
 
     def reach(self, domain: Domain) -> Callable[[Array], Mask]:

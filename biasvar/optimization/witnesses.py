@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.linear_algebra import dots, matmul
 from biasvar.optimization.conditions import Sample
 from biasvar.optimization.derivatives import compare
 
@@ -105,7 +106,7 @@ class Prover:
             return False
 
         def wrong(x: Array, v: Array) -> bool:
-            slope = lambda points: np.asarray(surface.gradient(points) @ v, dtype=float)  # type: ignore[misc]  # noqa: E731
+            slope = lambda points: dots(np.asarray(surface.gradient(points), dtype=float), v)  # type: ignore[misc]  # noqa: E731
             product = lambda points: surface.products(points, np.broadcast_to(v, points.shape), segments.spread)  # noqa: E731
             return any(one.is_wrong for one in compare(slope, product, x, [v]))
 
@@ -113,7 +114,7 @@ class Prover:
 
     def _eigenvectors(self, which: NDArray[np.intp]) -> Array:
         vectors, tangent = self.sample.curvatures(which).least_vector, self.sample.segments.tangent
-        return vectors if tangent is None else vectors @ tangent.T
+        return vectors if tangent is None else matmul(tangent, vectors.T).T
 
     def _best(self, x: Array, y: Array, theta: Array) -> Chord | None:
         """Return the chord that lies below by the most margins, and still does when it is shifted."""

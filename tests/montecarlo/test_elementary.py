@@ -87,6 +87,33 @@ def test_roots_are_right_to_fourteen_digits(k):
             assert abs(value / mpmath.root(mpmath.mpf(at), k) - 1) < 1e-14
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5, 2.0, 3.0, 1 / 3, -0.5, -2.0, 17.0, 40.0])
+def test_powers_are_right_to_two_units_in_the_last_place(exponent):
+    x = np.concatenate([RNG.random(500), 10.0 ** RNG.uniform(-320, 308, 500), 1 + 1e-4 * RNG.normal(size=300)])
+    found = elementary.powers(x, exponent)
+    with mpmath.workdps(60):
+        truth = [mpmath.mpf(at) ** mpmath.mpf(exponent) for at in x.tolist()]
+    for at, value, exact in zip(x.tolist(), found.tolist(), truth, strict=True):
+        if at > 1e-300 and 1e-300 < exact < 1e300:
+            assert abs(value - exact) <= 2 * float(np.spacing(float(exact))), at
+        elif exact < 1e-330 or exact > 1e309:
+            assert value == (0.0 if exact < 1 else np.inf), at
+
+
+def test_edges_of_powers():
+    x = np.array([0.0, 1.0, np.inf, -1.0, np.nan])
+    for exponent, expected in {
+        2.0: [0.0, 1.0, np.inf, np.nan, np.nan],
+        -0.5: [np.inf, 1.0, 0.0, np.nan, np.nan],
+        0.0: [1.0] * 5,
+    }.items():
+        assert np.array_equal(elementary.powers(x, exponent), expected, equal_nan=True)
+
+
+def test_powers_of_one_half_are_exact():
+    assert [elementary.raised(0.5, float(k)) for k in range(60)] == [2.0**-k for k in range(60)]
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_bits_do_not_depend_on_where_in_a_loop_an_element_stands(name):
     x = FUNCTIONS[name][0]

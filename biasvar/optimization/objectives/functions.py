@@ -11,13 +11,13 @@ from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, Real, Reals, component, one_or_more
 from biasvar.montecarlo.elementary import exp, sin_pi
-from biasvar.montecarlo.linear_algebra import matmul, product
+from biasvar.montecarlo.linear_algebra import eigh, matmul, product
 from biasvar.optimization.kernels import Slope
 from biasvar.optimization.newton import newton_minimizer, whitened
-from biasvar.optimization.objectives.base import Described, as_columns, check_dim, from_columns
+from biasvar.optimization.objectives.base import Described, as_columns, from_columns
 from biasvar.optimization.objectives.columnwise import Columnwise
 from biasvar.optimization.sets import ConvexSet
-from biasvar.optimization.stable import log_sum_exp, softmax
+from biasvar.optimization.stable import log_sum_exp, softmax, spread_times
 
 _ROUNDING = 1e-12  # times the largest entry or eigenvalue of a matrix: what is left by working it out
 
@@ -235,7 +235,7 @@ class LogSumExp(Described, Columnwise):
 
     def value(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return log sum_i exp(a_i' theta + b_i), shape (...)."""
-        return log_sum_exp(self._exponents(theta), axis=0).reshape(theta.shape[:-1])[()]
+        return log_sum_exp(self._exponents(theta)[None]).reshape(theta.shape[:-1])[()]
 
     @cached_property
     def slope(self) -> Slope:
@@ -244,11 +244,9 @@ class LogSumExp(Described, Columnwise):
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the covariance of the a_i under the shares p, times v."""
-        shares = softmax(self._exponents(theta), axis=0)
         slopes = matmul(self._a, as_columns(v, self.dim))
-        slopes -= (shares * slopes).sum(axis=0)
-        slopes *= shares
-        return from_columns(matmul(self._a.T, slopes), v.shape)
+        shares = softmax(self._exponents(theta)[None])
+        return from_columns(matmul(self._a.T, spread_times(shares, slopes[None])[0]), v.shape)
 
     def _exponents(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         z = matmul(self._a, as_columns(theta, self.dim))
@@ -310,9 +308,10 @@ class Rosenbrock(Described, Columnwise):
 
     def value(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return J, shape (...)."""
-        x, rise = self._split(theta)
-        terms = 100 * rise**2 + (1 - x) ** 2
-        return np.asarray(terms.sum(axis=-1))[()]
+        columns = np.ascontiguousarray(as_columns(theta, self.dim), dtype=float)
+        out = np.zeros(columns.shape[1])
+        _height(columns, out)
+        return out.reshape(theta.shape[:-1])[()]
 
     @property
     def slope(self) -> Slope:
@@ -321,16 +320,33 @@ class Rosenbrock(Described, Columnwise):
 
     def hessian_product(self, theta: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the tridiagonal Hessian times v."""
-        x, rise = self._split(theta)
-        out = np.zeros_like(v, dtype=float)
-        out[..., :-1] = (800 * x**2 - 400 * rise + 2) * v[..., :-1] - 400 * x * v[..., 1:]
-        out[..., 1:] += 200 * v[..., 1:] - 400 * x * v[..., :-1]
-        return out
+        there = as_columns(np.broadcast_to(theta, v.shape), self.dim)
+        columns, along = (np.ascontiguousarray(part, dtype=float) for part in (there, as_columns(v, self.dim)))
+        out = np.empty_like(along)
+        _bend(columns, along, out)
+        return from_columns(out, v.shape)
 
-    def _split(self, theta: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        check_dim(theta, self.dim)
-        x = theta[..., :-1]
-        return x, theta[..., 1:] - x**2
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _height(theta, out):  # type: ignore[no-untyped-def]
+    for d in range(theta.shape[0] - 1):
+        for k in range(theta.shape[1]):
+            x = theta[d, k]
+            rise = theta[d + 1, k] - x * x
+            out[k] += 100 * (rise * rise) + (1 - x) * (1 - x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bend(theta, v, out):  # type: ignore[no-untyped-def]
+    last = theta.shape[0] - 1
+    for k in range(theta.shape[1]):
+        out[0, k] = 0.0
+    for d in range(last):
+        for k in range(theta.shape[1]):
+            x = theta[d, k]
+            rise = theta[d + 1, k] - x * x
+            out[d, k] += (800 * (x * x) - 400 * rise + 2) * v[d, k] - 400 * x * v[d + 1, k]
+            out[d + 1, k] = 200 * v[d + 1, k] - 400 * x * v[d, k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -356,6 +372,6 @@ def _rectangle(rows: tuple[tuple[float, ...], ...], name: str) -> NDArray[np.flo
 def _check_semidefinite(a: NDArray[np.float64]) -> None:
     if a.shape[0] != a.shape[1] or np.abs(a - a.T).max() > _ROUNDING * np.abs(a).max():
         raise StudyError(f"matrix: of shape {a.shape} is not symmetric; give (A + A') / 2")
-    least, *_, most = np.linalg.eigvalsh(a)[[0, -1]]
+    least, most = eigh(a[None])[0][0, [0, -1]]
     if least < -_ROUNDING * abs(most):
         raise StudyError(f"matrix: has the eigenvalue {least:.6g}, expected none below 0; the objective has no minimum")

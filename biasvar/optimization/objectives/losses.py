@@ -14,7 +14,7 @@ from biasvar.errors import StudyError
 from biasvar.montecarlo.elementary import softpluses_of_minus
 from biasvar.optimization.objectives.base import Array
 from biasvar.optimization.objectives.examples import Examples
-from biasvar.optimization.stable import log_sum_exp, sigmoid_of_minus, softmax
+from biasvar.optimization.stable import log_sum_exp, sigmoid_of_minus, softmax, spread_times
 
 #: What a loss makes of labels: a column of numbers or signs, or numbers of classes.
 Targets = NDArray[Any]
@@ -155,22 +155,19 @@ class Softmax(Loss):
     def total(self, scores: Array, targets: Targets) -> Array:
         """Return the sum of log sum exp z less the score of the own class."""
         own = scores[np.arange(len(targets)), targets]
-        total: Array = (log_sum_exp(scores, axis=1) - own).sum(axis=0)
+        total: Array = (log_sum_exp(scores) - own).sum(axis=0)
         return total
 
     def slope(self, scores: Array, targets: Targets, count: int) -> Array:
         """Return the shares, less one at the own class."""
-        shares = softmax(scores, axis=1)
+        shares = softmax(scores)
         shares[np.arange(len(targets)), targets] -= 1
         shares /= count
         return shares
 
     def curvature(self, scores: Array, directions: Array, targets: Targets) -> Array:
         """Return shares times the directions less their mean by these shares."""
-        shares = softmax(scores, axis=1)
-        directions -= (shares * directions).sum(axis=1, keepdims=True)
-        directions *= shares
-        return directions
+        return spread_times(softmax(scores), directions)
 
 
 #: Losses by the name that they have in an empirical risk.

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, component
+from biasvar.montecarlo.elementary import powers
 from biasvar.optimization.objectives.base import Described, Objective, check_dim, refuse_batch
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.sets import adapted as adapted_set
@@ -69,7 +70,7 @@ class Norm(Described, Objective):
             return np.asarray(largest)[()]
         # Relative to the largest, so that no power overflows.
         shares = self._shares(theta, largest)
-        return np.asarray(largest * np.power(np.power(shares, self.p).sum(axis=-1), 1 / self.p))[()]
+        return np.asarray(largest * powers(powers(shares, self.p).sum(axis=-1), 1 / self.p))[()]
 
     def gradient(self, theta: Array, batch: NDArray[np.intp] | None = None) -> Array:
         """Return sign(theta_i) (|theta_i| / |theta|)^(p - 1); zero at zeros, and at the origin."""
@@ -79,7 +80,7 @@ class Norm(Described, Objective):
             most = np.abs(theta) == norm
             return np.where(norm > 0, np.sign(theta) * most / most.sum(axis=-1, keepdims=True), 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slopes = np.power(np.abs(theta) / norm, self.p - 1)
+            slopes = powers(np.abs(theta) / norm, self.p - 1)
         return np.where(theta == 0, 0.0, np.sign(theta) * slopes)
 
     def hessian_product(self, theta: Array, v: Array) -> Array:
@@ -90,7 +91,7 @@ class Norm(Described, Objective):
         norm = np.asarray(self.value(theta))[..., None]
         g = self.gradient(theta)
         with np.errstate(divide="ignore", invalid="ignore"):
-            bent = np.where(theta == 0, 0.0, np.power(np.abs(theta) / norm, self.p - 2))
+            bent = np.where(theta == 0, 0.0, powers(np.abs(theta) / norm, self.p - 2))
             product: Array = (self.p - 1) / norm * (bent * v - g * (g * v).sum(axis=-1, keepdims=True))
         return np.where(norm > 0, product, 0.0)
 
