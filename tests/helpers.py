@@ -23,6 +23,7 @@ SMALL_STUDIES = {
     "extremes": ["replicates=256", "block_size=16"],
     "hyperparameter-grid": ["steps=2", "record_steps=[1, 2]", "replicates=2"],
     "learning-curves": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 40]"],
+    "portfolio": ["steps=5", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
     "ravine": ["steps=5", "replicates=2", *(f"optimizers.{name}=null" for name in ("nesterov", "adagrad", "rmsprop"))],
     "surrogates": ["replicates=256", "block_size=16", "test_points=8", "n_train=[10]"],
     "tradeoff": ["replicates=256", "block_size=16", "test_points=8", "n_train=[20, 30]"],

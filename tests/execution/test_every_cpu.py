@@ -35,8 +35,23 @@ study = bv.OptimizerStudy(
     optimizers={
         "adam": bv.Adam(0.1, schedule=bv.Cosine()), "nesterov": bv.Nesterov([0.001, 0.01]),
     },
-    constraints={"valley": bv.Ball(0.5, dim=2), "turned": bv.Affine([[1, 2]], [1]), "beale": bv.Simplex(dim=2)},
-    record=["objective", "gradient_norm", "distance", "excess_risk", "gap"], record_steps=[0, 7, 60],
+    constraints={
+        "valley": bv.Ball(0.5, dim=2), "turned": bv.Affine([[1, 2]], [1]), "beale": bv.Simplex(dim=2),
+        "ravine": bv.Halfspace([1, 1], -0.5), "matrix": bv.Box(-0.5, [1, None]),
+    },
+    record=["objective", "gradient_norm", "distance", "excess_risk", "gap", "sharpness"], record_steps=[0, 7, 60],
+)
+""",
+    "constraints": """
+rules = [bv.SGD, bv.Momentum, bv.Nesterov, bv.Lion, bv.AdaGrad, bv.RMSProp, bv.RMSPropNesterov, bv.AdaDelta, bv.Adam]
+rules += [bv.AdamW, bv.AMSGrad, bv.NAdam]
+schedules = [None, bv.ConstantRate(), bv.InverseSqrt(5), bv.StepDecay(0.7, every=3), bv.Cosine(0.1)]
+lse = bv.LogSumExp([[1, 2, 0], [-1, 0, 1], [0, -1, 1], [0.3, 0, -2]], [0, 1, -1, 0.5])
+study = bv.OptimizerStudy(
+    name="every-cpu", objectives={"ball": lse, "affine": lse},
+    constraints={"ball": bv.Ball(0.7, [0.2, 0.1, -0.3]), "affine": bv.Affine([[1, 2, 3]], [1])},
+    optimizers={f"{rule.__name__}-{i}": rule([0.01, 0.3], schedule=schedules[i % 5]) for i, rule in enumerate(rules)},
+    steps=40, replicates=2, record=["objective", "gradient_norm", "gap", "parameters"],
 )
 """,
     "risk": """
@@ -84,8 +99,15 @@ study = bv.ConvexityStudy(
     objectives={
         "ravine": bv.Quadratic([1, 100]), "matrix": bv.Quadratic(matrix=[[2, 1], [1, 2]]), "saddle": bv.Saddle(),
         "valley": bv.Rosenbrock(), "beale": bv.Beale(), "lse": bv.LogSumExp([[1, 2], [-1, 0], [0, -1]], [0, 1, -1]),
+        "long": bv.Rosenbrock(6), "norm": bv.Norm(3, dim=3), "quasi": bv.Norm(0.5, dim=3), "most": bv.Norm(np.inf, 2),
+        "ball": bv.Indicator(bv.Ball(1, dim=2)), "flat": bv.LogSumExp([[1, 2, 0], [-1, 0, 1]], [0, 1]),
+        "softmax": bv.EmpiricalRisk("iris", "softmax", penalty=0.1),
+        "mlp": bv.EmpiricalRisk("iris", "squared", model=bv.MLP(2)),
     },
-    within={"valley": bv.Box(-2, 2, dim=2), "beale": bv.Ball(2, dim=2), "lse": bv.Simplex(dim=2)},
+    within={
+        "valley": bv.Box(-2, 2, dim=2), "beale": bv.Ball(2, dim=2), "lse": bv.Simplex(dim=2), "flat": bv.Simplex(dim=3),
+        "norm": bv.Ball(1, dim=3),
+    },
 )
 """,
 }

@@ -167,3 +167,27 @@ def test_what_is_least_of_all_is_least_in_a_set_that_has_it():
     rosenbrock = bv.Rosenbrock()
     assert constrained(rosenbrock, bv.Box(0, 2, dim=2)).minimizer.tolist() == [1, 1]
     assert constrained(rosenbrock, bv.Box(2, 3, dim=2)).minimizer is None
+
+
+def test_the_bundled_portfolio_is_the_one_that_scipy_finds():
+    kept = ("sgd", "adam")
+    study = bv.load(
+        "portfolio", [f"optimizers.{name}=null" for name in bv.load("portfolio").optimizers if name not in kept]
+    )
+    objective = study.objectives["portfolio"]
+    found = optimize.minimize(
+        objective.value,
+        np.full(6, 1 / 6),
+        jac=objective.gradient,
+        bounds=[(0, None)] * 6,
+        constraints={"type": "eq", "fun": lambda x: x.sum() - 1},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )
+    tree = bv.lazy(study).compute(scheduler="synchronous")
+    for rule in kept:
+        last = tree[f"portfolio/{rule}"].to_dataset().isel(step=-1).squeeze()
+        best = last.isel(learning_rate=int(last.gap.argmin()))
+        assert float(best.gap) < 1e-9
+        assert float(best.objective) == pytest.approx(found.fun, abs=1e-9)
+        np.testing.assert_allclose(best.parameters, found.x, atol=1e-5)
