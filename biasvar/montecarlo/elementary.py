@@ -26,7 +26,6 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
 ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD
-SPLIT = 2.0**27 + 1.0  # which takes the first half of the digits of what it multiplies
 SQRT_TWO = 1.4142135623730951
 FRACTION_BITS, BIAS = 52, 1023
 # 2^52, which added to a whole number shows it in the lowest bits: cheaper than a conversion.
@@ -135,11 +134,11 @@ def sin_pi(x):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _twice_artanh(s):  # type: ignore[no-untyped-def]
     """Return 2 artanh(s), which is log((1 + s) / (1 - s)), for s between -0.172 and 0.172."""
-    return 2.0 * s + _beyond_twice(s)
+    return 2.0 * s + beyond_twice(s)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _beyond_twice(s):  # type: ignore[no-untyped-def]
+def beyond_twice(s):  # type: ignore[no-untyped-def]
     """Return 2 artanh(s) - 2 s."""
     z = s * s
     p = _LOG[6]
@@ -173,13 +172,13 @@ def log(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _power_of_two(n):  # type: ignore[no-untyped-def]
+def power_of_two(n):  # type: ignore[no-untyped-def]
     """Return 2^n for whole numbers between -1022 and 1023."""
     return W((F(n + (1.5 * SHIFT + BIAS)).view(W)) << W(FRACTION_BITS)).view(F)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _rest(y, n):  # type: ignore[no-untyped-def]
+def rest_of_exp(y, n):  # type: ignore[no-untyped-def]
     """Return exp(y) / 2^n - 1, with n the whole number next to y / ln 2."""
     r = (y - n * LN2_HIGH) - n * LN2_LOW
     p = _EXP[9]
@@ -198,7 +197,7 @@ def _rest(y, n):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _exp_of_rest(y, n):  # type: ignore[no-untyped-def]
     """Return exp(y) / 2^n."""
-    return 1.0 + _rest(y, n)
+    return 1.0 + rest_of_exp(y, n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -208,7 +207,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     n = np.rint(y * LOG2_E)
     # In two steps, for 2^n may be beyond all numbers where the product is not.
     half = np.rint(0.5 * n)
-    found = _exp_of_rest(y, n) * _power_of_two(half) * _power_of_two(n - half)
+    found = _exp_of_rest(y, n) * power_of_two(half) * power_of_two(n - half)
     return found if x == x else x
 
 
@@ -218,8 +217,8 @@ def tanh(x):  # type: ignore[no-untyped-def]
     # Of twice the size y it is m / (m + 2), with m = exp(y) - 1 = 2^n (1 + rest) - 1; beyond 60 it is one.
     y = min(2.0 * abs(x), 60.0) if x == x else 0.0
     n = np.rint(y * LOG2_E)
-    scale = _power_of_two(n)
-    m = scale * _rest(y, n) + (scale - 1.0)
+    scale = power_of_two(n)
+    m = scale * rest_of_exp(y, n) + (scale - 1.0)
     found = m / (m + 2.0)
     return (-found if x < 0.0 else found) if x == x else x
 
@@ -229,49 +228,7 @@ def power(u, exponent):  # type: ignore[no-untyped-def]
     """Return u^exponent for u between 1e-300 and 1 and exponents between 0 and 1, to some 1e-14."""
     y = _log_of_normal(u) * exponent
     n = np.rint(y * LOG2_E)
-    return _exp_of_rest(y, n) * _power_of_two(n)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _product(a, b):  # type: ignore[no-untyped-def]
-    """Return a b and what rounding takes from it (Dekker, 1971)."""
-    above, beside = SPLIT * a, SPLIT * b
-    a1, b1 = above - (above - a), beside - (beside - b)
-    a2, b2 = a - a1, b - b1
-    found = a * b
-    return found, ((a1 * b1 - found) + a1 * b2 + a2 * b1) + a2 * b2
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _log_in_two(x):  # type: ignore[no-untyped-def]
-    """Return the logarithm of a normal number as a sum of two, to some 2^-58 of it."""
-    whole = F(x).view(W)
-    biased = W(whole + W(ONE_BITS - SQRT_HALF_BITS)) >> W(FRACTION_BITS)
-    m = W(whole + (W(BIAS) << W(FRACTION_BITS)) - (biased << W(FRACTION_BITS))).view(F)
-    e = W(biased | W(SHIFT_BITS)).view(F) - (SHIFT + BIAS)
-    below = m + 1.0
-    s = (m - 1.0) / below
-    there, rest = _product(s, below)
-    lost = (((m - 1.0) - there) - rest - s * (m - (below - 1.0))) / below
-    high = e * LN2_HIGH + 2.0 * s
-    low = 2.0 * s - (high - e * LN2_HIGH)
-    return high, low + (2.0 * lost + _beyond_twice(s) + e * LN2_LOW)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def raised(x, exponent):  # type: ignore[no-untyped-def]
-    """Return x^exponent for x from 0, NaN below, within 2 units in the last place."""
-    high, low = _log_in_two(x if SMALLEST_NORMAL <= x < np.inf else 1.0)
-    y, rest = _product(exponent, high)
-    rest += exponent * low
-    total = min(max(y + rest, -HUGE), HUGE)
-    n = np.rint(total * LOG2_E)
-    near, rest = _rest(total, n), rest - (y + rest - y)
-    half = np.rint(0.5 * n)
-    found = (1.0 + (near + (rest + near * rest))) * _power_of_two(half) * _power_of_two(n - half)
-    tiny = exp(exponent * log(x)) if x > 0.0 else (0.0 if exponent > 0.0 else np.inf)
-    found = found if SMALLEST_NORMAL <= x < np.inf else tiny
-    return 1.0 if exponent == 0.0 else (found if x >= 0.0 else np.nan)
+    return _exp_of_rest(y, n) * power_of_two(n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -383,20 +340,6 @@ def _fill_normal_quantile(u, out):  # type: ignore[no-untyped-def]
 def _fill_normal_distribution(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         out[i] = normal_distribution(x[i])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_raised(x, exponent, out):  # type: ignore[no-untyped-def]
-    for i in range(x.size):
-        out[i] = raised(x[i], exponent)
-
-
-def powers(x: Array, exponent: float) -> Array:
-    """Return x^exponent of each element x >= 0 of an array."""
-    given = np.asarray(x, dtype=float, order="C")
-    out = np.empty_like(given)
-    _fill_raised(given.reshape(-1), exponent, out.reshape(-1))
-    return out
 
 
 sines_pi = _on_arrays(_fill_sin_pi, "sin(pi x)")

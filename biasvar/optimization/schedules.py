@@ -7,7 +7,8 @@ Any callable of these two integers serves; it has to be a pure function of them.
 import math
 
 from biasvar.fields import NonNegativeReal, PositiveInt, PositiveReal, component
-from biasvar.montecarlo.elementary import raised, sin_pi
+from biasvar.montecarlo.elementary import sin_pi
+from biasvar.montecarlo.powers import raised
 
 
 @component

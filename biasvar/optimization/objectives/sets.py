@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt, component
-from biasvar.montecarlo.elementary import powers
+from biasvar.montecarlo.powers import powers
 from biasvar.optimization.objectives.base import Described, Objective, check_dim, refuse_batch
 from biasvar.optimization.sets import ConvexSet
 from biasvar.optimization.sets import adapted as adapted_set
