@@ -187,7 +187,7 @@ def test_the_bundled_portfolio_is_the_one_that_scipy_finds():
     tree = bv.lazy(study).compute(scheduler="synchronous")
     for rule in kept:
         last = tree[f"portfolio/{rule}"].to_dataset().isel(step=-1).squeeze()
-        best = last.isel(learning_rate=int(last.gap.argmin()))
+        best = last.isel(learning_rate=int(last.gap.values.argmin()))
         assert float(best.gap) < 1e-9
         assert float(best.objective) == pytest.approx(found.fun, abs=1e-9)
         np.testing.assert_allclose(best.parameters, found.x, atol=1e-5)
