@@ -132,6 +132,8 @@ class Measure:
         What each block contributes, shape (blocks,): its spread gives the standard error. None where no block shows it.
     along_x : callable, optional
         The curve whose average over x it is, shape (points,): what test points leave of an error follows from it.
+    extremes : callable, optional
+        Its standard error that blocks do not show, instead of that of the mean loss.
     error : callable, optional
         Its standard error, instead of what follows from ``influence`` and ``along_x``.
     unit : str
@@ -172,6 +174,7 @@ class Measure:
     unit: str = field(default="y^2", kw_only=True)
     square: bool = field(default=False, kw_only=True)
     shift: Callable[[Any], float] | None = field(default=None, kw_only=True)
+    extremes: Callable[[Any], float] = field(default=lambda averages: float(averages.extremes), kw_only=True)
     spoiled: Spoiled = field(default="never", kw_only=True)
     of_target: OfTarget = field(default="nothing", kw_only=True)
     known: Callable[[float], float] | None = field(default=None, kw_only=True)
@@ -194,7 +197,7 @@ class Measure:
             shown = float(np.sqrt(square_variance(influence, averages.second_order)))
         else:
             shown = float(standard_error(influence))
-        return float(np.hypot(shown, averages.extremes)) if self.spoiled == "with_the_loss" else shown
+        return float(np.hypot(shown, self.extremes(averages))) if self.spoiled == "with_the_loss" else shown
 
     def difference(self, one: Averages, other: Averages) -> tuple[float, float]:
         """Return the difference of two cells under common random numbers, and its standard error."""

@@ -102,11 +102,11 @@ class Tail:
     Parameters
     ----------
     threshold : float
-        The ``EXTREMES``-th largest loss.
+        By how much the ``EXTREMES``-th largest loss is above the mean.
     exceedances : int
         How many losses lie above it.
     square : float
-        Sum of their squares.
+        Sum of the squares of what they are above it.
     index : IndexEstimate
         Estimated tail index.
     """
@@ -117,19 +117,23 @@ class Tail:
     index: IndexEstimate
 
     @classmethod
-    def of(cls, block_tops: NDArray[np.float64], block_size: int) -> "Tail":
-        """Look at each block's largest losses, shape (blocks, m), ascending, NaN where a block has fewer."""
+    def of(cls, block_tops: NDArray[np.float64], block_size: int, mean: float) -> "Tail":
+        """Look at each block's largest losses, shape (blocks, m), ascending, NaN where a block has fewer.
+
+        ``mean`` is that of all losses.
+        """
         losses = np.sort(block_tops[np.isfinite(block_tops)])[::-1]
         count = max(0, min(EXTREMES, len(losses) - 1))
-        threshold = float(losses[count]) if count else 0.0
-        square = float((losses[:count] ** 2).sum())
+        above = np.maximum(losses[: count + 1] - mean, 0.0)
+        threshold = float(above[count]) if count else 0.0
+        square = float((above[:count] ** 2).sum())
         return cls(threshold, count, square, estimate_tail_index(block_tops, block_size))
 
     def standard_error(self, index: float, replicates: int) -> float:
         """Return the part of the standard error of the mean loss that its sample does not show.
 
-        E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample.
-        Losses so rare that most samples lack them are what the spread of a sample does not show: by so much its own
+        E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample, L
+        being the loss less its mean: what all losses have in common spreads nothing. Losses so rare that most samples lack them are what the spread of a sample does not show: by so much its own
         largest losses fall short of that square. Far from its limit the tail may fall more slowly than theory says of
         the limit, so a is the estimated index where that is lower.
 

@@ -19,7 +19,7 @@ from biasvar.learning.record import Record
 from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import TAIL_SIZE, largest
 from biasvar.montecarlo.streams import Purpose, Stream
-from biasvar.montecarlo.tails import Status, Tail, status_of
+from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
 from biasvar.studies.attempts import attempted
 from biasvar.studies.base import BlockRecords, BlockSource, Group
 from biasvar.studies.marks import AtLeast, Axis, Fixed
@@ -236,7 +236,7 @@ class AverageStudy(Study[xr.Dataset]):
         status, reason = Status.OK, ""
         for number in self.numbers:
             blocks, tops = parts[number.name], parts[f"largest {number.name}"]
-            index = Index.estimated(Tail.of(tops, self.block_size).index)
+            index = Index.estimated(estimate_tail_index(tops, self.block_size))
             out[number.name].values[at], out[f"{number.name}_se"].values[at] = blocks.mean(), standard_error(blocks)
             if status_of(index.most) is not Status.OK:
                 status = status_of(index.most)

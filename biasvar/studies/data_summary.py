@@ -17,7 +17,7 @@ from biasvar.learning.record import Record
 from biasvar.montecarlo.data_variance import data_variance
 from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import TAIL_SIZE
-from biasvar.montecarlo.tails import Status, Tail, status_of
+from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
 from biasvar.studies.base import BlockSource, Group
 
 Array = NDArray[np.float64]
@@ -173,7 +173,7 @@ class DataGrid:
         if self.loss == "zero_one":
             return Status.OK, ""
         tops = np.sort(risk, axis=1)[:, -TAIL_SIZE:]
-        index = Index.estimated(Tail.of(tops, self.block_size).index)
+        index = Index.estimated(estimate_tail_index(tops, self.block_size))
         status = status_of(index.most)
         if status is Status.OK:
             return status, ""

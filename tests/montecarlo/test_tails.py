@@ -9,7 +9,7 @@ from scipy import special, stats
 from sklearn.svm import SVR
 
 from biasvar.montecarlo import moments
-from biasvar.montecarlo.tails import BOUNDED, UNKNOWN, Status, estimate_tail_index, status_of
+from biasvar.montecarlo.tails import BOUNDED, UNKNOWN, Status, Tail, estimate_tail_index, status_of
 
 SIZES = [(16, 16), (32, 128), (64, 4096), (256, 1)]  # blocks and replicates in each; the first is the smallest allowed
 SHAPES = {256: (16, 16), 4096: (16, 256), 2**17: (32, 2**12)}  # by replicates: what records of 16 losses leave least of
@@ -243,3 +243,14 @@ def test_no_losses_have_no_tail(blocks):
 )
 def test_status_of_tail_indices(index, status):
     assert status_of(index) == status
+
+
+def test_extremes_are_of_what_losses_exceed_their_mean_by():
+    # A Pareto law of index 4 above 1, and the same law 50 further up: what all losses have in common spreads nothing.
+    losses = 1 + np.random.default_rng(2).pareto(4.0, size=(64, 256))
+    tops = np.sort(losses, axis=1)[:, -16:]
+    low, high = (Tail.of(tops + far, 256, losses.mean() + far) for far in (0.0, 50.0))
+    assert high.threshold == pytest.approx(low.threshold)
+    assert high.standard_error(4.0, losses.size) == pytest.approx(low.standard_error(4.0, losses.size), rel=1e-9)
+    # Without a mean to exceed it would be of 50 and more, ten times in the sample.
+    assert high.standard_error(4.0, losses.size) < np.sqrt(10 * 50**2) / losses.size

@@ -50,8 +50,8 @@ class LossReduction(Reduction):
         loss, training, largest = (np.concatenate(self.series[name]) for name in ("loss", "training", "largest"))
         return LossSeries(
             loss=loss,
-            loss_tail=Tail.of(largest, block_size),
-            gain_tail=Tail.of(np.zeros_like(largest), block_size),
+            loss_tail=Tail.of(largest, block_size, float(loss.mean())),
+            gain_tail=Tail.of(np.zeros_like(largest), block_size, 0.0),
             mean=self.average["mean"],
             mean_spread=self.spread["mean"],
             loss_x=self.average["loss"],

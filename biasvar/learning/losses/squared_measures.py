@@ -106,8 +106,10 @@ class SquaredReduction(Reduction):
             spread_x=self.sums,
             deviation_x=self.deviation_x,
             second_order=second_order_variance(scaled, self.blocks),
-            loss_tail=Tail.of(np.where(largest_loss > negligible, largest_loss, 0.0), block_size),
-            gain_tail=Tail.of(largest_gain, block_size),
+            loss_tail=Tail.of(
+                np.where(largest_loss > negligible, largest_loss, 0.0), block_size, float(series["loss"].mean())
+            ),
+            gain_tail=Tail.of(largest_gain, block_size, float(series["gain"].mean())),
             **series,
         )
 

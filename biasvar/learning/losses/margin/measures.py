@@ -19,7 +19,7 @@ from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.losses.margin.series import Number
 from biasvar.learning.losses.simulated import RISK_X, LossAverages
 from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Curve, Measure, Part
-from biasvar.montecarlo.intervals import square_shift
+from biasvar.montecarlo.intervals import square_shift, standard_error
 from biasvar.montecarlo.proportions import share_error
 
 Array = NDArray[np.float64]
@@ -66,6 +66,14 @@ class MarginAverages(LossAverages):
         """What each block contributes to the bias."""
         influence = self.number("risk").influence
         return np.full_like(influence, np.nan) if self.series.infinite else influence
+
+    @property
+    def bias_extremes(self) -> float:
+        """What blocks do not show of the bias's error: as many times what they show, as of the loss.
+
+        A set of rare scores moves the average of scores by its share, and its loss by what it costs.
+        """
+        return float(standard_error(self.bias_influence)) * self.unseen(self.number("loss").influence)
 
     @property
     def bias_x(self) -> Array:
@@ -160,6 +168,7 @@ MEASURES: tuple[Measure, ...] = (
         along_x=lambda a: a.bias_x,
         unit="loss",
         square=True,
+        extremes=lambda a: a.bias_extremes,
         shift=lambda a: square_shift(a.series.deviations, a.second_order),
         spoiled="with_the_loss",
         column=2,

@@ -96,8 +96,8 @@ class MarginReduction(Reduction):
         largest = series.pop("largest_loss")
         return MarginSeries(
             loss=loss,
-            loss_tail=Tail.of(largest, block_size),
-            gain_tail=Tail.of(np.zeros_like(largest), block_size),
+            loss_tail=Tail.of(largest, block_size, float(loss.mean())),
+            gain_tail=Tail.of(np.zeros_like(largest), block_size, 0.0),
             centre=centre,
             centre_error=error,
             loss_x=self.average["loss"],
