@@ -93,19 +93,12 @@ def _products(
     highest = max(max(exponent) for exponent in exponents)
     rows = recurrence[:highest].reshape(highest, 3)
     if len(exponents[0]) == 1:
-        return _evaluate(x, rows)
-    each = [_evaluate(x[..., axis], rows) for axis in range(x.shape[-1])]
-    out = np.ones((len(exponents), *x.shape[:-1]))
-    for feature, exponent in zip(out, exponents, strict=True):
-        for axis, power in enumerate(exponent):
-            if power:
-                feature *= each[axis][power]
-    return out
-
-
-def _evaluate(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    out = np.empty((len(rows) + 1, *x.shape))
-    _recur(np.ascontiguousarray(x).reshape(-1), rows, out.reshape(len(rows) + 1, -1))
+        out = np.empty((len(rows) + 1, *x.shape))
+        _recur(np.ascontiguousarray(x).reshape(-1), rows, out.reshape(len(rows) + 1, -1))
+        return out
+    out = np.empty((len(exponents), *x.shape[:-1]))
+    places = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    _multiply(places, np.array(exponents), rows, out.reshape(len(exponents), -1))
     return out
 
 
@@ -124,3 +117,26 @@ def _recur(x, rows, out):  # type: ignore[no-untyped-def]
             else:
                 for i in range(start, stop):
                     out[k + 1, i] = ((x[i] - alpha) * out[k, i] - beta * out[k - 1, i]) * scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multiply(x, exponents, rows, out):  # type: ignore[no-untyped-def]
+    """Fill in products (features, N) of polynomials in the coordinates of x (N, dim), axis after axis."""
+    tile = 256  # its powers stay in the first-level cache
+    size, dim = x.shape
+    place, powers = np.empty(tile), np.empty((dim, rows.shape[0] + 1, tile))
+    for start in range(0, size, tile):
+        count = min(tile, size - start)
+        for axis in range(dim):
+            for i in range(count):
+                place[i] = x[start + i, axis]
+            _recur(place[:count], rows, powers[axis])
+        for feature in range(len(exponents)):
+            target = out[feature, start : start + count]
+            for i in range(count):
+                target[i] = 1.0
+            for axis in range(dim):
+                if exponents[feature, axis] > 0:
+                    power = powers[axis, exponents[feature, axis]]
+                    for i in range(count):
+                        target[i] *= power[i]

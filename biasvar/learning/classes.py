@@ -9,22 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
-from biasvar.compiling import njit
 from biasvar.errors import StudyError
 from biasvar.fields import Points, Real, as_tuple, component
 from biasvar.learning import targets
 from biasvar.learning.bisection import bisect
+from biasvar.learning.class_kernels import fill_inputs, fill_log_density, fill_probability
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import TAILS, Continuous, Inputs, Normal
 from biasvar.learning.labels import Labels, TwoClasses
 from biasvar.learning.panels import NODES, Panels
 from biasvar.learning.quadrature import TestPoints
 from biasvar.learning.targets import Target
-from biasvar.montecarlo.elementary import exps, log, normal_distributions, normal_quantiles
+from biasvar.montecarlo.elementary import exps, normal_distributions
 from biasvar.montecarlo.linear_algebra import cholesky, matmul
 
 Array = NDArray[np.float64]
-LOG_TWO_PI = 1.8378770664093453
 OCTILES = tuple(i / 8 for i in range(1, 8))
 FAR_CUTS = (1e-5, 1e-2, 1 - 1e-2, 1 - 1e-5)
 PROBES = 4096  # places between which the classes' border is looked for
@@ -121,12 +120,9 @@ class GaussianClasses(Continuous):
     def inputs_from(self, uniforms: Array, n_train: int) -> Array:
         """Turn uniforms (n_train * dim, size) into inputs: the first of each input says its class too."""
         u = uniforms.reshape(n_train, self.dim, -1)
-        plus = u[:, 0] >= 1 - self.prior
-        rest = np.where(plus, (u[:, 0] - (1 - self.prior)) / self.prior, u[:, 0] / (1 - self.prior))
-        z = normal_quantiles(np.concatenate([np.clip(rest, 2.0**-54, 1 - 2.0**-53)[:, None], u[:, 1:]], axis=1))
-        both = self._centres[:, None, :, None] + np.einsum("cij,njk->cnik", self._roots, z)
-        x = np.where(plus[:, None], both[1], both[0])
-        return np.ascontiguousarray(x[:, 0] if self.dim == 1 else np.moveaxis(x, 1, 2))
+        out = np.empty((n_train, u.shape[2], self.dim))
+        fill_inputs(np.ascontiguousarray(u), self.prior, self._centres, self._roots, out)
+        return out[..., 0] if self.dim == 1 else out
 
     def test_points(self, count: int | None, breakpoints: Sequence[float], seed: int) -> TestPoints:
         """Return quadrature nodes in one dimension, sixteen independent scrambles of a Sobol set in more."""
@@ -137,7 +133,8 @@ class GaussianClasses(Continuous):
     def probability(self, x: Array) -> Array:
         """Return P(y = +1 | x), elementwise, or over the last axis in more dimensions."""
         minus, plus = (self._log_density(x, i) for i in (0, 1))
-        return np.asarray(1 / (1 + exps(minus - plus)))
+        fill_probability(plus.reshape(-1), minus.reshape(-1))
+        return plus
 
     def marginal(self) -> Inputs:
         """Return a normal law with the mean and spread of all coordinates together."""
@@ -178,26 +175,8 @@ class GaussianClasses(Continuous):
         root, places = self._roots[label], np.asarray(x, dtype=float)
         out = np.empty(places.shape if self.dim == 1 else places.shape[:-1])
         flat, share = np.ascontiguousarray(places).reshape(-1, self.dim), self.prior if label else 1 - self.prior
-        _fill_log_densities(flat, self._centres[label], root, share, out.reshape(-1))
+        fill_log_density(flat, self._centres[label], root, share, out.reshape(-1))
         return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_log_densities(x, centre, root, share, out):  # type: ignore[no-untyped-def]
-    """Fill in the logarithm of a share of a normal density, whose covariance is root root', root being triangular."""
-    dim = centre.size
-    z = np.empty(dim)
-    highest = log(share)
-    for i in range(dim):
-        highest -= log(root[i, i]) + LOG_TWO_PI / 2
-    for k in range(out.size):
-        out[k] = highest
-        for i in range(dim):
-            z[i] = x[k, i] - centre[i]
-            for j in range(i):
-                z[i] -= root[i, j] * z[j]
-            z[i] /= root[i, i]
-            out[k] -= z[i] * z[i] / 2
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ class TrainingSets:
         return read_only(np.ascontiguousarray(np.swapaxes(self.x, 0, 1)))
 
     def labels(self, noise: float | None) -> Array:
-        """Return labels with the replicate first, (K, n), at a noise level."""
-        return read_only(np.ascontiguousarray(self.problem.labels.draw(self.f, noise or 0.0, self.block).T))
+        """Return labels, (n, K), at a noise level."""
+        return read_only(self.problem.labels.draw(self.f, noise or 0.0, self.block))
 
     def estimator_generator(self) -> np.random.Generator:
         """Return the random numbers of an estimator that draws some: the same for all cells."""
@@ -94,26 +94,26 @@ class TrainingSets:
             yield tile, fits.smoother(fit, self.rows[tile], self.places(tile), rng)
 
     def predictions(self, fit: Fit, labels: Array) -> Iterator[tuple[slice, Array]]:
-        """Fit the training sets to labels (K, n), a tile at a time.
+        """Fit the training sets to labels (n, K), a tile at a time.
 
         Yields
         ------
         (slice, ndarray of shape (points + n, K))
             A tile, and its predictions at the test points, then at the training points, replicates innermost.
         """
-        points, rng = len(self.problem.f), self.estimator_generator()
-        for tile in self.tiles((points + self.n_train) * (self.problem.inputs.dim + 1)):
-            rows, goal = self.rows[tile], labels[tile]
+        places, rng = len(self.problem.f) + self.n_train, self.estimator_generator()
+        features = self.n_train * fit.size if isinstance(fit, Trained) else places * self.problem.inputs.dim
+        for tile in self.tiles(places + features):
             if isinstance(fit, Trained):
-                yield tile, self._trained(fit, goal, tile)
+                yield tile, self._trained(fit, np.ascontiguousarray(labels[:, tile]), tile)
             else:
-                scores = self.problem.labels.scores
+                rows, goal, scores = self.rows[tile], labels[:, tile].T.copy(), self.problem.labels.scores
                 yield tile, fits.predictions(fit, rows, goal, self.places(tile), rng, infinite=scores).T
 
     def _trained(self, fit: Trained, goal: Array, tile: slice) -> Array:
         """Predict with features that are made once for the test points, which are the same for all training sets."""
         features = fit.basis.evaluate(self.x[:, tile], fit.size)
-        coefficients = fit.train(features, np.ascontiguousarray(goal.T))
+        coefficients = fit.train(features, goal)
         at_test = fit.basis.evaluate(self.problem.test.x, fit.size)
         points, n = at_test.shape[1], self.n_train
         out = np.empty((points + n, coefficients.shape[1]))

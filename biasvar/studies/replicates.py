@@ -65,7 +65,7 @@ def replicates(
     problem = study.problem
     block = study.draws(n_train, 0, study.block_size)
     sets = TrainingSets(problem, n_train, block)
-    labels = sets.labels(noise)[:count]
+    labels = sets.labels(noise)[:, :count].T.copy()
     places = _places(problem.test.x)
     drawn = {
         label: _predictions(sets, study.grid.fits[label], labels, places)

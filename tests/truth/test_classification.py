@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
-from scipy.special import comb
+from scipy.special import comb, expit
 from sklearn.linear_model import LogisticRegression
 
 import biasvar as bv
@@ -92,6 +92,19 @@ def test_logistic_fits_are_scikit_learns():
             theirs = LogisticRegression(C=1 / penalty, fit_intercept=False, tol=1e-10, max_iter=10_000)
             theirs.fit(features[:, :, k].T, y[:, k])
             assert np.abs(theirs.coef_[0] - found[:, k]).max() < 1e-5
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-3, 1e-7])
+@pytest.mark.parametrize("shape", ["separable", "far out"])
+def test_logistic_fits_are_flat_at_their_end(shape, penalty):
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random((20, 512)) < 0.5, 1.0, -1.0)
+    x = rng.standard_cauchy(size=(20, 512)) if shape == "far out" else rng.normal(size=(20, 512)) + 1.5 * y
+    features = np.stack([np.ones((20, 512)), x])
+    found = minimise("logistic", penalty, features, y)
+    margins = y * (features * found[:, None]).sum(axis=0)
+    gradient = penalty * found - (features * y * expit(-margins)).sum(axis=1)
+    assert (np.abs(gradient) < 1e-8 * np.abs(features).mean(axis=1).sum(axis=0)).all()
 
 
 def test_risk_is_bayes_risk_bias_and_variance_in_every_row():

@@ -153,7 +153,7 @@ class Loss(ABC):
             predictions[:, tile] = fitted[:points]
             at_test = fitted[:points].T
             losses[:, tile] = self.expected(np.broadcast_to(f, at_test.shape), noise, at_test).T
-            training[tile] = self.value(labels[tile], fitted[points:].T).mean(axis=1)
+            training[tile] = self.value(labels[:, tile].T, fitted[points:].T).mean(axis=1)
         row = self.record(points).pack(
             mean=weighted_mean(predictions, sets.weights),
             loss=weighted_mean(losses, sets.weights),

@@ -226,7 +226,7 @@ class Squared(Loss):
         predictions, training = np.empty((points, size)), np.empty(size)
         for tile, fitted in sets.predictions(fit, labels):
             predictions[:, tile] = fitted[:points]
-            training[tile] = ((labels[tile].T - fitted[points:]) ** 2).mean(axis=0)
+            training[tile] = ((labels[:, tile] - fitted[points:]) ** 2).mean(axis=0)
         return [self._of_predictions(sets, predictions, np.zeros((points, size)), training, np.zeros(size))]
 
     def _of_predictions(

@@ -245,16 +245,16 @@ def _scored(sets: TrainingSets, cells: list[Cell]) -> list[Array]:
     scores, training = np.empty((points, size)), np.empty((sets.n_train, size))
     for tile, fitted in sets.predictions(cells[0].fit, labels):
         scores[:, tile], training[:, tile] = fitted[:points], fitted[points:]
-    right = (training > 0) == (labels.T > 0)
+    right = (training > 0) == (labels > 0)
     shares = {
         "interpolated": float(weighted_mean(right.all(axis=0), sets.weights)),
-        "one_class": float(weighted_mean((labels == labels[:, :1]).all(axis=1), sets.weights)),
+        "one_class": float(weighted_mean((labels == labels[0]).all(axis=0), sets.weights)),
     }
     p = sets.problem.probability(noise)
     rows = []
     for cell in cells:
         assert isinstance(cell.loss, MarginLoss)
-        rows.append(_charged(cell.loss, sets, p, scores, cell.loss.value(labels.T, training).mean(axis=0), shares))
+        rows.append(_charged(cell.loss, sets, p, scores, cell.loss.value(labels, training).mean(axis=0), shares))
     return rows
 
 
