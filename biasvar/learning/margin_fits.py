@@ -68,8 +68,8 @@ def minimise(loss: str, penalty: float, features: Array, labels: Array) -> Array
 def _newton(features, labels, code, penalty, out):  # type: ignore[no-untyped-def]
     """Fit to all training sets, LANES at a time: one that has arrived stays where it is while others go on.
 
-    Whole steps lead to the minimum of logistic loss in half as many steps as damped ones, but it is not proved that they
-    do: sets that have not arrived after some go on by steps whose descent is certain.
+    Whole steps lead to the minimum of logistic loss in half as many steps as damped ones, but no proof says that they
+    must: sets that have not arrived after some go on by steps whose descent is certain.
     """
     p, n, size = features.shape
     signed, margin, move = np.empty((n, p, LANES)), np.empty((n, LANES)), np.empty((n, LANES))
