@@ -133,9 +133,10 @@ class Tail:
         """Return the part of the standard error of the mean loss that its sample does not show.
 
         E[L^2; L > u] = P(L > u) u^2 a / (a - 2) for a Pareto tail of index a, with P(L > u) taken from the sample, L
-        being the loss less its mean: what all losses have in common spreads nothing. Losses so rare that most samples lack them are what the spread of a sample does not show: by so much its own
-        largest losses fall short of that square. Far from its limit the tail may fall more slowly than theory says of
-        the limit, so a is the estimated index where that is lower.
+        being the loss less its mean: what all losses have in common spreads nothing. Losses so rare that most samples
+        lack them are what the spread of a sample does not show: by so much its own largest losses fall short of that
+        square. Far from its limit the tail may fall more slowly than theory says of the limit, so a is the estimated
+        index where that is lower.
 
         Parameters
         ----------
