@@ -1,6 +1,6 @@
 """Data studies: expected risk and its split from one data set, with no law to draw from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from biasvar.errors import StudyError
-from biasvar.fields import Json, PositiveInt, one_or_more
+from biasvar.fields import PositiveInt, PositiveReal, one_or_more
 from biasvar.learning.cuts import Cuts
 from biasvar.learning.examples import Examples
 from biasvar.learning.fits import Fit
@@ -18,16 +18,16 @@ from biasvar.learning.hypotheses import HypothesisSet
 from biasvar.learning.pair_risks import simulate, why_unfit
 from biasvar.learning.record import Record
 from biasvar.montecarlo.streams import Purpose, Stream
-from biasvar.studies import components, datasets
+from biasvar.studies import components, datasets, repeats
 from biasvar.studies.attempts import attempted
 from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
-from biasvar.studies.data_summary import PARTS, DataGrid, record_of
+from biasvar.studies.data_summary import NAMES, PARTS, DataGrid, record_of
 from biasvar.studies.labels import adapted_sets, asking, check_sets
-from biasvar.studies.marks import AtLeast, Axis, Component, Fixed, Free, Labelled
+from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed, Free, Labelled
 from biasvar.studies.study import Study
 
-MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
 TESTED = 2**12  # examples, unless given
+REPLICATES = 2**11  # the same
 
 
 class DataStudy(Study[xr.Dataset]):
@@ -69,10 +69,15 @@ class DataStudy(Study[xr.Dataset]):
         Whether each training set has the classes in the shares that they have in the data.
     test_examples : int, optional
         How many examples that train nothing in a replicate are tested on: all, but no more than 4096, unless given.
-    replicates : int
-        Random cuts: a multiple of ``block_size``, at least 16 blocks.
+    replicates : int, optional
+        Random cuts: a multiple of ``block_size``, at least 16 blocks; 2048 unless ``precision`` is given instead.
     block_size : int
         Cuts in a block, the unit of standard errors.
+    precision : dict of str to float, optional
+        The largest standard errors of the cuts that are wanted, by variable, such as ``{"expected_risk": 0.01}``: cuts
+        are added until all cells are below.
+    max_replicates : int, optional
+        Where ``precision`` gives up; 2**24 unless given.
     seed : int
         Seed of everything random in the study.
     description : str
@@ -103,6 +108,7 @@ class DataStudy(Study[xr.Dataset]):
     """
 
     kind: ClassVar[str] = "data"
+    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = repeats.INSTEAD_OF
 
     data: Annotated[Any, Fixed(written_as="_identity")]
     label: Annotated[str | None, Free()] = None
@@ -112,13 +118,16 @@ class DataStudy(Study[xr.Dataset]):
     loss: Annotated[Literal["squared", "zero_one"], Fixed()] = "squared"
     stratified: Annotated[bool, Fixed()] = False
     test_examples: Annotated[PositiveInt, Fixed()] = TESTED
-    replicates: Annotated[PositiveInt, AtLeast()] = 2**11
+    replicates: Annotated[PositiveInt | None, AtLeast()] = None
     block_size: Annotated[PositiveInt, Fixed()] = 2**6
+    precision: Annotated[dict[str, PositiveReal] | None, AtMost()] = None
+    max_replicates: Annotated[PositiveInt | None, AtLeast()] = None
 
-    def _completed(self, fields: Json) -> Json:
-        if fields.get("data") is None:
-            return fields
-        return {**fields, "data": datasets.read(fields["data"], fields.get("label"), fields.get("columns"))}
+    def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
+        given = repeats.completed(fields, REPLICATES)
+        if given.get("data") is None:
+            return given
+        return {**given, "data": datasets.read(given["data"], given.get("label"), given.get("columns"))}
 
     def _fit_together(self) -> None:
         if len(set(self.n_train)) < len(self.n_train):
@@ -126,12 +135,7 @@ class DataStudy(Study[xr.Dataset]):
         check_sets(self.hypotheses)
         if self.stratified and self.loss != "zero_one":
             raise ValueError("stratified: goes with loss='zero_one', for numbers have no classes")
-        least = MIN_BLOCKS * self.block_size
-        if self.replicates < least or self.replicates % self.block_size:
-            raise ValueError(
-                f"replicates: expected a multiple of block_size={self.block_size} of at least {least}, "
-                f"got {self.replicates}"
-            )
+        repeats.check(self, NAMES)
         _ = self.cuts
 
     # What it is
@@ -193,8 +197,17 @@ class DataStudy(Study[xr.Dataset]):
         return groups
 
     def blocks_needed(self, summary: xr.Dataset | None = None) -> dict[str, int]:
-        """Return how many blocks each training-set size needs."""
-        return dict.fromkeys(self.cuts, self.replicates // self.block_size)
+        """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
+        return repeats.blocks_needed(self, summary)
+
+    @property
+    def open_goal(self) -> str:
+        """``precision``, if it is given."""
+        return "" if self.precision is None else "precision"
+
+    def unmet_goals(self, summary: xr.Dataset) -> list[str]:
+        """Say which standard errors are above what ``precision`` asks for."""
+        return repeats.unmet_goals(self, summary)
 
     def record_coordinates(self, group: Group) -> dict[str, NDArray[Any]]:
         """Return the numbers of each replicate."""
@@ -207,6 +220,11 @@ class DataStudy(Study[xr.Dataset]):
     def headline_name(self) -> str:
         """Which number of a cell is shown while the study runs."""
         return "expected risk"
+
+    @property
+    def headline_goal(self) -> float | None:
+        """What ``precision`` asks of it."""
+        return (self.precision or {}).get("expected_risk")
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean expected risk."""

@@ -13,16 +13,13 @@ from biasvar.learning import inputs
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import Inputs
 from biasvar.montecarlo.draws import MAX_DIMENSION, Block, Sampler, Stream
-from biasvar.studies import components, sizes
-from biasvar.studies.base import Group, Summary, nodes_of, problem_name
+from biasvar.studies import components, repeats, sizes
+from biasvar.studies.base import Group, Summary, problem_name
 from biasvar.studies.marks import AtLeast, AtMost, Axis, Component, Fixed
 from biasvar.studies.study import Study
 
 S = TypeVar("S", bound=Summary)
 
-MIN_BLOCKS = 16  # a standard error from fewer blocks would itself be a guess
-MIN_REPLICATES = 256
-MAX_REPLICATES = 2**24  # unless given, where precision gives up
 FINGERPRINT_POINTS = 32
 
 
@@ -32,10 +29,7 @@ class DrawnStudy(Study[S], Generic[S]):
     A kind of study adds what learns, and the law of labels.
     """
 
-    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "replicates": ("precision", "max_replicates"),
-        "precision": ("replicates",),
-    }
+    instead_of: ClassVar[Mapping[str, tuple[str, ...]]] = repeats.INSTEAD_OF
 
     #: How many replicates there are unless it is said.
     default_replicates: ClassVar[int] = 2**17
@@ -52,9 +46,7 @@ class DrawnStudy(Study[S], Generic[S]):
     test_points: Annotated[PositiveInt | None, Fixed()] = None
 
     def _completed(self, fields: Mapping[str, object]) -> Mapping[str, Any]:
-        precise = fields.get("precision") is not None
-        name, default = ("max_replicates", MAX_REPLICATES) if precise else ("replicates", self.default_replicates)
-        return {**fields, name: default} if fields.get(name) is None else fields
+        return repeats.completed(fields, self.default_replicates)
 
     def _fit_together(self) -> None:
         self._check_components()
@@ -100,24 +92,7 @@ class DrawnStudy(Study[S], Generic[S]):
                 f"block_size: {self.block_size} is not a power of two, which sampler 'sobol' needs; "
                 f"use {lower} or {2 * lower}, or sampler='random'"
             )
-        if self.replicates is not None and self.precision is not None:
-            raise ValueError("precision: cannot be combined with replicates; give one of the two (and max_replicates)")
-        if self.replicates is not None and self.max_replicates is not None:
-            raise ValueError("max_replicates: goes with precision, not with replicates")
-        field, count = ("replicates", self.replicates) if self.replicates else ("max_replicates", self.max_replicates)
-        assert count is not None
-        least = max(MIN_BLOCKS * self.block_size, -(-MIN_REPLICATES // self.block_size) * self.block_size)
-        if count < least:
-            raise ValueError(
-                f"{field}: {count} is too few for standard errors; use at least {least} "
-                f"({MIN_BLOCKS} blocks, {MIN_REPLICATES} replicates), or a smaller block_size"
-            )
-        if count % self.block_size:
-            raise ValueError(f"{field}: {count} is not a multiple of block_size={self.block_size}")
-        for variable in self.precision or {}:
-            known = self._precise()
-            if variable not in known:
-                raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known)}")
+        repeats.check(self, self._precise())
 
     # What it is
 
@@ -156,26 +131,7 @@ class DrawnStudy(Study[S], Generic[S]):
 
     def blocks_needed(self, summary: S | None = None) -> dict[str, int]:
         """Return how many blocks each training-set size needs: doubled where ``precision`` is not reached yet."""
-        if self.precision is None:
-            assert self.replicates is not None
-            return {problem_name(n): self.replicates // self.block_size for n in self.n_train}
-        assert self.max_replicates is not None
-        first = max(MIN_BLOCKS, -(-MIN_REPLICATES // self.block_size))
-        if summary is None:
-            return {problem_name(n): first for n in self.n_train}
-        plan = {}
-        for n in self.n_train:
-            parts = [node.sel(n_train=n) for node in nodes_of(summary).values()]
-            have = max(int(part.replicates.max()) for part in parts) // self.block_size
-            # A comparison with NaN is false: cells that have no standard error do not keep a study running.
-            short = any(
-                (part[f"{name}_se"] > goal).any()
-                for name, goal in self.precision.items()
-                for part in parts
-                if name in part
-            )
-            plan[problem_name(n)] = min(2 * have, self.max_replicates // self.block_size) if short else have
-        return plan
+        return repeats.blocks_needed(self, summary)
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
@@ -193,14 +149,4 @@ class DrawnStudy(Study[S], Generic[S]):
 
     def unmet_goals(self, summary: S) -> list[str]:
         """Say which standard errors are above what ``precision`` asks for."""
-        out = []
-        for name, goal in (self.precision or {}).items():
-            nodes = (node for node in nodes_of(summary).values() if name in node)
-            # The largest of nothing but NaN is NaN, which is no larger than 0.
-            worst = max(0.0, *(float(node[f"{name}_se"].max()) for node in nodes))
-            if worst > goal:
-                out.append(
-                    f"precision not reached: the largest standard error of {name} is {worst:.2g}, not {goal:g}, "
-                    f"after max_replicates={self.max_replicates}"
-                )
-        return out
+        return repeats.unmet_goals(self, summary)

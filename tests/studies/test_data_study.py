@@ -136,6 +136,31 @@ def test_same_bits_on_any_scheduler_and_after_extensions(tmp_path):
     assert len(digests) == 1
 
 
+def test_cuts_are_added_until_the_precision_that_is_asked_for(tmp_path):
+    store = tmp_path / "s.zarr"
+    sets = {"mean": bv.Polynomial(0), "near": bv.NearestNeighbors(1)}
+    first = run_in_memory(study(hypotheses=sets, n_train=[3, 10], replicates=1024))
+    goal = {"expected_risk": float(first.expected_risk_se.max()) / 1.5}
+    asked = study(hypotheses=sets, n_train=[3, 10], replicates=None, precision=goal)
+    found = bv.run(asked, store, scheduler="synchronous", progress=False)
+    assert (found.expected_risk_se <= goal["expected_risk"]).all()
+    # Twice as many where one set had not reached it, no more where all had.
+    reached = first.expected_risk_se.max("hypothesis") <= goal["expected_risk"]
+    assert (found.replicates.min("hypothesis") > 1024).equals(~reached)
+    plain = run_in_memory(study(hypotheses=sets, n_train=[3, 10], replicates=int(found.replicates.max())))
+    most = found.replicates.max("hypothesis").idxmax("n_train")
+    xr.testing.assert_equal(found.sel(n_train=most).drop_attrs(), plain.sel(n_train=most).drop_attrs())
+    with pytest.raises(StudyError, match="precision: a lazy study needs replicates"):
+        bv.lazy(asked)
+
+
+def test_precision_gives_up_where_it_is_told_to_and_says_so(tmp_path):
+    asked = study(replicates=None, precision={"variance": 1e-9}, max_replicates=1088)
+    with pytest.warns(bv.BiasvarWarning, match=r"largest standard error of variance is .* after max_replicates=1088"):
+        found = bv.run(asked, tmp_path / "s.zarr", scheduler="synchronous", progress=False)
+    assert (found.replicates == 1088).all()
+
+
 def test_other_data_are_refused(tmp_path):
     store = tmp_path / "a.zarr"
     bv.run(study(), store, scheduler="synchronous", progress=False)
@@ -193,7 +218,10 @@ FRAME = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0], "city": list("abcd"), "y": [1
         ({"data": 3}, "data: expected (inputs, labels), a DataFrame"),
         ({"n_train": [30]}, "take 61 examples, and there are 60; use n_train of at most 29"),
         ({"stratified": True}, "stratified: goes with loss='zero_one'"),
-        ({"replicates": 100}, "replicates: expected a multiple of block_size=64 of at least 1024, got 100"),
+        ({"replicates": 100}, "replicates: 100 is too few for standard errors; use at least 1024 (16 blocks"),
+        ({"replicates": 1100}, "replicates: 1100 is not a multiple of block_size=64"),
+        ({"precision": {"expected_risk": 0.1}}, "precision: cannot be combined with replicates"),
+        ({"replicates": None, "precision": {"bias2": 0.1}}, "unknown variable 'bias2'; choose from bias2_plus_noise"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
