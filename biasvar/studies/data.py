@@ -70,7 +70,7 @@ class DataStudy(Study[xr.Dataset]):
     test_examples : int, optional
         How many examples that train nothing in a replicate are tested on: all, but no more than 4096, unless given.
     replicates : int, optional
-        Random cuts: a multiple of ``block_size``, at least 16 blocks; 2048 unless ``precision`` is given instead.
+        Random cuts: a multiple of ``block_size``, at least 256 and 16 blocks; 2048 unless ``precision`` is given.
     block_size : int
         Cuts in a block, the unit of standard errors.
     precision : dict of str to float, optional
