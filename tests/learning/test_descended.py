@@ -185,6 +185,32 @@ def test_batches_in_risk_studies_are_the_sums_that_they_make():
         assert abs(cell.expected_risk - (level**2 + 0.5 + squares * (0.5 + level**2))) < 4 * cell.expected_risk_se
 
 
+@pytest.mark.parametrize("schedule", [bv.InverseSqrt(warmup=3), bv.StepDecay(0.5, every=20)], ids=repr)
+def test_scheduled_descents_of_tradeoff_studies_are_these(schedule):
+    rule = bv.Momentum(0.1, momentum=0.5, schedule=schedule)
+    fields = {"name": "s", "target": bv.Sine(), "inputs": LINE, "n_train": [10], "noise": [0.5]}
+    fields |= {"replicates": 256, "block_size": 16}
+    tradeoff = bv.TradeoffStudy(model=bv.Polynomial(2), optimizers={"r": rule}, budgets=[100, 400], **fields)
+    sets = {str(steps): bv.Descended(bv.Polynomial(2), rule, steps=steps) for steps in (10, 40)}
+    found = run_in_memory(tradeoff)["r"].dataset.squeeze()
+    plain = run_in_memory(bv.RiskStudy(hypotheses=sets, **fields)).squeeze()
+    assert found.steps.values.tolist() == [10, 40]
+    assert np.allclose(found.excess_risk, plain.excess_risk, rtol=1e-9, atol=0)
+
+
+def test_schedules_that_look_at_the_end_are_refused_where_one_pass_serves_all_budgets():
+    with pytest.raises(StudyError, match="depends on the number of steps, so that one pass does not serve all budgets"):
+        bv.TradeoffStudy(
+            name="s",
+            target=bv.Sine(),
+            inputs=LINE,
+            model=bv.Polynomial(1),
+            n_train=[4],
+            optimizers={"r": bv.SGD(0.1, schedule=bv.Cosine())},
+            budgets=[100],
+        )
+
+
 class Opaque:
     """Nesterov's momentum, which does not say that it is linear: then labels are simulated."""
 
