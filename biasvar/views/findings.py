@@ -81,6 +81,8 @@ def who_leads(summary: xr.Dataset, name: str = "expected_risk") -> str:
     found = leaders(summary, name)
     compared = compared_axis(summary, name)
     rest = [dim for dim in found.dims if dim != compared]
+    if alone := {dim: 0 for dim in rest if found.sizes[dim] == 1}:
+        return who_leads(summary.isel(alone), name)
     if not rest:
         return _alone(summary, name, found, compared)
     if len(rest) > 1 or not found.any(compared).all():

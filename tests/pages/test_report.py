@@ -143,6 +143,10 @@ def test_names_with_marks_in_them_are_text(tmp_path):
     page = bv.report(tmp_path / "evil.zarr", tmp_path / "evil.html").read_text()
     assert evil not in page
     assert html.escape(evil) in page
+    summary = bv.open(tmp_path / "evil.zarr")
+    for shown in (study._repr_html_(), bv.plan(study)._repr_html_(), summary.biasvar._repr_html_()):
+        assert "<script" not in shown
+    assert html.escape(evil) in summary.biasvar._repr_html_()
 
 
 def test_a_report_says_first_what_failed(tmp_path):

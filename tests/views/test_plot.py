@@ -204,6 +204,12 @@ def test_figures_are_offered_where_their_numbers_are(summary):
     assert bv.plot.figures_of(summary[["x_weight"]]) == []
 
 
+def test_of_one_size_nothing_is_said_of_every_size(summary):
+    one = summary.sel(n_train=[8], noise=0.5)
+    assert who_leads(one) == who_leads(summary.sel(n_train=8, noise=0.5))
+    assert " errs least: " in who_leads(one)
+
+
 def test_what_nobody_chose_is_said(summary):
     # A line through two points has no finite risk with noise: a third of all cells of lines at the highest level.
     figure = bv.plot.along_x(summary, hypothesis=["H1"])
