@@ -17,7 +17,13 @@ from biasvar.learning import targets
 from biasvar.learning.bases import Coordinates, Monomials, OrthonormalPolynomials
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.inputs import Inputs
-from biasvar.learning.quadrature import adaptive_averages, hermite_rule, legendre_rule, orthonormal_recurrence
+from biasvar.learning.quadrature import (
+    TestPoints,
+    adaptive_averages,
+    hermite_rule,
+    legendre_rule,
+    orthonormal_recurrence,
+)
 from biasvar.studies.blocks import run_in_memory
 from biasvar.views.tables import cell_table
 
@@ -371,3 +377,48 @@ def test_a_table_says_where_test_points_limit_the_precision():
     assert "test points" not in cell_table(smooth)
     sampled = run_in_memory(two_point_study(target=bv.Linear([1, 1]), inputs=bv.Normal(dim=2), **study))
     assert 0 < sampled.quadrature_error.item() <= sampled.expected_risk_se.item()
+
+
+class Dice:
+    """A law of a user's on five places, one of them twice as likely."""
+
+    dim, exchangeable = 1, True
+    places = np.array([-1.0, -0.5, 0.0, 0.0, 0.5, 1.0])
+
+    def uniforms_per_set(self, n_train):
+        return n_train
+
+    def inputs_from(self, uniforms, n_train):
+        return self.places[np.minimum((uniforms * 6).astype(int), 5)]
+
+    def test_points(self, count, breakpoints, seed):
+        return TestPoints.deterministic(self.places, np.full(6, 1 / 6))
+
+
+def test_places_may_be_drawn_more_than_once():
+    fields = {"name": "atoms", "replicates": 2048, "block_size": 64}
+    mean = run_in_memory(
+        bv.RiskStudy(
+            target=bv.Sine(), inputs=Dice(), hypotheses={"H0": bv.Polynomial(0)}, n_train=[5], noise=[0.5], **fields
+        )
+    ).squeeze()
+    # The sine is -1, 1 and four times 0. It fails by chance once in 15,000.
+    assert abs(mean.expected_risk - (0.25 + 1 / 3 + (1 / 3 + 0.25) / 5)) < 4 * mean.expected_risk_se
+    twice = {"inputs": bv.FixedDesign([-1, -1, 0, 0, 1, 1]), "n_train": [6]}
+    sets = {"line": bv.Polynomial(1), "parabola": bv.Polynomial(2), "nearest": bv.NearestNeighbors(1)}
+    risks = run_in_memory(bv.RiskStudy(target=bv.Sine(), hypotheses=sets, noise=[0.5], **twice, **fields)).squeeze()
+    # Noise, and what of it the span of the set takes in: 2, 3 and, of the first of each two labels, 6 of 6.
+    assert np.allclose(risks.expected_risk, 0.25 * (1 + np.array([2, 3, 6]) / 6), atol=1e-12)
+    classes = run_in_memory(
+        bv.ClassificationStudy(
+            target=bv.Logistic([0, 2]),
+            hypotheses={"nearest": bv.NearestNeighbors(1)},
+            losses=["zero_one", "squared"],
+            **twice,
+            **fields,
+        )
+    ).squeeze()
+    p = 1 / (1 + np.exp(-2 * np.array([-1, 0, 1])))
+    assert abs(classes.bayes_risk.sel(loss="zero_one") - np.minimum(p, 1 - p).mean()) < 1e-12
+    risk = classes.sel(loss="zero_one")
+    assert abs(risk.expected_risk - (2 * p * (1 - p)).mean()) < 4 * risk.expected_risk_se
