@@ -17,7 +17,7 @@ from biasvar import errors
 from biasvar.cli import main
 from biasvar.execution import blocks, schedulers, settings
 from biasvar.learning import inputs
-from biasvar.studies import components, drawn
+from biasvar.studies import components, repeats
 from biasvar.views import tables
 
 DOCUMENTS = sorted(
@@ -121,12 +121,12 @@ def test_defaults_and_limits():
     )
     assert numbers("replicates per cell", README) == {study.replicates}
     assert re.search(r"in blocks of ([\d,]+)", README)[1] == f"{study.block_size:,}"
-    assert re.search(r"at least (\d+) blocks", README)[1] == str(drawn.MIN_BLOCKS)
+    assert re.search(r"at least (\d+) blocks", README)[1] == str(repeats.MIN_BLOCKS)
     text = " ".join(bv.RiskStudy.__doc__.split())
     for said in (
-        f"at least {drawn.MIN_REPLICATES} and a multiple of ``block_size``; {study.replicates} unless",
-        f"at least {drawn.MIN_BLOCKS} blocks, and {drawn.MIN_REPLICATES} replicates",
-        f"gives up; 2**{drawn.MAX_REPLICATES.bit_length() - 1} unless given",
+        f"at least {repeats.MIN_REPLICATES} and a multiple of ``block_size``; {study.replicates} unless",
+        f"at least {repeats.MIN_BLOCKS} blocks, and {repeats.MIN_REPLICATES} replicates",
+        f"gives up; 2**{repeats.MAX_REPLICATES.bit_length() - 1} unless given",
         f"in one dimension ({inputs.DEFAULT_NODES}), Sobol points in more ({inputs.DEFAULT_TEST_POINTS})",
     ):
         assert said in text, said
