@@ -54,7 +54,7 @@ def test_any_tree_whose_nodes_have_a_status_is_printed_node_by_node():
     lines = results(tree).splitlines()
     assert lines[0] == "one"
     assert lines[1].split() == ["size", "val", "status"]
-    assert lines[-1] == "40 to 50 draws a cell"
+    assert lines[-1] == "40 to 50 draws per cell"
     assert results(described()) == "\n".join(lines[1:])
 
 
