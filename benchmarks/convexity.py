@@ -19,7 +19,7 @@ import numpy as np
 
 import biasvar as bv
 
-ROUNDS = 2
+ROUNDS = 5
 BLOCK = 2**14
 CASES = {  # objective, where, segments, pairs of the loop
     "Rosenbrock, 2": (bv.Rosenbrock(), bv.Box(-2, 2, dim=2), 2**20, 2000),
