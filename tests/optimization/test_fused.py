@@ -101,7 +101,10 @@ def test_many_steps_within_a_set_have_the_bits_of_single_ones(rule, within):
     whole, single = descended(descent), descended(stepwise(descent))
     assert whole.records.tobytes() == single.records.tobytes()
     theta = descent.unpack(whole.records)[0][:, 1:, -3:]
-    assert within.contains(theta).all()
+    # Half of space has room to leave for infinity.
+    arrived = theta[np.isfinite(theta).all(axis=-1)]
+    assert len(arrived)
+    assert within.contains(arrived).all()
     assert np.ptp(theta[:, -1], axis=0).max() > 0 or (theta[:, 0] != theta[:, -1]).any()
 
 
