@@ -22,7 +22,13 @@ NEEDS = {
 }
 
 
+SLOW_SECONDS = 3600  # of one slow test, on a machine that does much else besides
+
+
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     for marker, what in NEEDS.items():
         if not config.getoption(f"--{marker}"):
             skip = pytest.mark.skip(reason=f"needs --{marker}: {what}")

@@ -128,8 +128,6 @@ def digest(kind, folder, **env):
     return done.stdout.split()[-1]
 
 
-# Older CPUs have nothing compiled yet.
-@pytest.mark.timeout(1500)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STUDIES)
 def test_a_study_has_one_digest_whatever_libraries_see_of_the_cpu(kind, tmp_path):

@@ -231,7 +231,6 @@ def test_intervals_cover_in_few_studies(name, prior, n):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sampler", ["sobol", "random"])
 @pytest.mark.parametrize("prior", [0.3, 0.5])
 @pytest.mark.parametrize("n", [2, 4, 20])
