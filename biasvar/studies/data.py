@@ -135,7 +135,7 @@ class DataStudy(Study[xr.Dataset]):
         check_sets(self.hypotheses)
         if self.stratified and self.loss != "zero_one":
             raise ValueError("stratified: goes with loss='zero_one', for numbers have no classes")
-        repeats.check(self, NAMES)
+        repeats.check(self, lambda: NAMES)
         _ = self.cuts
 
     # What it is

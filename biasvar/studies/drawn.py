@@ -54,7 +54,6 @@ class DrawnStudy(Study[S], Generic[S]):
             values = getattr(self, axis)
             if len(set(values)) < len(values):
                 raise ValueError(f"{axis}: {list(values)} has a value twice; list each once")
-        self._check_replicates()
         dimension = max(self.law.uniforms_per_set(n) + n for n in self.n_train)
         if self.sampler == "sobol" and dimension > MAX_DIMENSION:
             raise ValueError(
@@ -62,6 +61,8 @@ class DrawnStudy(Study[S], Generic[S]):
                 "use sampler='random'"
             )
         self._check_sizes()
+        # It may ask for test points, of which there may be too many.
+        self._check_replicates()
         self._check_labels()
 
     @abstractmethod
@@ -92,7 +93,7 @@ class DrawnStudy(Study[S], Generic[S]):
                 f"block_size: {self.block_size} is not a power of two, which sampler 'sobol' needs; "
                 f"use {lower} or {2 * lower}, or sampler='random'"
             )
-        repeats.check(self, self._precise())
+        repeats.check(self, self._precise)
 
     # What it is
 

@@ -1,6 +1,6 @@
 """How many replicates there are: as many as are asked for, or as a precision takes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from biasvar.studies.base import Summary, nodes_of, problem_name
@@ -47,10 +47,10 @@ def completed(fields: Mapping[str, object], default_replicates: int) -> Mapping[
     return {**fields, name: default} if fields.get(name) is None else fields
 
 
-def check(study: Repeated, known: Collection[str]) -> None:
+def check(study: Repeated, known: Callable[[], Collection[str]]) -> None:
     """Refuse, with a ValueError, numbers of replicates that make no standard errors, and unknown variables.
 
-    ``known`` are the variables whose standard errors may be asked for.
+    ``known`` returns the variables whose standard errors may be asked for, which takes the law's test points.
     """
     if study.replicates is not None and study.precision is not None:
         raise ValueError("precision: cannot be combined with replicates; give one of the two (and max_replicates)")
@@ -67,8 +67,8 @@ def check(study: Repeated, known: Collection[str]) -> None:
     if count % study.block_size:
         raise ValueError(f"{field}: {count} is not a multiple of block_size={study.block_size}")
     for variable in study.precision or {}:
-        if variable not in known:
-            raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known)}")
+        if variable not in known():
+            raise ValueError(f"precision: unknown variable {variable!r}; choose from {', '.join(known())}")
 
 
 def blocks_needed(study: Repeated, summary: Summary | None) -> dict[str, int]:
