@@ -1,5 +1,7 @@
 """Options, fixtures and collection of all tests."""
 
+import shutil
+
 import pytest
 from helpers import small_study
 
@@ -45,3 +47,23 @@ def study():
 @pytest.fixture
 def store(tmp_path):
     return tmp_path / "store.zarr"
+
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, for the pages that are looked at in one."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        yield chromium
+        chromium.close()
