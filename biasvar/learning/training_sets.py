@@ -107,7 +107,7 @@ class TrainingSets:
             if isinstance(fit, Trained):
                 yield tile, self._trained(fit, np.ascontiguousarray(labels[:, tile]), tile)
             else:
-                rows, goal, scores = self.rows[tile], labels[:, tile].T.copy(), self.problem.labels.scores
+                rows, goal, scores = self.rows[tile], read_only(labels[:, tile].T.copy()), self.problem.labels.scores
                 yield tile, fits.predictions(fit, rows, goal, self.places(tile), rng, infinite=scores).T
 
     def _trained(self, fit: Trained, goal: Array, tile: slice) -> Array:
