@@ -113,7 +113,7 @@ def test_bagging_agrees_with_the_published_numbers(tmp_path, capsys):
         assert close(cell.bias2 + cell.variance / module.SETS, cell.bias2_se, bias2, 0.0001)
         assert close(cell.variance * kept, cell.variance_se, variance, 0.0007)
     assert ran.row("Tree", "variance", "0.0152")
-    assert ran.row("Bagging(Tree)", "noise", "0.0098", "0.01", "0.0098")
+    assert ran.row("Bagging(Tree)", "noise²", "0.0098", "0.01", "0.0098")
     assert "paired standard error" in ran.printed
     assert is_picture(ran.figure)
 
