@@ -52,8 +52,7 @@ def digested(store: Store, summary: Summary, found: Reading) -> str:
     DamagedChunkError
         If blocks are damaged.
     """
-    if found.damages:
-        raise found.damages[0]
+    found.check()
     total = hashlib.sha256(store.attributes()["study_hash"].encode())
     for (problem, cell), blocks in sorted(found.checksums.items()):
         total.update(f"{problem}/{cell}/{len(blocks)}".encode())

@@ -32,6 +32,11 @@ class Reading:
     headlines: dict[Group, NDArray[np.float64]] = field(default_factory=dict)
     damages: list[DamagedChunkError] = field(default_factory=list)
 
+    def check(self) -> None:
+        """Raise what is wrong first, if anything is."""
+        if self.damages:
+            raise self.damages[0]
+
 
 def read_through(store: Store, study: Study[Any] | None = None) -> Reading:
     """Read all blocks of a store, and each once."""

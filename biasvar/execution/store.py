@@ -1,7 +1,7 @@
 """A study's Zarr store: the labelled summary at the root, the groups' records beneath ``blocks/``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -205,17 +205,17 @@ class Store:
 
     def earlier(self) -> dict[Group, dict[str, NDArray[Any]]]:
         """Return the groups of earlier editions that can be read, and what the numbers of their records are."""
-        found = {group: read_coordinates(self.location, group) for group in self._of_others().values()}
+        found = {group: read_coordinates(self.location, group) for group in self._of_others(self._editions()).values()}
         return {group: statistic for group, statistic in found.items() if statistic is not None}
 
-    def _of_others(self) -> dict[str, Group]:
-        """Return the groups of other editions than the study has, by path."""
-        editions, found = self._editions(), {path: self._group(path) for path in self._group_paths()}
+    def _of_others(self, editions: Mapping[str, str]) -> dict[str, Group]:
+        """Return the groups of other editions than these, by path."""
+        found = {path: self._group(path) for path in self._group_paths()}
         return {path: group for path, group in found.items() if group and not self._is_of(group, editions)}
 
-    def _remove_superseded(self) -> None:
-        """Remove the groups of other editions, their metadata last, so that one that is killed is gone on with."""
-        for path in self._of_others():
+    def _remove_superseded(self, paths: Iterable[str]) -> None:
+        """Remove groups, their metadata last, so that one that is killed is gone on with."""
+        for path in paths:
             for child in self.location.children(path):
                 if child != "zarr.json":
                     self.location.delete_tree(f"{path}/{child}")
@@ -265,8 +265,10 @@ class Store:
         said = {str(name): value for name, value in nodes[""].attrs.items()}
         attributes = as_text(said | root_attributes(study, complete=True) | about)
         # With the metadata of all nodes in the root's, a plain xr.open_zarr opens it at once, and without a warning.
-        self.location.write("zarr.json", group_content(attributes, node_metadata(files) | self._blocks_metadata()))
-        self._remove_superseded()
+        superseded = self._of_others(editions_of(study))
+        known = node_metadata(files) | self._blocks_metadata(set(superseded))
+        self.location.write("zarr.json", group_content(attributes, known))
+        self._remove_superseded(superseded)
         return summary_of(nodes | {"": nodes[""].assign_attrs(as_text(self.attributes()))})
 
     def summary(self) -> Summary:
@@ -306,9 +308,9 @@ class Store:
             return None
         return found if isinstance(found, dict) and found.get("node_type") == "group" else None
 
-    def _blocks_metadata(self) -> dict[str, Any]:
-        """Return the metadata of all nodes beneath ``blocks/`` that can be read, by path; not of other editions."""
-        paths = sorted(set(self._group_paths()) - set(self._of_others()))
+    def _blocks_metadata(self, but: set[str]) -> dict[str, Any]:
+        """Return the metadata of all nodes beneath ``blocks/`` that can be read, by path, but of some groups."""
+        paths = [path for path in self._group_paths() if path not in but]
         nodes = ["blocks", *sorted({path.rpartition("/")[0] for path in paths}), *paths]
         nodes += [f"{path}/{array}" for path in paths for array in ARRAYS]
         keys = [f"{node}/zarr.json" for node in nodes]

@@ -76,7 +76,7 @@ def least_curvature(sample: Sample, inside: Callable[[Array], Mask], starts: NDA
 def _curvature(sample: Sample, x: Array, start: Array) -> tuple[Array, Array, Array]:
     surface, spread, tangent = sample.surface, sample.segments.spread, sample.segments.tangent
     found = surface.curvatures(x, start, spread, tangent)
-    vectors = found.least_vector if tangent is None else matmul(tangent, found.least_vector.T).T
+    vectors = sample.segments.in_space(found.least_vector)
     margin = sample.eigenvalue_margin(found.least, found.greatest)
     if surface.by_differences:
         nearer = surface.curvatures(x, start, spread, tangent, NEARER)

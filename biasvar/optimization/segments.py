@@ -166,6 +166,10 @@ class Segments:
         basis: Array = qr((scale[:, None] * vectors[0])[None, :, spanned])[0][0]
         return basis
 
+    def in_space(self, vectors: Array) -> Array:
+        """Return vectors (K, rank) along the tangent in the coordinates of points, (K, D); themselves without one."""
+        return vectors if self.tangent is None else matmul(self.tangent, vectors.T).T
+
     def reach(self, domain: Domain) -> Callable[[Array], Mask]:
         """Return what tells which points belong to the domain: those between points drawn where rounding would."""
         if domain.contains is not None and self.tangent is None:

@@ -71,7 +71,12 @@ def draw_weights(count: int, draws: int) -> Array:
     """
     rest = count - np.arange(1, count + 1)
     possible = rest >= draws - 1
-    log_weight = _log_choose(rest[possible], draws - 1) - _log_choose(np.array(count), draws)
+    log_factorials = np.concatenate([[0.0], np.cumsum(logs(np.arange(1.0, count + 1)))])
+
+    def log_choose(n: NDArray[np.int64], k: int) -> Array:
+        return np.asarray(log_factorials[n] - log_factorials[k] - log_factorials[n - k])
+
+    log_weight = log_choose(rest[possible], draws - 1) - log_choose(np.array(count), draws)
     weights = np.zeros(count)
     weights[possible] = exps(log_weight)
     return weights
@@ -224,12 +229,6 @@ def performance_profile(costs: Array, ratios: Array) -> Array:
     relative[~np.isfinite(costs)] = np.inf
     share: Array = (relative[:, :, None] <= ratios).mean(axis=0)
     return share
-
-
-def _log_choose(n: NDArray[np.int64], k: int) -> Array:
-    log_factorials = np.concatenate([[0.0], np.cumsum(logs(np.arange(1.0, n.max() + 1)))])
-    value: Array = log_factorials[n] - log_factorials[k] - log_factorials[n - k]
-    return value
 
 
 def _indices(means: Array, shape: tuple[int, ...]) -> Array:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.montecarlo.linear_algebra import dots, matmul
+from biasvar.montecarlo.linear_algebra import dots
 from biasvar.optimization.conditions import Sample
 from biasvar.optimization.derivatives import compare
 
@@ -113,8 +113,7 @@ class Prover:
         return any(wrong(x, v) for x, v in pairs)
 
     def _eigenvectors(self, which: NDArray[np.intp]) -> Array:
-        vectors, tangent = self.sample.curvatures(which).least_vector, self.sample.segments.tangent
-        return vectors if tangent is None else matmul(tangent, vectors.T).T
+        return self.sample.segments.in_space(self.sample.curvatures(which).least_vector)
 
     def _best(self, x: Array, y: Array, theta: Array) -> Chord | None:
         """Return the chord that lies below by the most margins, and still does when it is shifted."""

@@ -91,9 +91,7 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
     heights = np.array([panel.transData.transform(end[1:3])[1] for end in ends])
     moves = spread(heights, line) - heights
     if not direct or len(ends) > MOST_DIRECT or np.abs(moves).max(initial=0) > FAR_NAMES * line:
-        panel.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(ends), 3) or 1, frameon=False, fontsize="small"
-        )
+        legend_above(panel, min(len(ends), 3) or 1)
         return
     for (name, x, y, color), moved in zip(ends, moves, strict=True):
         panel.annotate(
@@ -106,6 +104,11 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
             annotation_clip=False,
             path_effects=halo(),
         )
+
+
+def legend_above(panel: "Axes", columns: int) -> None:
+    """Put the names of lines above a panel, where nothing is drawn."""
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize="small")
 
 
 def spread(heights: NDArray[np.float64], apart: float) -> NDArray[np.float64]:

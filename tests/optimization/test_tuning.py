@@ -19,6 +19,12 @@ losses = hnp.arrays(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compiled():
+    # Examples are timed, and what the first of them would compile is not theirs.
+    tuning.draw_weights(2, 1)
+
+
 @given(values=losses)
 def test_left_out_means_leave_one_out(values):
     expected = np.stack([np.delete(values, r, axis=1).mean(axis=1) for r in range(values.shape[1])], axis=1)

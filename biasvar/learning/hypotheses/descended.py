@@ -122,7 +122,7 @@ class Descended(HypothesisSet):
         values, vectors = eigh((matmul(features, np.swapaxes(features, 1, 2)) + np.diag(model.penalties)) / n)
         reached = self._descend(lambda c: values.T * c - 1, values.T.shape)  # (p, K): of a slope of -1 at zero
         maps = matmul(matmul(vectors * reached.T[:, None], np.swapaxes(vectors, 1, 2)), features) / n
-        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        there = self._features(model, at)
         return np.asarray(matmul(there, maps))
 
     def _trained(self, model: LinearModel, features: Array, y: Array) -> Array:
@@ -146,7 +146,7 @@ class Descended(HypothesisSet):
                 batches = list(islice(shuffled_batches(rng, len(some), n, self.batch_size), self.steps))
                 steps = linear_steps(self._rule, self._hyper, self.steps)
                 maps[start : start + few] = label_weights(some, model.penalties / n, steps, batches)
-        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        there = self._features(model, at)
         return np.asarray(matmul(there, self._arrived(maps)))
 
     def _by_batches(self, model: LinearModel, x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array:
@@ -164,12 +164,12 @@ class Descended(HypothesisSet):
             return np.asarray(np.einsum("kbp,kb->pk", phi, residual) / batch.shape[1] + penalties * c)
 
         theta = self._descend(gradient, (model.size, size))
-        there = np.moveaxis(model.basis.evaluate(at, model.size), 0, -1)  # (K, m, p)
+        there = self._features(model, at)
         return np.asarray(matmul(there, theta.T[..., None])[..., 0])
 
     @staticmethod
     def _features(model: LinearModel, x: Array) -> Array:
-        """Return features of the training inputs, (K, n, p)."""
+        """Return features at places, (K, m, p)."""
         return np.ascontiguousarray(np.moveaxis(model.basis.evaluate(x, model.size), 0, -1))
 
     @property

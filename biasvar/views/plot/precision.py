@@ -23,6 +23,7 @@ from biasvar.views.figures import (
     SKY,
     VERMILION,
     finite,
+    legend_above,
     panels_or_given,
     set_title,
 )
@@ -83,8 +84,7 @@ def precision(
     if known is None:
         raise BiasvarError("precision: parts of the study are not biasvar's own; give it as the second argument")
     found = read_through(target, known)
-    if found.damages:
-        raise found.damages[0]
+    found.check()
     return falling(known, found.headlines, ax=ax, title=title)
 
 
@@ -120,7 +120,7 @@ def falling(
         for (color, mark), problem in zip(LINES, problems, strict=False):
             panel.plot([], [], color=color, marker=mark, markersize=4, label=shown(problem))
     _draw_rate(panel, study, [lines[at] for at in kept])
-    panel.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    legend_above(panel, 4)
     name = study.headline_name
     panel.set(xscale="log", yscale="log", xlabel="replicates", ylabel=f"standard error of the {name}")
     counts = f"{len(kept)} of {len(lines)} cells, the least known" if len(kept) < len(lines) else f"{len(lines)} cells"
@@ -205,7 +205,7 @@ def digits(summary: Summary, *, ax: "Axes | None" = None, title: str | None = No
         panel.plot(value[seen], error[seen], color=color, marker=mark, linestyle="none", markersize=5, label=name)
     if len(there):
         _draw_digits(panel, there)
-        panel.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+        legend_above(panel, 3)
     panel.set(xscale="log", yscale="log", xlabel="number", ylabel="its standard error")
     exact = int((known[:, 1] == 0).sum())
     unknown = int(np.isnan(known[:, 1]).sum())
