@@ -17,6 +17,14 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests marked slow")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a file to one worker: two would compile the same functions, and make the same fixtures, at once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 NEEDS = {
     "cluster": "real schedulers, hosts and containers",
     "browser": "playwright and Chromium",

@@ -71,6 +71,7 @@ def test_json_is_strict_and_equals_the_store(tmp_path):
     assert cell["variance"] == stored
 
 
+@pytest.mark.slow
 def test_show_writes_tables_in_the_form_that_is_asked_for(tmp_path):
     command("run", "two-point-sine", *SMALL, cwd=tmp_path)
     for form, first in (("md", "| n_train |"), ("latex", r"\begin{tabular}"), ("html", "<table>")):
@@ -123,6 +124,7 @@ steps: 5
 """
 
 
+@pytest.mark.slow
 def test_check_compares_derivatives_and_its_exit_code_tells(tmp_path):
     right = command("check", "ravine", cwd=tmp_path)
     assert (right.returncode, right.stderr) == (0, "")
@@ -215,6 +217,7 @@ def test_usage_errors_are_one_line(arguments, tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path):
     def small_files_only():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -267,7 +270,7 @@ def halted_run(folder, *options, **how):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_stopped_run_says_so_and_resumes(how, scheduler, tmp_path):
     heeded = partial(signal.signal, how, signal.SIG_DFL)  # whoever runs the tests in the background ignores Ctrl-C
     process, store = halted_run(tmp_path, "--scheduler", scheduler, preexec_fn=heeded)

@@ -62,6 +62,7 @@ def killed_after(chunks):
     return told
 
 
+@pytest.mark.slow
 def test_a_study_runs_resumes_grows_and_is_verified_on_it(tmp_path):
     study, more = small_study(), small_study(replicates=32 * 64)
     with pytest.raises(KilledError):

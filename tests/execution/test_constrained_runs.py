@@ -48,7 +48,7 @@ def reference(tmp_path_factory):
     return bv.digest(store)
 
 
-@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), ("processes", 2)])
+@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), pytest.param("processes", 2, marks=pytest.mark.slow)])
 def test_same_bits_on_every_scheduler(scheduler, chunk, store, reference):
     bv.run(study(), store, scheduler=scheduler, blocks_per_chunk=chunk)
     assert bv.digest(store) == reference

@@ -124,6 +124,7 @@ def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp
     assert "complete" in told.stdout
 
 
+@pytest.mark.slow
 def test_a_chunk_that_ends_its_workers_is_recorded_and_the_rest_goes_on(tmp_path):
     user_study(tmp_path, "Killer")
     environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # fewer deaths, sooner told
@@ -189,6 +190,7 @@ def start_run(folder, *arguments, environment=()):
     )
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_is_found_again_and_the_bits_are_the_same(remote, tmp_path):
     user_study(tmp_path)
     run = start_run(tmp_path, "--scheduler-file", str(remote.file), environment={"PYTHONPATH": str(tmp_path)})
@@ -312,6 +314,7 @@ def test_memory_stores_are_for_this_process(study):
     assert bv.run(study, "memory://small").equals(bv.open("memory://small"))
 
 
+@pytest.mark.slow
 def test_the_commands_are_a_plug_in_of_dask(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "dask", "biasvar", "studies"], capture_output=True, text=True, timeout=60, check=False
@@ -319,6 +322,7 @@ def test_the_commands_are_a_plug_in_of_dask(tmp_path):
     assert "two-point-sine" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_opening_a_store_imports_nothing_of_the_users(tmp_path):
     user_study(tmp_path)
     (tmp_path / "mine.py").write_text("from pathlib import Path\nPath('imported').touch()\n" + USER)

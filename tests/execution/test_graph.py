@@ -67,6 +67,7 @@ def test_a_scheduler_that_is_not_there_is_told(scheduler, study, store):
     assert not store.exists()
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

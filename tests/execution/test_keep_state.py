@@ -88,7 +88,7 @@ def test_every_rule_goes_on_with_the_bits_of_one_run(schedule, order, taken_up):
     assert set(taken_up) == {30}
 
 
-@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), ("processes", 2)])
+@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), pytest.param("processes", 2, marks=pytest.mark.slow)])
 def test_on_every_scheduler_and_with_more_of_all_at_once(scheduler, chunk, store, tmp_path):
     bv.run(kept(), store, scheduler=scheduler, blocks_per_chunk=chunk)
     rates = {"sgd": bv.SGD(learning_rate=[0.001, 0.03, 0.1, 3]), "nag": bv.Nesterov(learning_rate=0.01)}

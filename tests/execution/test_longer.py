@@ -57,7 +57,9 @@ def group_paths(store):
     return sorted(str(path.relative_to(store)) for path in store.glob("blocks/*/*") if path.is_dir())
 
 
-@pytest.mark.parametrize(("scheduler", "chunk"), [("synchronous", 1), ("threads", 2), ("processes", 2)])
+@pytest.mark.parametrize(
+    ("scheduler", "chunk"), [("synchronous", 1), ("threads", 2), pytest.param("processes", 2, marks=pytest.mark.slow)]
+)
 def test_more_steps_have_the_bits_of_one_run_and_it_is_said(scheduler, chunk, store, reference):
     bv.run(descents(), store, scheduler="synchronous")
     longer = descents(steps=50)

@@ -205,6 +205,7 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
     assert Store("~/s.zarr").location.path == tmp_path / "s.zarr"
 
 
+@pytest.mark.slow
 def test_the_command_line_resumes_plans_and_says_the_way(tmp_path):
     (tmp_path / "lecture.py").write_text(USERS)
     changes = ["--set", "replicates=1024", "--set", "block_size=64", "--set", "target=lecture:bump"]

@@ -52,7 +52,7 @@ def references(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scheduler", ["threads", "processes", "cluster"])
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow), "cluster"])
 def test_same_bits_of_studies_of_other_kinds(kind, scheduler, store, references, request):
     chosen = request.getfixturevalue("client") if scheduler == "cluster" else scheduler
     bv.run(KINDS[kind](), store, scheduler=chosen, blocks_per_chunk=3)
@@ -117,7 +117,13 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(
     ("scheduler", "delay"),
-    [("synchronous", 0.0), ("synchronous", 0.3), ("threads", 0.1), ("threads", 0.4), ("processes", 0.2)],
+    [
+        ("synchronous", 0.0),
+        ("synchronous", 0.3),
+        ("threads", 0.1),
+        ("threads", 0.4),
+        pytest.param("processes", 0.2, marks=pytest.mark.slow),
+    ],
 )
 def test_same_bits_after_the_driver_is_killed(scheduler, delay, store, reference, tmp_path):
     script = tmp_path / "driver.py"

@@ -74,6 +74,7 @@ def watcher(folder, *arguments, **options):
     return subprocess.Popen(whole, cwd=folder, text=True, **options)
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_from_its_store_alone(held, tmp_path):
     watching = watcher(tmp_path, stdout=subprocess.PIPE)
     first = watching.stdout.readline()
@@ -85,6 +86,7 @@ def test_a_run_is_watched_from_its_store_alone(held, tmp_path):
     assert rest.strip().splitlines()[-1].startswith("mine: complete")
 
 
+@pytest.mark.slow
 def test_who_watches_in_json_gets_estimates_with_their_errors(held, tmp_path):
     watching = watcher(tmp_path, "--json", stdout=subprocess.PIPE)
     first = json.loads(watching.stdout.readline())

@@ -44,6 +44,7 @@ def test_the_share_is_in_the_summary_and_in_the_table(tmp_path):
     assert "bias share" in command("show", tmp_path / "share.zarr", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_its_standard_error_is_the_spread_between_seeds():
     study = bv.load("two-point-sine", ["replicates=1024", "block_size=64", "n_train=10"]).replace(loss=WithBiasShare())
     shares = [

@@ -46,7 +46,10 @@ def test_its_intervals_cover():
     assert sum(outcomes) >= 177
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes", "client"])
+@pytest.mark.parametrize(
+    "scheduler",
+    ["threads", pytest.param("processes", marks=pytest.mark.slow), pytest.param("client", marks=pytest.mark.slow)],
+)
 def test_the_same_bits_everywhere(scheduler, reference, tmp_path):
     if scheduler == "client":
         from distributed import Client, LocalCluster

@@ -111,6 +111,7 @@ def test_a_set_that_validates_on_the_last_rows_sees_no_order():
         assert spread < 0.05 * plain[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("degree", "gain"), [(1, 2), (2, 10)])
 def test_order_statistics_make_low_degrees_precise(degree, gain):
     def variance(exchangeable):

@@ -78,6 +78,7 @@ def unpacked(text, shape):
     return np.cumsum(changes, axis=-1, dtype=np.int32).view("<f4")
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(stores, pages, tmp_path):
     for name, page in pages.items():
         assert bv.report(stores / f"{name}.zarr", tmp_path / "deep" / "again.html").read_text() == page
@@ -186,6 +187,7 @@ RISK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [

@@ -29,6 +29,7 @@ def small(**changes):
     return bv.ClassificationStudy(**{**fields, **changes})
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_any_scheduler_and_extended_along_every_axis(tmp_path):
     whole = small(
         n_train=[5, 8],
@@ -91,6 +92,7 @@ def test_a_loss_of_ones_own_is_two_functions():
     assert (summary.excess_risk.sel(loss="zero_one") <= own.excess_bound).all()
 
 
+@pytest.mark.slow
 def test_scores_of_scikit_learns_classifiers():
     sets = {
         "tree": bv.Estimator(DecisionTreeClassifier()),

@@ -150,6 +150,7 @@ def test_conditions_are_chosen():
 # How it runs
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_every_scheduler(tmp_path):
     digests = set()
     reference = run_in_memory(study())
@@ -175,6 +176,7 @@ bv.run(bv.load(sys.argv[1]), sys.argv[2], scheduler="synchronous", blocks_per_ch
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on(tmp_path):
     options = ["segments=512", "block_size=128", "search=2", "objectives.logistic=null", "objectives.network=null"]
     whole, cut = tmp_path / "whole.zarr", tmp_path / "cut.zarr"
@@ -231,6 +233,7 @@ def test_resolution_says_how_many_segments(tmp_path):
     assert tested.violation_rate_high.max() <= 1e-2
 
 
+@pytest.mark.slow
 def test_yaml_plan_show_and_json(tmp_path):
     (tmp_path / "s.yaml").write_text(
         """

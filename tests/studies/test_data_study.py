@@ -271,6 +271,7 @@ def test_stratified_training_sets_have_the_classes_in_their_shares():
     assert run_in_memory(study(**fields)).variance.item() > 0
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_and_shows_one(tmp_path):
     (tmp_path / "s.yaml").write_text(
         "kind: data\nname: s\ndata: d.csv\nlabel: target\nhypotheses: {mean: {Polynomial: 0}}\nn_train: [6]\n"

@@ -352,6 +352,7 @@ def test_schedules_are_written_by_name():
         small(optimizers={"sgd": {"SGD": {"schedule": "Cosinus"}}})
 
 
+@pytest.mark.slow
 def test_ones_own_objectives_and_rules_by_name(tmp_path):
     (tmp_path / "mine.py").write_text(f"{inspect.getsource(Bowl)}\n\n{inspect.getsource(Halve)}")
     (tmp_path / "own.yaml").write_text(
@@ -523,7 +524,9 @@ def reference(tmp_path_factory):
     return bv.digest(path)
 
 
-@pytest.mark.parametrize(("scheduler", "chunk"), [("threads", 1), ("processes", 2), ("synchronous", 2)])
+@pytest.mark.parametrize(
+    ("scheduler", "chunk"), [("threads", 1), pytest.param("processes", 2, marks=pytest.mark.slow), ("synchronous", 2)]
+)
 def test_same_bits_everywhere(scheduler, chunk, store, reference):
     bv.run(logistic(), store, scheduler=scheduler, blocks_per_chunk=chunk)
     assert bv.digest(store) == reference
@@ -752,6 +755,7 @@ def test_right_gradients_of_values_of_few_digits_are_not_refused(value, store):
     bv.run(small(targets={}, objectives={"own": own}, check=True, steps=2), store)
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_optimizer_studies(tmp_path):
     done = command("run", "ravine", "--set", "steps=50", "--set", "replicates=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -79,6 +79,7 @@ def test_an_extension_simulates_what_is_new_only(tmp_path):
         bv.run(small(model=bv.Polynomial(2)), store, scheduler="synchronous", progress=False)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     (tmp_path / "study.yaml").write_text(
         "name: killed\nkind: tradeoff\ntarget: Sine\ninputs: {Uniform: [-1, 1]}\nmodel: {Polynomial: 1}\n"

@@ -334,6 +334,7 @@ RATES = {"jensen": log(2) / 3, "first_order": 1 / 4, "monotone": 2 / 9, "second_
 SEEDS = 200
 
 
+@pytest.mark.slow
 def test_rates_of_a_cubic_lie_within_exact_limits():
     """95 % limits miss in at most 5 % of 200 seeds, but for chance: more than 22 misses of 200 have p < 1e-3 each."""
     within = bv.Box(-0.5, 1, dim=1)

@@ -88,6 +88,7 @@ def descents(**changes):
     return bv.OptimizerStudy(**{**fields, **changes})
 
 
+@pytest.mark.slow
 def test_it_is_recorded_of_where_each_descent_is(store):
     node = bv.run(descents(), store)["network/sgd"].to_dataset().squeeze("batch_size")
     last = node.isel(step=-1).transpose("learning_rate", "replicate", "parameter", ...)
@@ -99,6 +100,7 @@ def test_it_is_recorded_of_where_each_descent_is(store):
     )
 
 
+@pytest.mark.slow
 def test_it_has_the_same_bits_whichever_configurations_stand_beside_it(store, tmp_path):
     bv.run(descents(optimizers={"sgd": bv.SGD(0.1)}), store, scheduler="synchronous")
     bv.run(descents(), store, scheduler="synchronous")
