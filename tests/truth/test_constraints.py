@@ -69,6 +69,7 @@ def tree():
     return bv.lazy(study).compute(scheduler="synchronous")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("label", PROBLEMS)
 def test_every_rule_comes_to_the_least_value_within_the_set(tree, label, rule):
@@ -79,6 +80,7 @@ def test_every_rule_comes_to_the_least_value_within_the_set(tree, label, rule):
     assert float(node.gradient_norm[-1]) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("label", PROBLEMS)
 def test_the_gap_bounds_how_far_the_value_is_above_the_least_at_every_look(tree, label, rule):
