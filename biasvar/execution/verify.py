@@ -8,6 +8,7 @@ from biasvar.execution.promise import promise
 from biasvar.execution.reading import Reading, read_through
 from biasvar.execution.store import Store
 from biasvar.execution.summaries import summary_digest
+from biasvar.studies.base import Summary
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,11 +77,11 @@ def verify(store: Place) -> Verification:
     >>> folder.cleanup()
     """
     target = Store(store)
-    return verified(target, read_through(target))
+    return verified(target, read_through(target), _summary(target))
 
 
-def verified(store: Store, found: Reading) -> Verification:
-    """Check a store whose blocks have been read."""
+def verified(store: Store, found: Reading, summary: Summary | None) -> Verification:
+    """Check a store whose blocks have been read, and its summary, if it could be."""
     attributes, groups = store.attributes(), store.groups()
     problems = store.metadata_problems()
     problems += [f"another store lies in this one, at {place}; move it out" for place in store.intruders()]
@@ -93,13 +94,13 @@ def verified(store: Store, found: Reading) -> Verification:
     problems += map(str, found.damages)
     if not attributes["complete"]:
         problems.append("the summary is not written yet")
-    elif not _summary_is_sound(store, attributes["summary_digest"]):
+    elif summary is None or summary_digest(summary) != attributes["summary_digest"]:
         problems.append("the summary was altered")
     return Verification(sum(records.chunks for records in groups.values()), tuple(problems), promise(attributes))
 
 
-def _summary_is_sound(store: Store, expected: str) -> bool:
+def _summary(store: Store) -> Summary | None:
     try:
-        return summary_digest(store.summary().load()) == expected
+        return store.summary().load()
     except Exception:  # whatever a codec makes of bytes that are not its own
-        return False
+        return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_VECTOR = 300_000  # bytes of an SVG
 NOTHING = "'none'"  # of a policy: no source at all
 
 
@@ -47,21 +48,19 @@ def image(figure: "Figure", words: str) -> str:
 
     It is SVG, or PNG where that has so many marks that SVG would be larger than it.
     """
-    vector = _saved(figure, "svg")
-    if len(vector) > 300_000:
-        return _embedded(_saved(figure, "png"), "image/png", words)
-    return _embedded(vector, "image/svg+xml", words)
-
-
-def _saved(figure: "Figure", form: str) -> bytes:
     from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    target = io.BytesIO()
+    vector, pixels = io.BytesIO(), io.BytesIO()
+    # By the canvas itself: `savefig` would draw all of it twice, to lay out first what drawing lays out.
     # Names within the file are random unless they are salted, and dates would differ.
     with rc_context({"svg.hashsalt": "biasvar"}):
-        said = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-        figure.savefig(target, format=form, metadata=said)
-    return target.getvalue()
+        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})
+    if len(vector.getvalue()) <= MOST_VECTOR:
+        return _embedded(vector.getvalue(), "image/svg+xml", words)
+    FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})
+    return _embedded(pixels.getvalue(), "image/png", words)
 
 
 def _embedded(content: bytes, kind: str, words: str) -> str:

@@ -100,7 +100,7 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
         explorer.section(descents),
         html.section("Further figures", *(_folded(name, _figure(summary, name)) for name in figures[1:])),
         html.section("How sure", *_sure(summary), _precision(own, read)),
-        html.section("To repeat it", *_provenance(stated, study, digest, verified(target, read))),
+        html.section("To repeat it", *_provenance(stated, study, digest, verified(target, read, summary))),
     ]
     scripts = ["page.js", *(["packed.js", "drawings.js", "explore.js"] if descents else [])]
     styles = ["page.css", *(["explore.css"] if descents else [])]

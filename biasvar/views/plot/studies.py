@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import xarray as xr
@@ -21,12 +22,17 @@ def study_of(root: xr.Dataset) -> Any:
     root : xarray.Dataset
         The root of a summary.
     """
-    supplement = root.attrs.get("supplement", {})
-    supplement = json.loads(supplement) if isinstance(supplement, str) else supplement
-    if "study" not in root.attrs or supplement.get("imports") or {"kind", "source"} & set(supplement):
+    if "study" not in root.attrs:
         return None
-    study = json.loads(root.attrs["study"])
-    if _names_code(study):
+    supplement = root.attrs.get("supplement", "{}")
+    return _made(root.attrs["study"], supplement if isinstance(supplement, str) else json.dumps(supplement))
+
+
+@lru_cache(8)
+def _made(text: str, more: str) -> Any:
+    """Make a study of its JSON, once for all figures of it: to check its fields takes as long as to draw it."""
+    study, supplement = json.loads(text), json.loads(more)
+    if supplement.get("imports") or {"kind", "source"} & set(supplement) or _names_code(study):
         return None
     try:
         return catalog.from_json(study, supplement)
