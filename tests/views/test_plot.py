@@ -101,7 +101,8 @@ def test_single_fits_are_drawn_with_their_mean_and_the_points_of_two():
     assert figure.get_suptitle() == "20 training sets of 2 examples, 20 fits: none is their mean"
     drawn = bv.replicates(study(), n_train=2, noise=0.5, count=20)
     (fits,), lines = figure.axes[1].collections, figure.axes[1].get_lines()
-    assert len(fits.get_segments()) == 20 and len(lines) == 1 + 1 + 2 + 2 * 2
+    assert len(fits.get_segments()) == 20
+    assert len(lines) == 1 + 1 + 2 + 2 * 2
     np.testing.assert_array_equal(fits.get_segments()[7][:, 1], drawn.prediction.sel(hypothesis="H1")[7])
     np.testing.assert_array_equal(lines[-3].get_xdata(), drawn.x[0])
     with pytest.raises(BiasvarError, match="fits: needs inputs of one coordinate, got 2"):
