@@ -3,10 +3,10 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,19 +48,25 @@ def image(figure: "Figure", words: str) -> str:
 
     It is SVG, or PNG where that has so many marks that SVG would be larger than it.
     """
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    vector, pixels = io.BytesIO(), io.BytesIO()
-    # By the canvas itself: `savefig` would draw all of it twice, to lay out first what drawing lays out.
-    # Names within the file are random unless they are salted, and dates would differ.
+    # Dates would differ.
+    vector = _written(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None})
+    if len(vector) <= MOST_VECTOR:
+        return _embedded(vector, "image/svg+xml", words)
+    return _embedded(_written(FigureCanvasAgg(figure).print_png, {"Software": None}), "image/png", words)
+
+
+def _written(write: Callable[..., Any], metadata: Mapping[str, None]) -> bytes:
+    """Return what a canvas writes: `savefig` would draw all of it twice, to lay out first what drawing lays out."""
+    from matplotlib import rc_context
+
+    target = io.BytesIO()
+    # Names within the file are random unless they are salted.
     with rc_context({"svg.hashsalt": "biasvar"}):
-        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})
-    if len(vector.getvalue()) <= MOST_VECTOR:
-        return _embedded(vector.getvalue(), "image/svg+xml", words)
-    FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})
-    return _embedded(pixels.getvalue(), "image/png", words)
+        write(target, metadata=metadata)
+    return target.getvalue()
 
 
 def _embedded(content: bytes, kind: str, words: str) -> str:

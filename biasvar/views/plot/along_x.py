@@ -125,7 +125,7 @@ def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:
 
     at, predictions = drawn["at"].values, drawn.prediction.values
     # So many lines are a picture of their own in files of vectors, which else are a hundred times as large.
-    lines = np.stack(np.broadcast_arrays(at, predictions), axis=-1)
+    lines = list(np.stack(np.broadcast_arrays(at, predictions), axis=-1))
     panel.add_collection(LineCollection(lines, colors=GREY, linewidths=0.4, alpha=0.35, zorder=1, rasterized=True))
     panel.plot(at, drawn.target, color=BLACK, linewidth=2.5, label="target f")
     mean, deviation = predictions.mean(axis=0), predictions.std(axis=0)
