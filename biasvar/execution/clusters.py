@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GUARD = "in a script, the call of run must stand under: if __name__ == '__main__':"
 
 
+LOOPBACK = "127.0.0.1"
 WORKERS_PER_CORE = 32  # more of them only take each other's memory
 LEAST_MEMORY = "256MiB"  # that a worker takes before it simulates anything
 
@@ -60,7 +61,7 @@ class LocalWorkers(Connection):
                     n_workers=self.workers,
                     threads_per_worker=1,
                     memory_limit=self.memory_limit,
-                    dashboard_address="127.0.0.1:0",
+                    dashboard_address=f"{LOOPBACK}:0",
                     # Failures of tasks come back with their futures; what else workers log is of no use.
                     silence_logs=logging.CRITICAL,
                 )
@@ -149,14 +150,14 @@ class Slurm(Connection):
         # Without an interface Dask would listen on all; what jobs on other nodes can reach is this host's own address.
         where = {} if options.get("interface") or configured.get("interface") else {"host": _own_address()}
         # A worker's web server would listen on all, whatever the interface.
-        ours = ["--preload", "biasvar.execution.worker", "--dashboard-address", "127.0.0.1:0"]
+        ours = ["--preload", "biasvar.execution.worker", "--dashboard-address", f"{LOOPBACK}:0"]
         try:
-            return kind(
+            return _found_on_loopback(kind)(  # type: ignore[no-any-return]
                 job_cls=_telling(kind.job_cls, self._refused),
                 nanny=False,
                 worker_extra_args=[*(configured.get("worker-extra-args") or []), *ours],
                 job_extra_directives=[*(configured.get("job-extra-directives") or []), "--no-requeue"],
-                scheduler_options={"dashboard_address": "127.0.0.1:0"} | where,
+                scheduler_options={"dashboard_address": f"{LOOPBACK}:0"} | where,
                 security=self.security,
                 protocol="tls://" if self.security else None,
                 silence_logs="critical",
@@ -186,6 +187,19 @@ def _closing(cluster: "SLURMCluster") -> Iterator[Any]:
     finally:
         with suppress(AssertionError):
             cluster.close()
+
+
+def _found_on_loopback(cluster: Any) -> Any:
+    """Return a kind of cluster that says where its dashboard is: Dask says it is where the scheduler listens."""
+
+    class Found(cluster):  # type: ignore[misc]
+        @property
+        def dashboard_link(self) -> str:
+            from distributed.utils import format_dashboard_link
+
+            return str(format_dashboard_link(LOOPBACK, self.scheduler_info["services"]["dashboard"]))
+
+    return Found
 
 
 def _telling(job: Any, refused: deque[str]) -> Any:

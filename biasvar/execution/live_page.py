@@ -184,7 +184,7 @@ class Errors:
             y_axis_label="standard error",
         )
         # Within a decade Bokeh would label every tenth of it.
-        figure.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=5)
+        figure.axis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=5)
         figure.yaxis.formatter = PrintfTickFormatter(format="%g")
         lines = figure.multi_line("xs", "ys", color="color", line_width=2, alpha=0.85, source=self._lines)
         ends = figure.scatter("x", "y", color="color", size=7, source=self._ends)

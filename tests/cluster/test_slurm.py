@@ -3,9 +3,10 @@
 import re
 import signal
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
+from bokeh.client import pull_session
 from helpers import ROOT
 
 from .pieces import SMALL_STUDY, STUDY, biasvar, check, stored_chunks, wait_for, wait_for_chunks
@@ -55,11 +56,19 @@ def start_now(slurm, job):
     wait_for(lambda: slurm.job(job, "JobState") != "PENDING", "another start")
 
 
+def head_of_page(driver):
+    """Open the address that a run has printed as a browser does; return the page's first line."""
+    (address,) = re.findall(r"dashboard: (http://127.0.0.1:\d+/biasvar)", driver.text)
+    with closing(pull_session(url=address)) as session:
+        return session.document.roots[0].children[0].text
+
+
 def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
     driver = processes.start("driver", jobqueue(*STUDY, store=store), **slurm.environment)
     wait_for_chunks(store, 15, driver)
     wait_for(lambda: len(worker_jobs(slurm)) == 2, "two worker jobs", driver)
     assert processes.listening() == {"127.0.0.1"}
+    wait_for(lambda: ">2 workers<" in head_of_page(driver), "the page's news of both", driver)
     cancelled, kept = worker_jobs(slurm)
     slurm("scancel", cancelled)
     wait_for(lambda: cancelled not in worker_jobs(slurm), "end of the job", driver)
@@ -70,11 +79,16 @@ def test_a_cancelled_worker_job_is_replaced(processes, slurm, store, reference):
     wait_for(lambda: not slurm.jobs(), "an empty queue")
 
 
-def test_why_no_job_is_taken_is_told(processes, slurm, store):
+def test_why_no_job_is_taken_is_told_and_where_the_page_is(processes, slurm, store):
     command = ["nowhere" if word == "normal" else word for word in jobqueue(*SMALL_STUDY, store=store)]
+    # The scheduler then listens on the host's own address, its dashboard on loopback still.
+    at = command.index("--interface")
+    del command[at : at + 2]
     driver = processes.start("driver", command, **slurm.environment)
     told = "no workers; waiting for them (sbatch: error: Batch job submission failed: Invalid partition name specified)"
     wait_for(lambda: told in driver.text, "what sbatch says", driver)
+    assert len(processes.listening()) == 2
+    assert head_of_page(driver)
     driver.signal(signal.SIGINT)
     assert driver.exit_code() == 3, driver.text
 
