@@ -152,7 +152,7 @@ class Slurm(Connection):
         # A worker's web server would listen on all, whatever the interface.
         ours = ["--preload", "biasvar.execution.worker", "--dashboard-address", f"{LOOPBACK}:0"]
         try:
-            return _found_on_loopback(kind)(  # type: ignore[no-any-return]
+            return _found_on_loopback(kind)(
                 job_cls=_telling(kind.job_cls, self._refused),
                 nanny=False,
                 worker_extra_args=[*(configured.get("worker-extra-args") or []), *ours],
@@ -189,10 +189,10 @@ def _closing(cluster: "SLURMCluster") -> Iterator[Any]:
             cluster.close()
 
 
-def _found_on_loopback(cluster: Any) -> Any:
+def _found_on_loopback(cluster: type["SLURMCluster"]) -> type["SLURMCluster"]:
     """Return a kind of cluster that says where its dashboard is: Dask says it is where the scheduler listens."""
 
-    class Found(cluster):  # type: ignore[misc]
+    class Found(cluster):  # type: ignore[misc, valid-type]
         @property
         def dashboard_link(self) -> str:
             from distributed.utils import format_dashboard_link
