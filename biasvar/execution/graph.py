@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from secrets import token_hex
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
@@ -85,14 +85,34 @@ class _ReceivedStudy:
         return len(self._content)
 
 
+class Work(Protocol):
+    """What the tasks of one group have in common, beside the study."""
+
+    @property
+    def group(self) -> Group:
+        """Whose blocks it is about."""
+
+    @property
+    def layer(self) -> str:
+        """What the keys of the tasks begin with."""
+
+    def do(self, study: Study[Any], index: int) -> Any:
+        """Do one task, and return what travels back."""
+
+
+def fresh_layer(name: str) -> str:
+    """Return what keys begin with, no two the same: a scheduler that remembers a failed one would return its error."""
+    return f"{name}-{token_hex(16)}"
+
+
 @dataclass(frozen=True)
 class Job:
-    """What the tasks of one group have in common, beside the study.
+    """To simulate chunks of a group, and to write them.
 
     Parameters
     ----------
     group
-        What they simulate.
+        What tasks simulate.
     store
         Where to.
     layer
@@ -112,12 +132,15 @@ class Job:
     @classmethod
     def of(cls, store: Location, records: Records, earlier: Earlier = ()) -> "Job":
         """Return what tasks have in common that simulate chunks of a group from now on."""
-        # Fresh keys: a scheduler that still remembers a failed one would return its old error.
-        return cls(records.group, store, f"{records.group.task_name}-{token_hex(16)}", records.begun(), earlier)
+        return cls(records.group, store, fresh_layer(records.group.task_name), records.begun(), earlier)
+
+    def do(self, study: Study[Any], index: int) -> NDArray[np.float64]:
+        """Simulate and write one chunk."""
+        return simulate_chunk(study, self, index)
 
 
 class Tasks:
-    """Some chunks of one group as a Dask collection: one task each, and two keys for what they share.
+    """Some work on one group as a Dask collection: one task per chunk, say, and two keys for what tasks share.
 
     A worker gets a copy of those once, however large the study's data and however many the group's cells are.
 
@@ -127,21 +150,21 @@ class Tasks:
         The study that the tasks carry.
     job
         What to do.
-    chunks
-        The chunks to simulate.
+    indices
+        Of which chunks, say.
     graph
         The graph with its results, once it is persisted.
     """
 
     def __init__(
-        self, packed: PackedStudy, job: Job, chunks: Sequence[int], graph: Mapping[Any, Any] | None = None
+        self, packed: PackedStudy, job: Work, indices: Sequence[int], graph: Mapping[Any, Any] | None = None
     ) -> None:
-        self.packed, self.job, self._chunks, self._persisted = packed, job, chunks, graph
+        self.packed, self.job, self._indices, self._persisted = packed, job, indices, graph
 
     def batches(self, size: int) -> Iterator["Tasks"]:
         """Yield the same tasks, ``size`` at a time."""
-        for first in range(0, len(self._chunks), size):
-            yield Tasks(self.packed, self.job, self._chunks[first : first + size])
+        for first in range(0, len(self._indices), size):
+            yield Tasks(self.packed, self.job, self._indices[first : first + size])
 
     #: There is nothing to fuse or to cull.
     __dask_optimize__ = None
@@ -150,14 +173,14 @@ class Tasks:
         if self._persisted is not None:
             return self._persisted
         study, job = self.packed.key, f"job-{self.job.layer}"
-        tasks = {key: (simulate_chunk, study, job, key[1]) for key in self.__dask_keys__()}
+        tasks = {key: (_do, study, job, key[1]) for key in self.__dask_keys__()}
         return {study: self.packed, job: self.job, **tasks}
 
     def __dask_keys__(self) -> list[Any]:
-        return [(self.job.layer, chunk) for chunk in self._chunks]
+        return [(self.job.layer, index) for index in self._indices]
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("Tasks", self.job.layer, tuple(self._chunks))
+        return ("Tasks", self.job.layer, tuple(self._indices))
 
     def __dask_postcompute__(self) -> Any:
         return list, ()
@@ -166,11 +189,16 @@ class Tasks:
         return self._rebuild, ()
 
     def _rebuild(self, graph: Mapping[Any, Any], rename: object = None) -> "Tasks":
-        return Tasks(self.packed, self.job, self._chunks, graph)
+        return Tasks(self.packed, self.job, self._indices, graph)
 
 
-def simulate_chunk(packed: PackedStudy, job: Job, chunk: int) -> NDArray[np.float64]:
-    """Simulate and write one chunk: what each task does.
+def _do(packed: PackedStudy, job: Work, index: int) -> Any:
+    with one_blas_thread:
+        return job.do(packed.study(), index)
+
+
+def simulate_chunk(study: Study[Any], job: Job, chunk: int) -> NDArray[np.float64]:
+    """Simulate and write one chunk: what each task of a job does.
 
     Returns
     -------
@@ -178,17 +206,17 @@ def simulate_chunk(packed: PackedStudy, job: Job, chunk: int) -> NDArray[np.floa
         Count, mean and sum of squared deviations of each cell's headline number over the chunk's blocks: all that
         travels back.
     """
-    study, group = packed.study(), job.group
-    stored = _opened(job.store, group, job.layer)
+    group = job.group
+    stored = opened(job.store, group, job.layer)
     (records, failures), sound = stored.recover(chunk) if chunk in job.begun else stored.blank(chunk)
     first, tracebacks = chunk * stored.chunk_size, [""] * len(sound)
-    with one_blas_thread, _metered("simulate"):
+    with metered("simulate"):
         for position in np.flatnonzero(~sound):
             block = first + int(position)
             outcome = _simulate_block(study, group, block, _begun(job, block))
             records[:, position], failures[:, position] = outcome.records, outcome.failures
             tracebacks[position] = outcome.traceback
-    with _metered("store"):
+    with metered("store"):
         stored.write(chunk, Chunk(records, failures), study.block_size, tracebacks)
     headline = study.headline(group, records)
     mean = headline.mean(axis=1)
@@ -197,7 +225,7 @@ def simulate_chunk(packed: PackedStudy, job: Job, chunk: int) -> NDArray[np.floa
 
 
 @lru_cache(maxsize=8)
-def _opened(store: Location, group: Group, layer: str) -> Records:
+def opened(store: Location, group: Group, layer: str) -> Records:
     """Open a group's arrays, once for all tasks of a layer, during which the driver changes none of them.
 
     Raises
@@ -218,7 +246,7 @@ def _begun(job: Job, block: int) -> list[Begun]:
     found = []
     for group, work in job.earlier:
         try:
-            records = _opened(job.store, group, job.layer)
+            records = opened(job.store, group, job.layer)
         except StoreUnreachableError:  # then the block is simulated from the start
             continue
         content, sound, _, _ = records.sound(range(block, block + 1))
@@ -248,7 +276,7 @@ def failed_block(group: Group, reason: str, trace: str) -> BlockRecords:
     return BlockRecords(np.full((cells, group.record_size), np.nan), (reason,) * cells, trace)
 
 
-def _metered(what: str) -> AbstractContextManager[Any]:
+def metered(what: str) -> AbstractContextManager[Any]:
     """Time a part of a task for the dashboard's fine performance metrics, where there is a dashboard."""
     if "distributed" not in sys.modules:
         return nullcontext()

@@ -107,7 +107,8 @@ def _simulate(
 
 def _summarise(packed: PackedStudy, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
     with one_blas_thread:
-        summary = packed.study().summarise(Memory(dict(parts)))
+        study = packed.study()
+        summary = study.summarise(Memory(study, dict(parts)))
     return {
         (path, name): variable.values
         for path, node in nodes_of(summary).items()

@@ -183,7 +183,7 @@ def _summarised(study: Study[Any], store: Store) -> Summary:
     while True:
         _refuse_gaps(study, store, blocks)
         with one_blas_thread:
-            summary: Summary = study.summarise(StoredBlocks(store, blocks))
+            summary: Summary = study.summarise(StoredBlocks(study, store, blocks))
         following = {problem: max(n, blocks[problem]) for problem, n in study.blocks_needed(summary).items()}
         if following == blocks:
             return store.write_summary(study, summary)

@@ -142,55 +142,46 @@ class Records:
         """Return the traceback of each of a chunk's blocks, empty where nothing was raised."""
         return [str(text) for text in self._load(["traceback"], self._span(chunk))["traceback"]]
 
-    def read(self, chunk: int, stop: int | None = None) -> Chunk:
-        """Read one chunk's blocks, up to block number ``stop``, and check them.
+    def read_all(self, blocks: range | None = None) -> Iterator[Chunk]:
+        """Read some consecutive blocks in order, all unless given, and check them; several chunks at a time.
 
         Raises
         ------
         DamagedChunkError
             If a block is missing, torn, altered or in another's place.
         """
-        return self._read(chunk, self._span(chunk, stop))[0]
-
-    def read_all(self, stop: int | None = None) -> Iterator[Chunk]:
-        """Read all blocks in order, up to block number ``stop``, and check them; several chunks at a time.
-
-        Raises
-        ------
-        DamagedChunkError
-            As :meth:`read`.
-        """
-        for chunks in self._spans(stop):
+        wanted = range(self.blocks) if blocks is None else blocks
+        for chunks in self._spans(wanted):
             try:
-                yield self._read_together(chunks, stop)[0]
+                yield self._read_together(chunks, wanted)[0]
             except DamagedChunkError:
                 for chunk in chunks:  # one of them says what it is
-                    yield self.read(chunk, stop)
+                    yield self._read_together(range(chunk, chunk + 1), wanted)[0]
 
     def read_through(self) -> Iterator[tuple[Chunk, NDArray[np.uint64]] | DamagedChunkError]:
         """Yield all blocks in order with their checksums; in the place of a chunk that is damaged, what is wrong."""
-        for chunks in self._spans():
+        blocks = range(self.blocks)
+        for chunks in self._spans(blocks):
             try:
-                yield self._read_together(chunks)
+                yield self._read_together(chunks, blocks)
             except DamagedChunkError:
                 for chunk in chunks:
                     try:
-                        yield self._read(chunk, self._span(chunk))
+                        yield self._read_together(range(chunk, chunk + 1), blocks)
                     except DamagedChunkError as damage:
                         yield damage
 
-    def _spans(self, stop: int | None = None) -> Iterator[range]:
-        """Yield the chunks that are read together."""
-        end = self.blocks if stop is None else min(self.blocks, stop)
-        chunks = range(-(-end // self.chunk_size))
+    def _spans(self, blocks: range) -> Iterator[range]:
+        """Yield the chunks of some blocks that are read together."""
+        chunks = range(blocks.start // self.chunk_size, -(-blocks.stop // self.chunk_size))
         together = max(1, SPAN_BYTES // (self.group.block_bytes * self.chunk_size))
         for first in chunks[::together]:
-            yield chunks[first : first + together]
+            yield range(first, min(first + together, chunks.stop))
 
-    def _read_together(self, chunks: range, stop: int | None = None) -> tuple[Chunk, NDArray[np.uint64]]:
-        return self._read(chunks[0], slice(self._span(chunks[0]).start, self._span(chunks[-1], stop).stop))
-
-    def _read(self, chunk: int, blocks: slice) -> tuple[Chunk, NDArray[np.uint64]]:
+    def _read_together(self, chunks: range, wanted: range) -> tuple[Chunk, NDArray[np.uint64]]:
+        """Read what is wanted of the blocks of some chunks, and check it."""
+        chunk, size = chunks[0], self.chunk_size
+        blocks = slice(max(wanted.start, chunks.start * size), min(wanted.stop, chunks.stop * size))
         try:
             found = self._load(["records", "failure", "checksum", "count"], blocks)
         except StoreError:
@@ -275,9 +266,8 @@ class Records:
         content = Chunk(found["records"], found["failure"])
         return content, np.equal(found["checksum"], checksums(self.group, blocks.start, content))
 
-    def _span(self, chunk: int, stop: int | None = None) -> slice:
-        end = self.blocks if stop is None else min(self.blocks, stop)
-        return slice(chunk * self.chunk_size, min((chunk + 1) * self.chunk_size, end))
+    def _span(self, chunk: int) -> slice:
+        return slice(chunk * self.chunk_size, min((chunk + 1) * self.chunk_size, self.blocks))
 
     def _stored(self, name: str) -> set[int]:
         """Return the chunks of an array that are stored."""

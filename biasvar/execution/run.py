@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreError, StudyError
 from biasvar.execution import plan as planning
 from biasvar.execution import settings
-from biasvar.execution.blocks import StoredBlocks
+from biasvar.execution.blocks import StoredBlocks, Workers
 from biasvar.execution.graph import Job, PackedStudy, Tasks, failed_block
 from biasvar.execution.live import Broadcast
 from biasvar.execution.lock import Hold
@@ -280,7 +280,7 @@ class _Driver:
         """Summarise what is stored, with damaged chunks simulated again first."""
         self.voice.enter("summarising")
         for _ in range(MAX_REPAIRS):
-            stored = StoredBlocks(self.store, blocks)
+            stored = StoredBlocks(self.study, self.store, blocks, Workers(self.executor, self.packed))
             if lost := self._without(stored.groups()):
                 self.voice.say(f"metadata of blocks/{lost[0].path} was lost; simulating its cells again")
                 self.store.claim(self.study)

@@ -2,19 +2,20 @@
 
 Averages come first and the nonlinear step last. Whoever reads the blocks averages their records in a first pass; in a
 second each block is reduced to a few numbers, so that memory does not grow with the number of replicates but for these.
+Both passes go leaf by leaf, and what leaves come to is joined: ``biasvar.studies.tree``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.montecarlo.moments import added
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
-Blocks = Iterable[Array]  # chunks (cells, blocks, record size) in index order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +32,42 @@ class Series:
         return len(self.loss)
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What the second pass collects of some consecutive blocks of one cell.
+
+    Parameters
+    ----------
+    sums : mapping of str to ndarray
+        Sums over the blocks.
+    series : mapping of str to ndarray of shape (blocks, ...)
+        Numbers per block, or of those of the blocks that there is something to keep of.
+    """
+
+    sums: Mapping[str, Array]
+    series: Mapping[str, Array]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Collected"]) -> "Collected":
+        """Join what was collected of blocks that follow each other."""
+        return cls(
+            {name: added(np.stack([part.sums[name] for part in parts])) for name in parts[0].sums},
+            {name: np.concatenate([part.series[name] for part in parts]) for name in parts[0].series},
+        )
+
+
 class Reduction(ABC):
     """The second pass over one cell's blocks: what depends on the overall average."""
 
     @abstractmethod
-    def add(self, rows: Array) -> None:
-        """Take in records (blocks, record size), the next in index order."""
+    def collect(self, rows: Array, first: int) -> Collected:
+        """Collect what is needed of records (blocks, record size), of which ``first`` is the first block's index."""
 
     @abstractmethod
-    def finish(self, block_size: int) -> Series:
-        """Return what was collected."""
+    def finish(self, found: Collected, block_size: int) -> Series:
+        """Return what was collected of all blocks as series."""
 
 
-def reduce_blocks(passes: Sequence[Reduction], chunks: Blocks, block_size: int) -> list[Series]:
-    """Pass over the blocks of a group of cells; return one :class:`Series` per cell."""
-    for chunk in chunks:
-        for second, rows in zip(passes, chunk, strict=True):
-            second.add(rows)
-    return [second.finish(block_size) for second in passes]
+def head(rows: Array, first: int, count: int) -> Array:
+    """Return those of some blocks' rows that are of the first ``count`` blocks of all."""
+    return rows[: max(0, count - first)].copy()

@@ -23,13 +23,15 @@ from biasvar.learning.losses import squared_measures
 from biasvar.learning.losses.squared import Squared
 from biasvar.learning.losses.squared_measures import SquaredAverages, SquaredReduction, SquaredSeries
 from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, Measure, Part
+from biasvar.learning.reduction import Collected
 from biasvar.learning.stopped import record_of
 from biasvar.montecarlo.intervals import standard_error
-from biasvar.montecarlo.moments import RunningMean
+from biasvar.montecarlo.moments import Average
 
 Array = NDArray[np.float64]
 OF_SQUARED = {measure.name: measure for measure in squared_measures.MEASURES}
 OPTIMIZATION = "optimization_error"
+OF_STOPPED = ("excess", "excess_gain", "grown", "diverged")  # of a record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +50,20 @@ class StoppedReduction(SquaredReduction):
     #: What is left of a way to the minimum spans powers of ten however short it is: that is no tail of the loss.
     negligible: ClassVar[float] = 1e-9
 
-    def __init__(self, problem: Problem, average: RunningMean) -> None:
+    def __init__(self, problem: Problem, average: Average) -> None:
         super().__init__(problem, record_of(len(problem.f)), average)
-        self.more: dict[str, list[Array]] = {"excess": [], "excess_gain": [], "grown": [], "diverged": []}
 
-    def add(self, rows: Array) -> None:
-        """Take in records of further blocks."""
-        super().add(rows)
-        parts = self.record.unpack(rows)
-        for name, found in self.more.items():
-            found.append(parts[name].copy())
+    def collect(self, rows: Array, first: int) -> Collected:
+        """Collect what squared loss needs of some blocks, and what is of stopped fits only."""
+        found, parts = super().collect(rows, first), self.record.unpack(rows)
+        return Collected(found.sums, {**found.series, **{name: parts[name].copy() for name in OF_STOPPED}})
 
-    def finish(self, block_size: int) -> StoppedSeries:
-        """Return what was collected."""
-        excess, gain, grown, diverged = (np.concatenate(found) for found in self.more.values())
+    def finish(self, found: Collected, block_size: int) -> StoppedSeries:
+        """Return what was collected of all blocks as series."""
+        common = {name: values for name, values in found.series.items() if name not in OF_STOPPED}
+        excess, gain, grown, diverged = (found.series[name] for name in OF_STOPPED)
         return StoppedSeries(
-            **vars(super().finish(block_size)),
+            **vars(super().finish(Collected(found.sums, common), block_size)),
             training_excess=excess,
             training_excess_gain=gain,
             grown=grown,

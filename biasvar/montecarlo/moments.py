@@ -1,6 +1,6 @@
 """Moments of a block, and how blocks are averaged: always centred, always in index order."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,49 +80,43 @@ def _add_along(values, weights, out):  # type: ignore[no-untyped-def]
         out[i] = total
 
 
-def add_in_order(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add ``rows`` (count, ...) to ``total`` one after another, so that how they were chunked changes no bit."""
-    return np.asarray(np.cumsum(np.concatenate([total[None], rows]), axis=0)[-1])
+def added(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add ``rows`` (count, ...) up, one after another: NumPy's own sums take an order that the shape decides."""
+    return np.asarray(np.cumsum(rows, axis=0)[-1])
 
 
-@dataclass
-class RunningMean:
-    """Average arrays that arrive in index order, centred on the first.
+@dataclass(frozen=True)
+class Average:
+    """The average of some arrays, and what it takes to join it to others: it is centred on the first of them.
 
-    There is no merge: sums in another order have other bits.
+    Sums in another order have other bits, so averages are those of leaves that are joined in one tree:
+    ``biasvar.studies.tree``.
 
     Examples
     --------
-    >>> state = RunningMean()
-    >>> for value in (1.0, 2.0, 6.0):
-    ...     state.add(np.array([[value]]))
-    >>> state.count, state.mean.tolist()
+    >>> whole = Average.joined([Average.of(np.array([[1.0], [2.0]])), Average.of(np.array([[6.0]]))])
+    >>> whole.count, whole.mean.tolist()
     (3, [3.0])
     """
 
-    count: int = 0
-    first: NDArray[np.float64] | None = None
-    total: NDArray[np.float64] | None = None
+    count: int
+    first: NDArray[np.float64]
+    #: Sum of the deviations from it.
+    total: NDArray[np.float64]
 
-    def add(self, rows: NDArray[np.float64]) -> None:
-        """Take in rows (blocks, ...), of which there is at least one."""
-        if self.first is None:
-            self.first, self.total = rows[0].copy(), np.zeros_like(rows[0])
-        assert self.total is not None
-        self.total = add_in_order(self.total, rows - self.first)
-        self.count += len(rows)
+    @classmethod
+    def of(cls, rows: NDArray[np.float64]) -> "Average":
+        """Average rows (blocks, ...), of which there is at least one."""
+        return cls(len(rows), rows[0].copy(), added(rows - rows[0]))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Average"]) -> "Average":
+        """Average what several averages are of, in their order."""
+        first = parts[0].first
+        totals = [part.total + part.count * (part.first - first) for part in parts]
+        return cls(sum(part.count for part in parts), first, added(np.stack(totals)))
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """Average of all rows so far."""
-        assert self.first is not None
-        assert self.total is not None
+        """The average."""
         return self.first + self.total / self.count
-
-    @classmethod
-    def of(cls, chunks: Iterable[NDArray[np.float64]]) -> "RunningMean":
-        """Average the rows of all ``chunks``."""
-        state = cls()
-        for chunk in chunks:
-            state.add(chunk)
-        return state

@@ -219,9 +219,7 @@ class AverageStudy(Study[xr.Dataset]):
         out.status[...], out.status_reason[...] = str(Status.FAILED), "not simulated"
         places = {key: np.unravel_index(i, out.status.shape) for i, key in enumerate(self._cells)}
         for group in source.groups():
-            chunks = list(source.chunks(group))
-            records = np.concatenate([chunk.records for chunk in chunks], axis=1)
-            failures = np.concatenate([chunk.failures for chunk in chunks], axis=1)
+            records, failures = source.reduced(group)
             for i, key in enumerate(group.cells):
                 if key in places:
                     reason = next((reason for reason in failures[i] if reason), "")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -127,15 +127,37 @@ class Chunk(NamedTuple):
     records: NDArray[np.float64]  # (cells, blocks, statistics)
     failures: NDArray[np.object_]  # (cells, blocks)
 
+    @property
+    def blocks(self) -> int:
+        """How many there are."""
+        return int(self.failures.shape[1])
+
+    def part(self, start: int, stop: int) -> "Chunk":
+        """Return some of them."""
+        return Chunk(self.records[:, start:stop], self.failures[:, start:stop])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Chunk]") -> "Chunk":
+        """Return several that follow each other as one, in memory of its own."""
+        records, failures = zip(*parts, strict=True)
+        return cls(np.concatenate(records, axis=1), np.concatenate(failures, axis=1))
+
+
+#: What makes of a leaf, some consecutive blocks of which the index of the first is given, what a summary needs of it.
+Reducer = Callable[[Chunk, int], Any]
+
 
 class BlockSource(Protocol):
-    """Where a summary reads its blocks: a store, or memory."""
+    """Where the blocks of a study are that a summary is made of: a store, or memory."""
 
     def groups(self) -> list[Group]:
         """Return all groups that belong to the study."""
 
-    def chunks(self, group: Group) -> Iterator[Chunk]:
-        """Yield a group's blocks in index order. May be called again."""
+    def reduced(self, group: Group, known: Any = None) -> Any:
+        """Return what a group's blocks come to: what the study's ``reducer`` makes of leaves, joined in a tree.
+
+        ``known`` is what is known of all blocks by an earlier pass over them.
+        """
 
 
 Summary = xr.Dataset | xr.DataTree

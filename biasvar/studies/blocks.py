@@ -1,10 +1,11 @@
 """Blocks in memory, and the serial executor: what every other way to run a study must equal bit for bit."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from biasvar.studies import tree
 from biasvar.studies.base import Chunk, Group, Summary
 from biasvar.studies.study import Study
 
@@ -16,20 +17,24 @@ class Memory:
 
     Parameters
     ----------
+    study : Study
+        Which study.
     parts : mapping of Group to sequence of Chunk
         Each group's chunks.
     """
 
-    def __init__(self, parts: Mapping[Group, Iterable[Chunk]]) -> None:
-        self._parts = {group: list(chunks) for group, chunks in parts.items()}
+    def __init__(self, study: Study[Any], parts: Mapping[Group, Sequence[Chunk]]) -> None:
+        self._study, self._parts = study, parts
 
     def groups(self) -> list[Group]:
         """Return all groups."""
         return list(self._parts)
 
-    def chunks(self, group: Group) -> Iterator[Chunk]:
-        """Iterate over a group's blocks."""
-        return iter(self._parts[group])
+    def reduced(self, group: Group, known: Any = None) -> Any:
+        """Return what a group's blocks come to."""
+        chunks = self._parts[group]
+        blocks = range(sum(chunk.blocks for chunk in chunks))
+        return tree.reduced(chunks, self._study.reducer(group, known), blocks)
 
 
 def simulate_blocks(study: Study[Any], group: Group, blocks: Iterable[int]) -> Chunk:
@@ -55,7 +60,7 @@ def run_in_memory(study: Study[S]) -> S:
     blocks = study.blocks_needed()
     while True:
         parts = {group: [simulate_blocks(study, group, range(blocks[group.problem]))] for group in study.groups()}
-        summary = study.summarise(Memory(parts))
+        summary = study.summarise(Memory(study, parts))
         following = {problem: max(number, blocks[problem]) for problem, number in study.blocks_needed(summary).items()}
         if following == blocks:
             return summary

@@ -19,10 +19,10 @@ from biasvar.learning.loss_tails import LossTails
 from biasvar.learning.losses import Cell, Loss
 from biasvar.learning.measures import Averages, Curve, Measure, evaluate
 from biasvar.learning.reduction import Reduction, Series
-from biasvar.montecarlo.moments import RunningMean
+from biasvar.montecarlo.moments import Average
 from biasvar.montecarlo.tails import Status
 from biasvar.studies.base import BlockSource, Group, problem_name
-from biasvar.studies.cells import Table, extremes_of, read_series, strike
+from biasvar.studies.cells import Passes, Table, extremes_of, strike
 
 
 class _Key(NamedTuple):
@@ -222,6 +222,14 @@ class CellGrid:
                     _fill_differences(table, (place, (j, k)), self.losses[loss], column)
         return out
 
+    def passes(self, group: Group) -> Passes:
+        """Return the passes over a group's blocks."""
+        return Passes(group, self.cells, self._reduction)
+
+    def _reduction(self, key: str, average: Average) -> Reduction:
+        loss, _, noise = self.cells[key]
+        return self.losses[loss].reduction(self.problem, average, noise)
+
     def _best(self, table: NDArray[Any]) -> dict[tuple[str, str, float], Best | None]:
         """Find the best in class of every loss, set and noise level, and write it into the summary."""
         found: dict[tuple[str, str, float], Best | None] = {}
@@ -280,13 +288,9 @@ class _Column:
 
     def read(self, group: Group, source: BlockSource) -> None:
         """Reduce one group's blocks, in two passes."""
-        series, failures = read_series(group, source, self.grid.cells, self._reduction, self.grid.block_size)
+        series, failures = self.grid.passes(group).read(source, self.grid.block_size)
         self.series |= series
         self.failures |= failures
-
-    def _reduction(self, key: str, average: RunningMean) -> Reduction:
-        loss, _, noise = self.grid.cells[key]
-        return self.grid.losses[loss].reduction(self.grid.problem, average, noise)
 
     def averages(self, cell: _At, best: Best | None, quadrature_error: float) -> Averages | None:
         """Return what is known of one hypothesis set at one noise level; None where it failed."""

@@ -1,6 +1,7 @@
 """What summaries of cells share: two passes over a group's blocks, and what heavy tails take of the numbers."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,55 +9,101 @@ from numpy.typing import NDArray
 
 from biasvar.learning.loss_tails import TARGET, LossTails
 from biasvar.learning.measures import Curve, Measure
-from biasvar.learning.reduction import Reduction, Series, reduce_blocks
-from biasvar.montecarlo.moments import RunningMean
+from biasvar.learning.reduction import Collected, Reduction, Series
+from biasvar.montecarlo.moments import Average
 from biasvar.montecarlo.tails import Status
-from biasvar.studies.base import BlockSource, Group
+from biasvar.studies.base import BlockSource, Chunk, Group, Reducer
 
 Table = dict[str, NDArray[Any]]
 
 
-def read_series(
-    group: Group,
-    source: BlockSource,
-    wanted: Container[str],
-    reduction: Callable[[str, RunningMean], Reduction],
-    block_size: int,
-) -> tuple[dict[str, Series], dict[str, str]]:
-    """Reduce one group's blocks, in two passes.
+@dataclass(frozen=True)
+class Known:
+    """What the first pass over a group's blocks comes to.
 
     Parameters
     ----------
-    group, source : Group, BlockSource
-        Which blocks, and where they are.
+    average : Average
+        Average record of each cell, (cells, record size); NaN for those that failed.
+    failures : tuple of str
+        By cell, why it failed first; empty if it did not.
+    """
+
+    average: Average
+    failures: tuple[str, ...]
+
+    @classmethod
+    def of(cls, blocks: Chunk) -> "Known":
+        """Average the records of some blocks."""
+        return cls(Average.of(blocks.records.swapaxes(0, 1)), tuple(map(_first, blocks.failures)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Known"]) -> "Known":
+        """Average what several averages are of."""
+        failures = map(_first, zip(*(part.failures for part in parts), strict=True))
+        return cls(Average.joined([part.average for part in parts]), tuple(failures))
+
+    def cell(self, i: int) -> Average:
+        """Return the average of one cell's records."""
+        return Average(self.average.count, self.average.first[i], self.average.total[i])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the second pass over a group's blocks comes to, by the keys of cells that did not fail."""
+
+    found: Mapping[str, Collected]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Cells"]) -> "Cells":
+        """Join what was collected of blocks that follow each other."""
+        return cls({key: Collected.joined([part.found[key] for part in parts]) for key in parts[0].found})
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The two passes over a group's blocks: averages, and what depends on them.
+
+    Parameters
+    ----------
+    group : Group
+        Whose blocks.
     wanted : container of str
         Keys of the cells that the study has.
     reduction : callable
         The second pass over a cell, by its key and the average of its records.
-    block_size : int
-        Replicates per block.
-
-    Returns
-    -------
-    series, failures : dict of str
-        By the cell's key; why it failed, if it did.
     """
-    averages = {i: RunningMean() for i, key in enumerate(group.cells) if key in wanted}
-    failures: dict[str, str] = {}
-    for chunk in source.chunks(group):
-        for i in list(averages):
-            if reasons := [reason for reason in chunk.failures[i] if reason]:
-                failures[group.cells[i]] = reasons[0]
-                del averages[i]
-            else:
-                averages[i].add(chunk.records[i])
-    if not averages:
-        return {}, failures
-    sound = list(averages)
-    records = (chunk.records[sound] for chunk in source.chunks(group))
-    passes = [reduction(group.cells[i], average) for i, average in averages.items()]
-    reduced = reduce_blocks(passes, records, block_size)
-    return {group.cells[i]: series for i, series in zip(sound, reduced, strict=True)}, failures
+
+    group: Group
+    wanted: Container[str]
+    reduction: Callable[[str, Average], Reduction]
+
+    def reducer(self, known: Known | None) -> Reducer:
+        """Return the first pass, or, where the averages are known, the second."""
+        if known is None:
+            return lambda blocks, first: Known.of(blocks)
+        second = self._second(known)
+        return lambda blocks, first: Cells(
+            {self.group.cells[i]: reduction.collect(blocks.records[i], first) for i, reduction in second.items()}
+        )
+
+    def read(self, source: BlockSource, block_size: int) -> tuple[dict[str, Series], dict[str, str]]:
+        """Return the series of cells, and why others failed, by their keys."""
+        known: Known = source.reduced(self.group)
+        failures = {key: why for key, why in zip(self.group.cells, known.failures, strict=True) if why}
+        if not (second := self._second(known)):
+            return {}, failures
+        cells: Cells = source.reduced(self.group, known)
+        named = {self.group.cells[i]: reduction for i, reduction in second.items()}
+        return {key: each.finish(cells.found[key], block_size) for key, each in named.items()}, failures
+
+    def _second(self, known: Known) -> dict[int, Reduction]:
+        sound = [i for i, key in enumerate(self.group.cells) if key in self.wanted and not known.failures[i]]
+        return {i: self.reduction(self.group.cells[i], known.cell(i)) for i in sound}
+
+
+def _first(reasons: Iterable[str]) -> str:
+    return next(filter(None, reasons), "")
 
 
 def extremes_of(tails: LossTails, series: Series, noise: float, replicates: int) -> float:

@@ -119,9 +119,7 @@ class ConvexityGrid:
     def _rows(self, source: BlockSource) -> dict[tuple[str, str], _Row]:
         rows = {}
         for group in source.groups():
-            chunks = list(source.chunks(group))
-            records = np.concatenate([chunk.records for chunk in chunks], axis=1)
-            failures = np.concatenate([chunk.failures for chunk in chunks], axis=1)
+            records, failures = source.reduced(group)
             record = record_of(self.dims[group.problem])
             for i, condition in enumerate(group.cells):
                 if condition in self.conditions:

@@ -136,17 +136,17 @@ class DataGrid:
         self, group: Group, cuts: Cuts, source: BlockSource, table: Mapping[str, NDArray[Any]], j: int
     ) -> dict[str, _Cell]:
         """Return the numbers of a group's cells that did not fail, and say why the others did."""
-        chunks = list(source.chunks(group))
+        records, failures = source.reduced(group)
         record = record_of(cuts, self.block_size)
         found = {}
         for i, label in enumerate(group.cells):
             if label not in self.hypotheses:
                 continue
-            reasons = [reason for chunk in chunks for reason in chunk.failures[i] if reason]
+            reasons = [reason for reason in failures[i] if reason]
             if reasons:
                 table["status_reason"][self.hypotheses.index(label), j] = reasons[0]
                 continue
-            parts = record.unpack(np.concatenate([chunk.records[i] for chunk in chunks]))
+            parts = record.unpack(records[i])
             mean = {name: parts[name] for name in PARTS}
             shape = (-1, self.block_size, 2, len(cuts.pairs))
             pairs = {name: parts[f"{name} of pairs"].reshape(shape) for name in PARTS} if cuts.two_draws else {}

@@ -81,12 +81,9 @@ class OptimizerGrid:
             if group.problem != problem_name(objective, optimizer) or not rows:
                 continue
             mine, there = (np.array(part) for part in zip(*rows, strict=True))
-            start = 0
-            for chunk in source.chunks(group):
-                stop = start + chunk.records.shape[1]
-                out.numbers[there, start:stop] = chunk.records[mine]
-                out.failures[there, start:stop] = chunk.failures[mine]
-                start = stop
+            found = source.reduced(group)
+            out.numbers[there, : found.blocks] = found.records[mine]
+            out.failures[there, : found.blocks] = found.failures[mine]
         return out
 
     def _tree(self, records: Mapping[tuple[str, str], "_Records"]) -> xr.DataTree:

@@ -19,7 +19,7 @@ from biasvar.learning.simulation import is_repeatable, simulate_block
 from biasvar.montecarlo.draws import Block, Stream
 from biasvar.montecarlo.tails import Status, status_of
 from biasvar.studies import components, sizes
-from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
+from biasvar.studies.base import BlockRecords, BlockSource, Group, Reducer, problem_name
 from biasvar.studies.cell_summary import CellGrid
 from biasvar.studies.drawn import DrawnStudy
 from biasvar.studies.labels import adapted_sets, asking, check_sets
@@ -177,6 +177,10 @@ class ReplicatedStudy(DrawnStudy[xr.Dataset]):
     def layout(self) -> xr.Dataset:
         """Return the empty labelled summary."""
         return self.grid.layout()
+
+    def reducer(self, group: Group, known: Any = None) -> Reducer:
+        """Return one of the two passes over a group's blocks."""
+        return self.grid.passes(group).reducer(known)
 
     def summarise(self, source: BlockSource) -> xr.Dataset:
         """Turn blocks into risks and errors with standard errors."""

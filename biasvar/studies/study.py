@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
-from biasvar.studies.base import Begun, BlockRecords, BlockSource, Group, Summary
+from biasvar.studies.base import Begun, BlockRecords, BlockSource, Group, Reducer, Summary
 from biasvar.studies.model import StudyModel
 
 S = TypeVar("S", bound=Summary)
@@ -112,6 +112,21 @@ class Study(StudyModel, Generic[S]):
     @abstractmethod
     def layout(self) -> S:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
+
+    def reducer(self, group: Group, known: Any = None) -> Reducer:
+        """Return what makes of a leaf of blocks what :meth:`summarise` needs of them: unless it says less, all.
+
+        It runs wherever there are workers. What it returns is pickled, and has a classmethod ``joined`` that makes of
+        what several leaves come to, in their order, what all of them do.
+
+        Parameters
+        ----------
+        group : Group
+            Whose blocks.
+        known : object
+            What :meth:`summarise` knows of all of them by an earlier pass.
+        """
+        return lambda blocks, first: blocks
 
     @abstractmethod
     def summarise(self, source: BlockSource) -> S:

@@ -27,7 +27,7 @@ from biasvar.optimization.batches import FULL, steps_within
 from biasvar.optimization.objectives.functions import Quadratic
 from biasvar.optimization.rules import UpdateRule
 from biasvar.studies import components, optimizer_fields, sizes
-from biasvar.studies.base import BlockRecords, BlockSource, Group, problem_name
+from biasvar.studies.base import BlockRecords, BlockSource, Group, Reducer, problem_name
 from biasvar.studies.drawn import DrawnStudy
 from biasvar.studies.labels import check_labels, named
 from biasvar.studies.marks import Axis, Component, Fixed, Labelled
@@ -312,6 +312,10 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
     def layout(self) -> xr.DataTree:
         """Return the empty labelled summary."""
         return self.grid.layout()
+
+    def reducer(self, group: Group, known: Any = None) -> Reducer:
+        """Return one of the two passes over a group's blocks."""
+        return self.grid.passes(group).reducer(known)
 
     def summarise(self, source: BlockSource) -> xr.DataTree:
         """Turn blocks into risks and errors with standard errors, and the best training-set size for each budget."""

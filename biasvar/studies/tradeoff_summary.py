@@ -25,13 +25,13 @@ from biasvar.learning.stopped_measures import (
     StoppedSeries,
     stopped_tails,
 )
-from biasvar.montecarlo.moments import RunningMean
+from biasvar.montecarlo.moments import Average
 from biasvar.montecarlo.tails import Status
 from biasvar.optimization import tuning
 from biasvar.optimization.batches import steps_within
 from biasvar.optimization.rules import UpdateRule
-from biasvar.studies.base import BlockSource, problem_name
-from biasvar.studies.cells import Table, extremes_of, read_series, strike
+from biasvar.studies.base import BlockSource, Group, problem_name
+from biasvar.studies.cells import Passes, Table, extremes_of, strike
 from biasvar.studies.grids import Configuration, Grid
 
 Array = NDArray[np.float64]
@@ -193,6 +193,16 @@ class TradeoffGrid:
             self._choose(label, tables[label], excess[label])
         return self._tree(nodes)
 
+    def passes(self, group: Group) -> Passes:
+        """Return the passes over a group's blocks."""
+        wanted = {MINIMISER, *(key for label in self.rules for key in self.cells_of(label))}
+        return Passes(group, wanted, self._reduction)
+
+    def _reduction(self, key: str, average: Average) -> SquaredReduction:
+        if key == MINIMISER:
+            return Squared().reduction(self.problem, average, None)
+        return StoppedReduction(self.problem, average)
+
     def _choose(self, label: str, table: Table, excess: Mapping[tuple[int, ...], Array]) -> None:
         """Find the best training-set size and hyperparameters for each budget, and judge them on other blocks."""
         if not excess:
@@ -228,17 +238,11 @@ class _Column:
         self.grid, self.n_train, self.best, self.error = grid, n_train, best, error
         self.series: dict[str, Series] = {}
         self.failures: dict[str, str] = {}
-        wanted = {MINIMISER, *(key for label in grid.rules for key in grid.cells_of(label))}
         for group in source.groups():
             if group.problem == problem_name(n_train):
-                series, failures = read_series(group, source, wanted, self._reduction, grid.block_size)
+                series, failures = grid.passes(group).read(source, grid.block_size)
                 self.series |= series
                 self.failures |= failures
-
-    def _reduction(self, key: str, average: RunningMean) -> SquaredReduction:
-        if key == MINIMISER:
-            return Squared().reduction(self.grid.problem, average, None)
-        return StoppedReduction(self.grid.problem, average)
 
     def minimiser(self, table: Table, at: tuple[int, ...], noise: float) -> SquaredAverages | None:
         """Write the errors of the minimiser of empirical risk at one noise level, and return its averages."""

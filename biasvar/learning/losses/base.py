@@ -21,7 +21,7 @@ from biasvar.learning.record import Record
 from biasvar.learning.reduction import Reduction, Series
 from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.linear_algebra import matmul
-from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
+from biasvar.montecarlo.moments import TAIL_SIZE, Average, largest, weighted_mean
 
 Array = NDArray[np.float64]
 Attempt = tuple[list[int], Callable[[], list[Array]]]
@@ -98,7 +98,7 @@ class Loss(ABC):
         """Return the minimiser of expected risk inside a hypothesis set, or None where it is not known."""
         return None
 
-    def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> Reduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None) -> Reduction:
         """Return the second pass over a cell's records, whose average is known; None stands for all noise levels."""
         return LossReduction(problem, self.record(len(problem.f)), average)
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from biasvar.learning.decomposition import Problem
 from biasvar.learning.measures import Averages, Curve, Measure
 from biasvar.learning.record import Record
-from biasvar.learning.reduction import Reduction, Series
-from biasvar.montecarlo.moments import RunningMean, add_in_order
+from biasvar.learning.reduction import Collected, Reduction, Series
+from biasvar.montecarlo.moments import Average, added
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
@@ -30,33 +30,34 @@ class LossSeries(Series):
 class LossReduction(Reduction):
     """Reduce each block to its mean loss and training loss."""
 
-    def __init__(self, problem: Problem, record: Record, average: RunningMean) -> None:
+    def __init__(self, problem: Problem, record: Record, average: Average) -> None:
         self.problem, self.record = problem, record
         self.average = record.unpack(average.mean)
-        self.spread = {name: np.zeros(len(problem.f)) for name in ("mean", "loss")}
-        self.series: dict[str, list[Array]] = {"loss": [], "training": [], "largest": []}
 
-    def add(self, rows: Array) -> None:
-        """Take in records of further blocks."""
+    def collect(self, rows: Array, first: int) -> Collected:
+        """Collect the losses of some blocks, and how far from the averages they lie."""
         parts = self.record.unpack(rows)
-        for name in self.spread:
-            self.spread[name] = add_in_order(self.spread[name], (parts[name] - self.average[name]) ** 2)
-        self.series["loss"].append((parts["loss"] * self.problem.test.weights).sum(axis=1))
-        self.series["training"].append(parts["training_loss"].copy())
-        self.series["largest"].append(parts["largest_loss"].copy())
+        return Collected(
+            {name: added((parts[name] - self.average[name]) ** 2) for name in ("mean", "loss")},
+            {
+                "loss": (parts["loss"] * self.problem.test.weights).sum(axis=1),
+                "training": parts["training_loss"].copy(),
+                "largest": parts["largest_loss"].copy(),
+            },
+        )
 
-    def finish(self, block_size: int) -> LossSeries:
-        """Return what was collected."""
-        loss, training, largest = (np.concatenate(self.series[name]) for name in ("loss", "training", "largest"))
+    def finish(self, found: Collected, block_size: int) -> LossSeries:
+        """Return what was collected of all blocks as series."""
+        loss, largest = found.series["loss"], found.series["largest"]
         return LossSeries(
             loss=loss,
             loss_tail=Tail.of(largest, block_size, float(loss.mean())),
             gain_tail=Tail.of(np.zeros_like(largest), block_size, 0.0),
             mean=self.average["mean"],
-            mean_spread=self.spread["mean"],
+            mean_spread=found.sums["mean"],
             loss_x=self.average["loss"],
-            loss_spread=self.spread["loss"],
-            training=training,
+            loss_spread=found.sums["loss"],
+            training=found.series["training"],
         )
 
 

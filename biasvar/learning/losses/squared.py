@@ -35,7 +35,7 @@ from biasvar.learning.training_sets import TrainingSets
 from biasvar.montecarlo.linear_algebra import matmul
 from biasvar.montecarlo.moments import (
     TAIL_SIZE,
-    RunningMean,
+    Average,
     largest,
     weighted_covariance,
     weighted_mean,
@@ -85,7 +85,7 @@ class Squared(Loss):
         """Project the target onto what spans the set."""
         return best_in_class(problem, hypothesis)
 
-    def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> SquaredReduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None) -> SquaredReduction:
         """Return the second pass over a cell's records."""
         return SquaredReduction(problem, self.record(len(problem.f)), average)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from biasvar.learning.decomposition import Best, Problem
 from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Averages, Curve, Measure, Part
 from biasvar.learning.record import Record
-from biasvar.learning.reduction import Reduction, Series
+from biasvar.learning.reduction import Collected, Reduction, Series, head
 from biasvar.montecarlo.intervals import (
     MAX_PAIRED_BLOCKS,
     second_order_variance,
@@ -25,7 +25,7 @@ from biasvar.montecarlo.intervals import (
     unbiased_square,
 )
 from biasvar.montecarlo.linear_algebra import matmul
-from biasvar.montecarlo.moments import RunningMean, add_in_order
+from biasvar.montecarlo.moments import Average, added
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
@@ -54,18 +54,13 @@ class SquaredReduction(Reduction):
     #: Of a squared error, relative to the target's square: smaller ones have no tail.
     negligible: ClassVar[float] = 1e-20
 
-    def __init__(self, problem: Problem, record: Record, average: RunningMean) -> None:
+    def __init__(self, problem: Problem, record: Record, average: Average) -> None:
         self.problem, self.record, self.blocks = problem, record, average.count
         self.average = record.unpack(average.mean)
         self.bias = self.average["mean"] - problem.f
-        self.loss_x = np.zeros_like(self.bias)
-        self.sums = np.zeros((3, len(self.bias)))
-        self.deviation_x = np.zeros_like(self.bias)
-        self.series: dict[str, list[Array]] = {}
-        self.head: list[Array] = []
 
-    def add(self, rows: Array) -> None:
-        """Take in records of further blocks."""
+    def collect(self, rows: Array, first: int) -> Collected:
+        """Collect the losses of some blocks, and how far from the averages they lie."""
         weights, average = self.problem.test.weights, self.average
         parts = self.record.unpack(rows)
         deviation = parts["mean"] - average["mean"]
@@ -73,43 +68,43 @@ class SquaredReduction(Reduction):
         # (m - f)^2 less what the square of the overall bias has of each block: the block's influence on the variance.
         influence = loss_x - (self.bias**2 + average["variance"]) - 2 * self.bias * deviation
         gain = parts["noise_gain"] - average["noise_gain"]
-        self.loss_x = add_in_order(self.loss_x, loss_x / self.blocks)
-        self.deviation_x = add_in_order(self.deviation_x, deviation**2)
-        products = np.stack([influence**2, influence * gain, gain**2], axis=1)
-        self.sums = add_in_order(self.sums, products)
-        if sum(len(part) for part in self.head) < MAX_PAIRED_BLOCKS:
-            self.head.append(parts["mean"].copy())
-        for name, values in {
-            "loss": (loss_x * weights).sum(axis=1),
-            "gain": (parts["noise_gain"] * weights).sum(axis=1),
-            "training": parts["training_error"],
-            "training_gain": parts["training_noise_gain"],
-            "products": (deviation * (weights * self.bias)).sum(axis=1),
-            "deviations": (deviation**2 * weights).sum(axis=1),
-            "largest_loss": parts["largest_loss"],
-            "largest_gain": parts["largest_noise_gain"],
-        }.items():
-            self.series.setdefault(name, []).append(values.copy())
+        return Collected(
+            {
+                "loss_x": added(loss_x / self.blocks),
+                "deviation_x": added(deviation**2),
+                "spread_x": added(np.stack([influence**2, influence * gain, gain**2], axis=1)),
+            },
+            {
+                "loss": (loss_x * weights).sum(axis=1),
+                "gain": (parts["noise_gain"] * weights).sum(axis=1),
+                "training": parts["training_error"].copy(),
+                "training_gain": parts["training_noise_gain"].copy(),
+                "products": (deviation * (weights * self.bias)).sum(axis=1),
+                "deviations": (deviation**2 * weights).sum(axis=1),
+                "largest_loss": parts["largest_loss"].copy(),
+                "largest_gain": parts["largest_noise_gain"].copy(),
+                "head": head(parts["mean"], first, MAX_PAIRED_BLOCKS),
+            },
+        )
 
-    def finish(self, block_size: int) -> SquaredSeries:
-        """Return what was collected."""
-        series = {name: np.concatenate(parts) for name, parts in self.series.items()}
-        head = np.concatenate(self.head)[:MAX_PAIRED_BLOCKS]
-        scaled = (head - head.mean(axis=0)) * np.sqrt(self.problem.test.weights)
+    def finish(self, found: Collected, block_size: int) -> SquaredSeries:
+        """Return what was collected of all blocks as series."""
+        series = dict(found.series)
+        first_means, largest_loss, largest_gain = (
+            series.pop(name) for name in ("head", "largest_loss", "largest_gain")
+        )
+        scaled = (first_means - first_means.mean(axis=0)) * np.sqrt(self.problem.test.weights)
         # Of a loss that is zero but for rounding, the tail is that of rounding errors.
         negligible = self.negligible * float(matmul(self.problem.test.weights, self.problem.f**2))
-        largest_loss, largest_gain = series.pop("largest_loss"), series.pop("largest_gain")
         return SquaredSeries(
             mean=self.average["mean"],
-            loss_x=self.loss_x,
             gain_x=self.average["noise_gain"],
-            spread_x=self.sums,
-            deviation_x=self.deviation_x,
             second_order=second_order_variance(scaled, self.blocks),
             loss_tail=Tail.of(
                 np.where(largest_loss > negligible, largest_loss, 0.0), block_size, float(series["loss"].mean())
             ),
             gain_tail=Tail.of(largest_gain, block_size, float(series["gain"].mean())),
+            **found.sums,
             **series,
         )
 

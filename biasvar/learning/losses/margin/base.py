@@ -24,7 +24,7 @@ from biasvar.learning.reduction import Series
 from biasvar.learning.surrogates import minimiser
 from biasvar.learning.training_sets import TrainingSets, cached_tiles
 from biasvar.montecarlo.linear_algebra import lstsq, matmul
-from biasvar.montecarlo.moments import TAIL_SIZE, RunningMean, largest, weighted_mean
+from biasvar.montecarlo.moments import TAIL_SIZE, Average, largest, weighted_mean
 
 Array = NDArray[np.float64]
 PSI_BISECTIONS = 60
@@ -145,7 +145,7 @@ class MarginLoss(Loss):
         """Return the second derivative of :meth:`at_centre` along the centre."""
         return mixed(p, self.curvature(centre), self.curvature(-centre))
 
-    def reduction(self, problem: Problem, average: RunningMean, noise: float | None) -> MarginReduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None) -> MarginReduction:
         """Return the second pass over a cell's records."""
         assert isinstance(problem, TwoClassProblem) and noise is not None  # noqa: PT018
         return MarginReduction(self.centre(problem, noise), self.record(len(problem.f)), average)

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from biasvar.learning.losses.margin.centres import Centre
 from biasvar.learning.record import Record
-from biasvar.learning.reduction import Reduction, Series
+from biasvar.learning.reduction import Collected, Reduction, Series, head
 from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, jackknife, other_averages, second_order_variance
-from biasvar.montecarlo.moments import RunningMean, add_in_order
+from biasvar.montecarlo.moments import Average, added
 from biasvar.montecarlo.tails import Tail
 
 Array = NDArray[np.float64]
+PER_BLOCK = ("training_loss", "interpolated", "one_class")
 UNTOLD = "so few training sets do not tell which class their majority votes for: bias and variance have no value"
 
 
@@ -47,53 +48,45 @@ class MarginSeries(Series):
 class MarginReduction(Reduction):
     """Reduce each block to its losses, and to what the centre's risk is without it."""
 
-    def __init__(self, centre: Centre, record: Record, average: RunningMean) -> None:
+    def __init__(self, centre: Centre, record: Record, average: Average) -> None:
         self.of, self.record, self.blocks = centre, record, average.count
         self.average = record.unpack(average.mean)
-        self.spread = {name: np.zeros(len(centre.p)) for name in ("centre", "loss")}
-        self.series: dict[str, list[Array]] = {}
-        self.left_out: dict[str, list[Array]] = {}
-        self.heads: list[Array] = []
 
     @np.errstate(over="ignore", invalid="ignore")  # what is infinite is told
-    def add(self, rows: Array) -> None:
-        """Take in records of further blocks."""
+    def collect(self, rows: Array, first: int) -> Collected:
+        """Collect the losses of some blocks, how far from the averages they lie, and the risks without each."""
         parts, weights = self.record.unpack(rows), self.of.weights
-        for name in self.spread:
-            self.spread[name] = add_in_order(self.spread[name], (parts[name] - self.average[name]) ** 2)
-        others = (self.blocks * self.average["centre"] - parts["centre"]) / (self.blocks - 1)
-        for name, values in self.of.numbers(others).items():
-            self.left_out.setdefault(name, []).append(values)
         deviations = parts["centre"] - self.average["centre"]
-        if sum(len(part) for part in self.heads) < MAX_PAIRED_BLOCKS:
-            self.heads.append(parts["centre"].copy())
-        for name, values in {
-            "loss": (parts["loss"] * weights).sum(axis=1),
-            "deviations": (self.of.scaled(deviations, self.average["centre"]) ** 2).sum(axis=1),
-            "kw_deviations": (deviations**2 * weights).sum(axis=1),
-            **{name: parts[name] for name in ("training_loss", "interpolated", "one_class", "largest_loss")},
-        }.items():
-            self.series.setdefault(name, []).append(values.copy())
+        others = (self.blocks * self.average["centre"] - parts["centre"]) / (self.blocks - 1)
+        return Collected(
+            {name: added((parts[name] - self.average[name]) ** 2) for name in ("centre", "loss")},
+            {
+                "loss": (parts["loss"] * weights).sum(axis=1),
+                "deviations": (self.of.scaled(deviations, self.average["centre"]) ** 2).sum(axis=1),
+                "kw_deviations": (deviations**2 * weights).sum(axis=1),
+                "head": head(parts["centre"], first, MAX_PAIRED_BLOCKS),
+                **{name: parts[name].copy() for name in (*PER_BLOCK, "largest_loss")},
+                **{f"{name} without": values for name, values in self.of.numbers(others).items()},
+            },
+        )
 
     @np.errstate(over="ignore", invalid="ignore")
-    def finish(self, block_size: int) -> MarginSeries:
-        """Return what was collected."""
-        series = {name: np.concatenate(parts) for name, parts in self.series.items()}
-        head = np.concatenate(self.heads)[:MAX_PAIRED_BLOCKS]
-        head = head - head.mean(axis=0)
+    def finish(self, found: Collected, block_size: int) -> MarginSeries:
+        """Return what was collected of all blocks as series."""
+        series = found.series
+        head = series["head"] - series["head"].mean(axis=0)
         centre, whole = self.average["centre"], self.average["centre"][None]
-        loss = series.pop("loss")
+        loss, largest = series["loss"], series["largest_loss"]
         numbers = {"loss": Number(float(loss.mean()), loss - loss.mean())}
         for name, (value,) in self.of.numbers(whole).items():
-            numbers[name] = Number(*jackknife(float(value), np.concatenate(self.left_out[name])))
+            numbers[name] = Number(*jackknife(float(value), series[f"{name} without"]))
         if steps := self.of.steps(whole):
             numbers |= self._drawn(steps, head, loss)
-        error = np.sqrt(self.spread["centre"] / (self.blocks * (self.blocks - 1)))
+        error = np.sqrt(found.sums["centre"] / (self.blocks * (self.blocks - 1)))
         stakes = self.of.undecided(centre, error)
         excess = float(loss.mean()) - self.of.bayes
         undecided = stakes > self.of.tolerated * max(excess, 0.0)
         scaled = self.of.scaled(head, centre)
-        largest = series.pop("largest_loss")
         return MarginSeries(
             loss=loss,
             loss_tail=Tail.of(largest, block_size, float(loss.mean())),
@@ -101,14 +94,14 @@ class MarginReduction(Reduction):
             centre=centre,
             centre_error=error,
             loss_x=self.average["loss"],
-            loss_spread=self.spread["loss"],
+            loss_spread=found.sums["loss"],
             numbers=numbers,
-            deviations=series.pop("deviations"),
+            deviations=series["deviations"],
             rule_error=self.of.rule_error(centre),
             second_order=max(second_order_variance(scaled, self.blocks), (stakes / 2) ** 2 * self.of.doubtful),
-            kw_deviations=series.pop("kw_deviations"),
+            kw_deviations=series["kw_deviations"],
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
-            per_block=series,
+            per_block={name: series[name] for name in PER_BLOCK},
             replicates=self.blocks * block_size,
             infinite=bool(np.isnan(self.average["loss"]).any()),
             undecided=UNTOLD if undecided else "",
