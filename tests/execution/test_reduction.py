@@ -12,7 +12,9 @@ from biasvar.execution.store import Store
 
 STUDIES = {
     "risk": lambda: small_study(replicates=16 * 600, block_size=16, test_points=8, n_train=[2]),
-    "classification": lambda: classified().replace(replicates=16 * 130, block_size=16, test_points=8, n_train=[5], noise=[0.1]),
+    "classification": lambda: classified().replace(
+        replicates=16 * 130, block_size=16, test_points=8, n_train=[5], noise=[0.1]
+    ),
     "data": lambda: from_data().replace(replicates=16 * 150, block_size=16),
     "tradeoff": lambda: bv.load(
         "tradeoff-of-scale",
