@@ -46,7 +46,7 @@ class Branches:
     layer: str
     blocks: int
     level: int
-    known: Any = None
+    known: object = None
 
     def do(self, study: Study[Any], index: int) -> tuple[int, Any]:
         """Return the index of a branch, and what its blocks come to."""
@@ -111,7 +111,7 @@ class StoredBlocks:
         """Return the stored groups of the study's problems."""
         return list(self.records)
 
-    def reduced(self, group: Group, known: Any = None) -> Any:
+    def reduced(self, group: Group, known: object = None) -> Any:
         """Return what a group's blocks come to, of as many as the study needs.
 
         Raises
@@ -128,7 +128,7 @@ class StoredBlocks:
         # What was lost is done here, to the same bits.
         return tree.joined((found.pop(i) if i in found else work.do(self.study, i)[1] for i in range(count)), count)
 
-    def _is_for_workers(self, group: Group, blocks: int, known: Any) -> bool:
+    def _is_for_workers(self, group: Group, blocks: int, known: object) -> bool:
         """Tell whether there are workers, and what blocks come to is less than what there is to read of them."""
         here = self._seconds(group, blocks)
         if self.workers is None or not self.workers.present or here < 2 * TASK_SECONDS:
@@ -136,7 +136,7 @@ class StoredBlocks:
         _, leaf = self._work(group, blocks, 0, known).do(self.study, 0)
         return here > 2 * SECONDS_PER_BYTE_SENT * len(pickle.dumps(leaf)) * tree.leaves_of(blocks)
 
-    def _work(self, group: Group, blocks: int, level: int, known: Any) -> Branches:
+    def _work(self, group: Group, blocks: int, level: int, known: object) -> Branches:
         layer = fresh_layer(f"reduce:{group.task_name}")
         return Branches(group, self.store.location, layer, blocks, level, known)
 

@@ -153,7 +153,7 @@ class BlockSource(Protocol):
     def groups(self) -> list[Group]:
         """Return all groups that belong to the study."""
 
-    def reduced(self, group: Group, known: Any = None) -> Any:
+    def reduced(self, group: Group, known: object = None) -> Any:
         """Return what a group's blocks come to: what the study's ``reducer`` makes of leaves, joined in a tree.
 
         ``known`` is what is known of all blocks by an earlier pass over them.

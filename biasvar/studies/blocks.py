@@ -30,7 +30,7 @@ class Memory:
         """Return all groups."""
         return list(self._parts)
 
-    def reduced(self, group: Group, known: Any = None) -> Any:
+    def reduced(self, group: Group, known: object = None) -> Any:
         """Return what a group's blocks come to."""
         chunks = self._parts[group]
         blocks = range(sum(chunk.blocks for chunk in chunks))

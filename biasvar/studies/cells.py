@@ -78,9 +78,9 @@ class Passes:
     wanted: Container[str]
     reduction: Callable[[str, Average], Reduction]
 
-    def reducer(self, known: Known | None) -> Reducer:
+    def reducer(self, known: object) -> Reducer:
         """Return the first pass, or, where the averages are known, the second."""
-        if known is None:
+        if not isinstance(known, Known):
             return lambda blocks, first: Known.of(blocks)
         second = self._second(known)
         return lambda blocks, first: Cells(

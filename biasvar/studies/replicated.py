@@ -178,7 +178,7 @@ class ReplicatedStudy(DrawnStudy[xr.Dataset]):
         """Return the empty labelled summary."""
         return self.grid.layout()
 
-    def reducer(self, group: Group, known: Any = None) -> Reducer:
+    def reducer(self, group: Group, known: object = None) -> Reducer:
         """Return one of the two passes over a group's blocks."""
         return self.grid.passes(group).reducer(known)
 

@@ -113,7 +113,7 @@ class Study(StudyModel, Generic[S]):
     def layout(self) -> S:
         """Return the empty labelled summary: variables, dims, coordinates, attributes; all values missing."""
 
-    def reducer(self, group: Group, known: Any = None) -> Reducer:
+    def reducer(self, group: Group, known: object = None) -> Reducer:
         """Return what makes of a leaf of blocks what :meth:`summarise` needs of them: unless it says less, all.
 
         It runs wherever there are workers. What it returns is pickled, and has a classmethod ``joined`` that makes of

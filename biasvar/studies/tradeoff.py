@@ -313,7 +313,7 @@ class TradeoffStudy(DrawnStudy[xr.DataTree]):
         """Return the empty labelled summary."""
         return self.grid.layout()
 
-    def reducer(self, group: Group, known: Any = None) -> Reducer:
+    def reducer(self, group: Group, known: object = None) -> Reducer:
         """Return one of the two passes over a group's blocks."""
         return self.grid.passes(group).reducer(known)
 
