@@ -9,7 +9,9 @@
              workers' time that is not simulation, by Dask's own meters.
 ``chunks``   a study of so many tiny chunks through a scheduler in a process of its own: milliseconds per chunk, and the
              memory of scheduler and driver, which is not to grow with their number.
-``resume``   the store that this leaves: seconds until ``status``, and until a run knows that nothing is left to do.
+``reduce``   the summary of so many chunks, written straight into a store: by the driver alone, and by two workers; wall
+             and processor seconds of each, and the driver's memory.
+``million``  what a million chunks ask of a run's driver: a store with a million counts, in which five are missing.
 
 Machines are shared: quote ratios, and medians of ``--rounds``.
 """
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -30,15 +33,19 @@ from statistics import median
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"  # before numpy is imported
 
+import numpy as np
 import psutil
 
 import biasvar as bv
 from biasvar.execution.clusters import LocalWorkers
+from biasvar.execution.graph import Job, PackedStudy, Tasks
 from biasvar.execution.records import Records
+from biasvar.execution.schedulers import BATCH
 from biasvar.execution.status import store_status
 from biasvar.execution.store import Store
+from biasvar.studies.blocks import simulate_blocks
 
-PARTS = ("fixed", "workers", "chunks", "resume")
+PARTS = ("fixed", "workers", "chunks", "reduce", "million")
 TASKS = 2000  # that do nothing, to compare with
 IMPORTS = [sys.executable, "-c", "import xarray, zarr"]
 
@@ -215,69 +222,152 @@ with Client({address!r}) as client:
 def many(chunks, folder):
     """Run a study of tiny chunks.
 
-    Returns store, seconds, seconds of a task that does nothing, and MB at most: driver (simulating, in all), scheduler.
+    Returns seconds, seconds of a task that does nothing, and MB at most: driver (simulating, in all), scheduler.
     """
-    file, store = folder / f"{chunks}.json", folder / f"{chunks}.zarr"
-    common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
-    logs = subprocess.DEVNULL
-    start = [sys.executable, "-m", "dask"]
-    scheduler = subprocess.Popen([*start, "scheduler", "--port", "0", *common], stdout=logs, stderr=logs)
-    alone = ["--no-nanny", "--nthreads", "1", "--preload", "biasvar.execution.worker"]
-    crew = [subprocess.Popen([*start, "worker", *alone, *common], stdout=logs, stderr=logs) for _ in range(2)]
-    try:
-        while not file.exists():
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
+    store = folder / f"{chunks}.zarr"
+    with crew(folder) as (address, scheduler, *_):
         code = DRIVER.format(
             folder=str(Path(__file__).parent), chunks=chunks, store=str(store), address=address, tasks=TASKS
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as driver:
             most = 0.0
             while driver.poll() is None:
-                most = max(most, psutil.Process(scheduler.pid).memory_info().rss / 2**20)
+                most = max(most, scheduler.memory_info().rss / 2**20)
                 time.sleep(0.2)
             seconds, task, *megabytes = json.loads(driver.stdout.read())
+    return seconds, task, *megabytes, most
+
+
+@contextmanager
+def crew(folder):
+    """Start a scheduler and two workers in processes of their own: yield the address, then the three processes."""
+    file = folder / "scheduler.json"
+    common = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--dashboard-address", "127.0.0.1:0"]
+    logs = subprocess.DEVNULL
+    start = [sys.executable, "-m", "dask"]
+    scheduler = subprocess.Popen([*start, "scheduler", "--port", "0", *common], stdout=logs, stderr=logs)
+    alone = ["--no-nanny", "--nthreads", "1", "--preload", "biasvar.execution.worker"]
+    workers = [subprocess.Popen([*start, "worker", *alone, *common], stdout=logs, stderr=logs) for _ in range(2)]
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        processes = (psutil.Process(process.pid) for process in (scheduler, *workers))
+        yield json.loads(file.read_text())["address"], *processes
     finally:
-        for process in (*crew, scheduler):
+        for process in (*workers, scheduler):
             process.terminate()
             process.wait()
-    return store, seconds, task, *megabytes, most
+        file.unlink(missing_ok=True)
 
 
-def chunks_and_resume(parts, largest, folder):
+def chunks(largest, folder):
     print("chunks: of 16 training sets each, scheduler and two workers in processes of their own")
     counts = sorted({max(1000, largest // 10), largest})
     for count in counts:
-        store, seconds, task, simulating, driver, scheduler = many(count, folder)
+        seconds, task, simulating, driver, scheduler = many(count, folder)
         print(
             f"  {count:7d} chunks: {seconds:7.1f} s, {1e3 * seconds / count:.1f} ms per chunk, "
             f"{seconds / count / task:.1f} x a Dask task that does nothing ({1e3 * task:.1f} ms); "
             f"driver {simulating:.0f} MB, and {driver:.0f} MB with the summary; scheduler {scheduler:.0f} MB",
             flush=True,
         )
-        if "resume" in parts:
-            resume(count, store)
 
 
-def resume(count, store):
-    timings = {
-        "status": lambda: store_status(store),
-        "missing chunks": lambda: missing(store),
-        "summary": lambda: again(count, store),
+def fill(place, count, chunks):
+    """Simulate some chunks of a store of ``count``, each of one block, and write them."""
+    study = tiny(count)
+    (group,) = study.groups()
+    records = Records(Store(place).location, group)
+    for chunk in chunks:
+        records.write(chunk, simulate_blocks(study, group, [chunk]), study.block_size)
+
+
+def prepared(place, count):
+    """Make a store with room for so many chunks; return where its counts lie."""
+    study, store = tiny(count), Store(place)
+    (group,) = study.groups()
+    store.claim(study)
+    store.create(group, count, 1, study.record_coordinates(group))
+    return place / "blocks" / group.path / "count" / "c"
+
+
+SUMMARY = """
+import json, resource, sys, time
+import biasvar as bv
+from scaling import quiet, tiny
+
+start, before = time.perf_counter(), time.process_time()
+bv.run(tiny({count}), {store!r}, scheduler={scheduler!r}, progress=quiet)
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([time.perf_counter() - start, time.process_time() - before, most, bv.open({store!r}).summary_digest]))
+"""
+
+
+def used(processes):
+    """Return the processor's seconds that each process has taken."""
+    return np.array([sum(process.cpu_times()[:2]) for process in processes])
+
+
+def reduce(rounds, count, folder):
+    print(f"reduce: the summary of {count} chunks, by the driver alone and by two workers")
+    place = folder / "reduce.zarr"
+    prepared(place, count)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(fill, [place] * 2, [count] * 2, [range(0, count, 2), range(1, count, 2)]))
+    ratios = []
+    with crew(folder) as (address, *processes):
+        for _ in range(rounds):
+            digests, walls = set(), []
+            for scheduler in ("synchronous", address):
+                before = used(processes)
+                code = SUMMARY.format(count=count, store=str(place), scheduler=scheduler)
+                wall, driver, most, digest = json.loads(cpu_seconds([sys.executable, "-c", code])[1])
+                digests.add(digest)
+                walls.append(wall)
+                others = " + ".join(f"{seconds:.1f}" for seconds in used(processes) - before)
+                print(
+                    f"  {'alone' if scheduler == 'synchronous' else 'two workers':12} {wall:6.1f} s; driver "
+                    f"{driver:.1f} s of processor, {most:.0f} MB; scheduler and workers {others} s",
+                    flush=True,
+                )
+            assert len(digests) == 1
+            ratios.append(walls[0] / walls[1])
+    print(f"  median: {median(ratios):.2f} x as fast, and the same bits")
+
+
+def million(folder):
+    """Print what a million chunks take of a driver; in a process of its own, for the memory."""
+    count, place = 1_000_000, folder / "million.zarr"
+    counts = prepared(place, count)
+    counts.mkdir(parents=True, exist_ok=True)
+    content = np.int64(16).tobytes()
+    for chunk in range(count):
+        if chunk % 200_000 != 7:
+            (counts / str(chunk)).write_bytes(content)
+    code = f"from scaling import ask; ask({str(place)!r}, {count})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def ask(place, count):
+    study, store = tiny(count), Store(place)
+    (records,) = store.groups().values()
+    job = Job.of(store.location, records)
+    parts = {
+        "plan": lambda: bv.plan(study),
+        "the missing ones": lambda: records.missing(),
+        "status": lambda: store_status(place),
+        "what a killed run left half written": lambda: (store.remove_partial_files(), records.begun()),
+        "the graphs of all tasks": lambda: [
+            len(tasks.__dask_graph__()) for tasks in Tasks(PackedStudy(study), job, range(count)).batches(BATCH)
+        ],
     }
-    for name, function in timings.items():
-        start = time.perf_counter()
-        function()
-        print(f"          {name}: {time.perf_counter() - start:.1f} s", flush=True)
-
-
-def missing(store) -> list[list[int]]:
-    return [records.missing() for records in Store(store).groups().values() if isinstance(records, Records)]
-
-
-def again(count, store):
-    """Run it again: scan, read and check every record, and summarise."""
-    bv.run(tiny(count), store, scheduler="synchronous", blocks_per_chunk=1, progress=quiet)
+    print(f"million: {count} chunks of which five are missing, in processor seconds of the driver")
+    assert len(records.missing()) == 5
+    for name, part in parts.items():
+        before = time.process_time()
+        part()
+        print(f"  {name:36} {time.process_time() - before:6.2f} s", flush=True)
+    print(f"  {'memory at most':36} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MB")
 
 
 def main():
@@ -292,8 +382,12 @@ def main():
             fixed(options.rounds, Path(folder))
         if "workers" in parts:
             workers(options.rounds, Path(folder))
-        if "chunks" in parts or "resume" in parts:
-            chunks_and_resume(parts, options.chunks, Path(folder))
+        if "chunks" in parts:
+            chunks(options.chunks, Path(folder))
+        if "reduce" in parts:
+            reduce(options.rounds, options.chunks, Path(folder))
+        if "million" in parts:
+            million(Path(folder))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.montecarlo.moments import added
-from biasvar.montecarlo.tails import Tail
+from biasvar.montecarlo.moments import Average, added
+from biasvar.montecarlo.tails import Tail, Tops
 
 Array = NDArray[np.float64]
 
@@ -42,10 +42,13 @@ class Collected:
         Sums over the blocks.
     series : mapping of str to ndarray of shape (blocks, ...)
         Numbers per block, or of those of the blocks that there is something to keep of.
+    tops : mapping of str to Tops
+        The largest losses.
     """
 
     sums: Mapping[str, Array]
     series: Mapping[str, Array]
+    tops: Mapping[str, Tops]
 
     @classmethod
     def joined(cls, parts: Sequence["Collected"]) -> "Collected":
@@ -53,18 +56,34 @@ class Collected:
         return cls(
             {name: added(np.stack([part.sums[name] for part in parts])) for name in parts[0].sums},
             {name: np.concatenate([part.series[name] for part in parts]) for name in parts[0].series},
+            {name: Tops.joined([part.tops[name] for part in parts]) for name in parts[0].tops},
         )
 
 
 class Reduction(ABC):
-    """The second pass over one cell's blocks: what depends on the overall average."""
+    """The second pass over one cell's blocks: what depends on the overall average.
+
+    Parameters
+    ----------
+    average : Average
+        The average of all records.
+    block_size : int
+        Replicates per block.
+    """
+
+    def __init__(self, average: Average, block_size: int) -> None:
+        self.blocks, self.block_size = average.count, block_size
+
+    def tops(self, largest: Array) -> Tops:
+        """Return the largest losses of some blocks, (blocks, m), as what is said of all blocks' tail needs them."""
+        return Tops.of(largest, self.block_size, self.blocks * self.block_size)
 
     @abstractmethod
     def collect(self, rows: Array, first: int) -> Collected:
         """Collect what is needed of records (blocks, record size), of which ``first`` is the first block's index."""
 
     @abstractmethod
-    def finish(self, found: Collected, block_size: int) -> Series:
+    def finish(self, found: Collected) -> Series:
         """Return what was collected of all blocks as series."""
 
 

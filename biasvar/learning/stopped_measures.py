@@ -48,22 +48,22 @@ class StoppedReduction(SquaredReduction):
     """Reduce each block to what squared loss needs, the empirical excess and how many fits grew and diverged."""
 
     #: What is left of a way to the minimum spans powers of ten however short it is: that is no tail of the loss.
-    negligible: ClassVar[float] = 1e-9
+    smallest: ClassVar[float] = 1e-9
 
-    def __init__(self, problem: Problem, average: Average) -> None:
-        super().__init__(problem, record_of(len(problem.f)), average)
+    def __init__(self, problem: Problem, average: Average, block_size: int) -> None:
+        super().__init__(problem, record_of(len(problem.f)), average, block_size)
 
     def collect(self, rows: Array, first: int) -> Collected:
         """Collect what squared loss needs of some blocks, and what is of stopped fits only."""
         found, parts = super().collect(rows, first), self.record.unpack(rows)
-        return Collected(found.sums, {**found.series, **{name: parts[name].copy() for name in OF_STOPPED}})
+        return Collected(found.sums, {**found.series, **{name: parts[name].copy() for name in OF_STOPPED}}, found.tops)
 
-    def finish(self, found: Collected, block_size: int) -> StoppedSeries:
+    def finish(self, found: Collected) -> StoppedSeries:
         """Return what was collected of all blocks as series."""
         common = {name: values for name, values in found.series.items() if name not in OF_STOPPED}
         excess, gain, grown, diverged = (found.series[name] for name in OF_STOPPED)
         return StoppedSeries(
-            **vars(super().finish(Collected(found.sums, common), block_size)),
+            **vars(super().finish(Collected(found.sums, common, found.tops))),
             training_excess=excess,
             training_excess_gain=gain,
             grown=grown,

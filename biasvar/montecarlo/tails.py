@@ -5,6 +5,7 @@ means anything for a > 2 only. Where theory knows a, that is that. An estimate o
 takes a mean or a standard error away on evidence only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -96,6 +97,88 @@ UNKNOWN = IndexEstimate(0.0, np.inf, 0.0)
 
 
 @dataclass(frozen=True)
+class Tops:
+    """The largest losses of some blocks: as many of them as all that is said of a tail is made of.
+
+    Parameters
+    ----------
+    largest : ndarray
+        The largest, ascending.
+    room : int
+        How many are kept at most.
+    losses : int
+        How many losses they are the largest of.
+    found : int
+        How many of them the blocks had recorded, those that are not kept included.
+    least : float
+        The least of those.
+    floor : float
+        Below, losses are missing: blocks had room for no more.
+    """
+
+    largest: NDArray[np.float64]
+    room: int
+    losses: int
+    found: int
+    least: float
+    floor: float
+
+    @classmethod
+    def of(cls, block_tops: NDArray[np.float64], block_size: int, of_all: int) -> "Tops":
+        """Look at each block's largest losses, (blocks, m), ascending, NaN where a block has fewer.
+
+        ``of_all`` is how many losses all blocks have, with those that others look at.
+        """
+        finite = np.sort(block_tops[np.isfinite(block_tops)])
+        complete = block_tops[np.isfinite(block_tops).all(axis=1)]
+        short = block_size > block_tops.shape[1] and len(complete)
+        room = max(_exceedances(of_all), EXTREMES) + 1
+        return cls(
+            finite[-room:],
+            room,
+            len(block_tops) * block_size,
+            finite.size,
+            float(finite[0]) if finite.size else np.inf,
+            float(complete[:, 0].max()) if short else -np.inf,
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Tops]") -> "Tops":
+        """Return the largest losses of all blocks of several parts."""
+        room = parts[0].room
+        return cls(
+            np.sort(np.concatenate([part.largest for part in parts]))[-room:],
+            room,
+            sum(part.losses for part in parts),
+            sum(part.found for part in parts),
+            min(part.least for part in parts),
+            max(part.floor for part in parts),
+        )
+
+    def index(self) -> IndexEstimate:
+        """Estimate the tail index: see :func:`estimate_tail_index`."""
+        largest = self.largest
+        if not largest.size or largest[-1] - self.least <= TIE * max(abs(self.least), abs(largest[-1])):
+            return BOUNDED
+        threshold = max(largest[-min(self.found, _exceedances(self.losses) + 1)], self.floor)
+        excess = _above(largest, threshold)
+        if excess.size < MIN_EXCEEDANCES:
+            return UNKNOWN
+        shape, middle = _pareto_shape(excess), excess[excess.size // 2 - 1]
+        upper = _above(threshold + excess, threshold + middle)
+        return IndexEstimate(
+            shape,
+            (1 + max(shape, 0.0)) / np.sqrt(excess.size) * (1 + (SMALL / excess.size) ** 2),
+            _pareto_shape(upper) if upper.size >= MIN_EXCEEDANCES // 2 else 0.0,
+        )
+
+
+def _exceedances(losses: int) -> int:
+    """Return how many of so many losses make up the tail."""
+    return int(min(losses / 5, 3 * np.sqrt(losses)))
+
+
+@dataclass(frozen=True)
 class Tail:
     """The largest losses of a sample, for what the rest of it cannot tell.
 
@@ -117,17 +200,14 @@ class Tail:
     index: IndexEstimate
 
     @classmethod
-    def of(cls, block_tops: NDArray[np.float64], block_size: int, mean: float) -> "Tail":
-        """Look at each block's largest losses, shape (blocks, m), ascending, NaN where a block has fewer.
-
-        ``mean`` is that of all losses.
-        """
-        losses = np.sort(block_tops[np.isfinite(block_tops)])[::-1]
+    def of(cls, tops: Tops, mean: float) -> "Tail":
+        """Look at the largest of all losses, whose mean is ``mean``."""
+        losses = tops.largest[::-1]
         count = max(0, min(EXTREMES, len(losses) - 1))
         above = np.maximum(losses[: count + 1] - mean, 0.0)
         threshold = float(above[count]) if count else 0.0
         square = float((above[:count] ** 2).sum())
-        return cls(threshold, count, square, estimate_tail_index(block_tops, block_size))
+        return cls(threshold, count, square, tops.index())
 
     def standard_error(self, index: float, replicates: int) -> float:
         """Return the part of the standard error of the mean loss that its sample does not show.
@@ -150,6 +230,10 @@ class Tail:
         a = min(index, max(self.index.value, LEAST_INDEX))
         unseen = self.exceedances * self.threshold**2 * a / (a - 2) - self.square
         return float(np.sqrt(max(unseen, 0.0)) / replicates)
+
+
+#: Where there are no losses to speak of.
+NO_TAIL = Tail(0.0, 0, 0.0, BOUNDED)
 
 
 def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> IndexEstimate:
@@ -182,24 +266,7 @@ def estimate_tail_index(block_tops: NDArray[np.float64], block_size: int) -> Ind
     >>> bool(1.2 < found.value < 1.8 and found.most < 2)
     True
     """
-    finite = np.sort(block_tops[np.isfinite(block_tops)])
-    if finite.size == 0 or finite[-1] - finite[0] <= TIE * np.abs(finite).max():
-        return BOUNDED
-    losses = len(block_tops) * block_size
-    threshold = finite[-min(finite.size, int(min(losses / 5, 3 * np.sqrt(losses))) + 1)]
-    complete = block_tops[np.isfinite(block_tops).all(axis=1)]
-    if block_size > block_tops.shape[1] and len(complete):
-        threshold = max(threshold, complete[:, 0].max())  # below, losses are missing
-    excess = _above(finite, threshold)
-    if excess.size < MIN_EXCEEDANCES:
-        return UNKNOWN
-    shape, middle = _pareto_shape(excess), excess[excess.size // 2 - 1]
-    upper = _above(threshold + excess, threshold + middle)
-    return IndexEstimate(
-        shape,
-        (1 + max(shape, 0.0)) / np.sqrt(excess.size) * (1 + (SMALL / excess.size) ** 2),
-        _pareto_shape(upper) if upper.size >= MIN_EXCEEDANCES // 2 else 0.0,
-    )
+    return Tops.of(block_tops, block_size, len(block_tops) * block_size).index()
 
 
 def _above(losses: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:

@@ -228,7 +228,7 @@ class CellGrid:
 
     def _reduction(self, key: str, average: Average) -> Reduction:
         loss, _, noise = self.cells[key]
-        return self.losses[loss].reduction(self.problem, average, noise)
+        return self.losses[loss].reduction(self.problem, average, noise, self.block_size)
 
     def _best(self, table: NDArray[Any]) -> dict[tuple[str, str, float], Best | None]:
         """Find the best in class of every loss, set and noise level, and write it into the summary."""
@@ -288,7 +288,7 @@ class _Column:
 
     def read(self, group: Group, source: BlockSource) -> None:
         """Reduce one group's blocks, in two passes."""
-        series, failures = self.grid.passes(group).read(source, self.grid.block_size)
+        series, failures = self.grid.passes(group).read(source)
         self.series |= series
         self.failures |= failures
 

@@ -87,7 +87,7 @@ class Passes:
             {self.group.cells[i]: reduction.collect(blocks.records[i], first) for i, reduction in second.items()}
         )
 
-    def read(self, source: BlockSource, block_size: int) -> tuple[dict[str, Series], dict[str, str]]:
+    def read(self, source: BlockSource) -> tuple[dict[str, Series], dict[str, str]]:
         """Return the series of cells, and why others failed, by their keys."""
         known: Known = source.reduced(self.group)
         failures = {key: why for key, why in zip(self.group.cells, known.failures, strict=True) if why}
@@ -95,7 +95,7 @@ class Passes:
             return {}, failures
         cells: Cells = source.reduced(self.group, known)
         named = {self.group.cells[i]: reduction for i, reduction in second.items()}
-        return {key: each.finish(cells.found[key], block_size) for key, each in named.items()}, failures
+        return {key: each.finish(cells.found[key]) for key, each in named.items()}, failures
 
     def _second(self, known: Known) -> dict[int, Reduction]:
         sound = [i for i, key in enumerate(self.group.cells) if key in self.wanted and not known.failures[i]]

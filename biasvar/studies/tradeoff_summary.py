@@ -200,8 +200,8 @@ class TradeoffGrid:
 
     def _reduction(self, key: str, average: Average) -> SquaredReduction:
         if key == MINIMISER:
-            return Squared().reduction(self.problem, average, None)
-        return StoppedReduction(self.problem, average)
+            return Squared().reduction(self.problem, average, None, self.block_size)
+        return StoppedReduction(self.problem, average, self.block_size)
 
     def _choose(self, label: str, table: Table, excess: Mapping[tuple[int, ...], Array]) -> None:
         """Find the best training-set size and hyperparameters for each budget, and judge them on other blocks."""
@@ -240,7 +240,7 @@ class _Column:
         self.failures: dict[str, str] = {}
         for group in source.groups():
             if group.problem == problem_name(n_train):
-                series, failures = grid.passes(group).read(source, grid.block_size)
+                series, failures = grid.passes(group).read(source)
                 self.series |= series
                 self.failures |= failures
 

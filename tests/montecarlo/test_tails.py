@@ -9,7 +9,7 @@ from scipy import special, stats
 from sklearn.svm import SVR
 
 from biasvar.montecarlo import moments
-from biasvar.montecarlo.tails import BOUNDED, UNKNOWN, Status, Tail, estimate_tail_index, status_of
+from biasvar.montecarlo.tails import BOUNDED, UNKNOWN, Status, Tail, Tops, estimate_tail_index, status_of
 
 SIZES = [(16, 16), (32, 128), (64, 4096), (256, 1)]  # blocks and replicates in each; the first is the smallest allowed
 SHAPES = {256: (16, 16), 4096: (16, 256), 2**17: (32, 2**12)}  # by replicates: what records of 16 losses leave least of
@@ -249,8 +249,25 @@ def test_extremes_are_of_what_losses_exceed_their_mean_by():
     # A Pareto law of index 4 above 1, and the same law 50 further up: what all losses have in common spreads nothing.
     losses = 1 + np.random.default_rng(2).pareto(4.0, size=(64, 256))
     tops = np.sort(losses, axis=1)[:, -16:]
-    low, high = (Tail.of(tops + far, 256, losses.mean() + far) for far in (0.0, 50.0))
+    low, high = (Tail.of(Tops.of(tops + far, 256, losses.size), losses.mean() + far) for far in (0.0, 50.0))
     assert high.threshold == pytest.approx(low.threshold)
     errors = [tail.standard_error(2.2, losses.size) for tail in (low, high)]
     assert errors[1] == pytest.approx(errors[0], rel=1e-6)
     assert errors[0] > 0
+
+
+@pytest.mark.parametrize("size", [4, 16, 17, 4096])
+@pytest.mark.parametrize("index", [1.5, 3.0, np.inf])
+def test_the_largest_losses_of_parts_say_the_same_as_all_and_are_few(size, index):
+    rng = np.random.default_rng(size)
+    losses = np.exp(rng.exponential(1 / index, (600, size))) if index < np.inf else rng.uniform(-1, 1, (600, size))
+    block_tops = np.full((600, 16), np.nan)
+    block_tops[:, 16 - min(16, size) :] = np.sort(losses, axis=1)[:, -16:]
+    block_tops[5] = np.nan  # a block that has recorded none
+    parts = [Tops.of(part, size, losses.size) for part in np.split(block_tops, [1, 70, 300, 301])]
+    joined = Tops.joined([Tops.joined(parts[:3]), *parts[3:]])
+    assert joined.index() == estimate_tail_index(block_tops, size)
+    assert len(joined.largest) <= 3 * np.sqrt(losses.size) + 11
+    assert joined.found == np.isfinite(block_tops).sum()
+    whole = Tops.of(block_tops, size, losses.size)
+    assert Tail.of(joined, losses.mean()) == Tail.of(whole, losses.mean())

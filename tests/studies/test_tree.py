@@ -32,7 +32,7 @@ def chunks(values, sizes):
 
 def collect(leaf, first):
     rows = leaf.records[0]
-    return Collected({"sum": added(rows)}, {"each": rows[:, 0], "at": np.full(len(rows), first)})
+    return Collected({"sum": added(rows)}, {"each": rows[:, 0], "at": np.full(len(rows), first)}, {})
 
 
 def of(values, blocks, size):

@@ -98,9 +98,9 @@ class Loss(ABC):
         """Return the minimiser of expected risk inside a hypothesis set, or None where it is not known."""
         return None
 
-    def reduction(self, problem: Problem, average: Average, noise: float | None) -> Reduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None, block_size: int) -> Reduction:
         """Return the second pass over a cell's records, whose average is known; None stands for all noise levels."""
-        return LossReduction(problem, self.record(len(problem.f)), average)
+        return LossReduction(problem, self.record(len(problem.f)), average, block_size)
 
     def averages(
         self,

@@ -11,7 +11,7 @@ from biasvar.learning.measures import Averages, Curve, Measure
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Collected, Reduction, Series
 from biasvar.montecarlo.moments import Average, added
-from biasvar.montecarlo.tails import Tail
+from biasvar.montecarlo.tails import NO_TAIL, Tail
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,8 @@ class LossSeries(Series):
 class LossReduction(Reduction):
     """Reduce each block to its mean loss and training loss."""
 
-    def __init__(self, problem: Problem, record: Record, average: Average) -> None:
+    def __init__(self, problem: Problem, record: Record, average: Average, block_size: int) -> None:
+        super().__init__(average, block_size)
         self.problem, self.record = problem, record
         self.average = record.unpack(average.mean)
 
@@ -42,17 +43,17 @@ class LossReduction(Reduction):
             {
                 "loss": (parts["loss"] * self.problem.test.weights).sum(axis=1),
                 "training": parts["training_loss"].copy(),
-                "largest": parts["largest_loss"].copy(),
             },
+            {"loss": self.tops(parts["largest_loss"])},
         )
 
-    def finish(self, found: Collected, block_size: int) -> LossSeries:
+    def finish(self, found: Collected) -> LossSeries:
         """Return what was collected of all blocks as series."""
-        loss, largest = found.series["loss"], found.series["largest"]
+        loss = found.series["loss"]
         return LossSeries(
             loss=loss,
-            loss_tail=Tail.of(largest, block_size, float(loss.mean())),
-            gain_tail=Tail.of(np.zeros_like(largest), block_size, 0.0),
+            loss_tail=Tail.of(found.tops["loss"], float(loss.mean())),
+            gain_tail=NO_TAIL,
             mean=self.average["mean"],
             mean_spread=found.sums["mean"],
             loss_x=self.average["loss"],

@@ -85,9 +85,9 @@ class Squared(Loss):
         """Project the target onto what spans the set."""
         return best_in_class(problem, hypothesis)
 
-    def reduction(self, problem: Problem, average: Average, noise: float | None) -> SquaredReduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None, block_size: int) -> SquaredReduction:
         """Return the second pass over a cell's records."""
-        return SquaredReduction(problem, self.record(len(problem.f)), average)
+        return SquaredReduction(problem, self.record(len(problem.f)), average, block_size)
 
     def averages(
         self,

@@ -51,13 +51,15 @@ class SquaredSeries(Series):
 class SquaredReduction(Reduction):
     """Reduce each block to its loss, gain and training error, and how far its mean lies from the average one."""
 
-    #: Of a squared error, relative to the target's square: smaller ones have no tail.
-    negligible: ClassVar[float] = 1e-20
+    #: Of a squared error, relative to the target's square: smaller ones are rounding errors, and have no tail.
+    smallest: ClassVar[float] = 1e-20
 
-    def __init__(self, problem: Problem, record: Record, average: Average) -> None:
-        self.problem, self.record, self.blocks = problem, record, average.count
+    def __init__(self, problem: Problem, record: Record, average: Average, block_size: int) -> None:
+        super().__init__(average, block_size)
+        self.problem, self.record = problem, record
         self.average = record.unpack(average.mean)
         self.bias = self.average["mean"] - problem.f
+        self.negligible = self.smallest * float(matmul(problem.test.weights, problem.f**2))
 
     def collect(self, rows: Array, first: int) -> Collected:
         """Collect the losses of some blocks, and how far from the averages they lie."""
@@ -81,29 +83,25 @@ class SquaredReduction(Reduction):
                 "training_gain": parts["training_noise_gain"].copy(),
                 "products": (deviation * (weights * self.bias)).sum(axis=1),
                 "deviations": (deviation**2 * weights).sum(axis=1),
-                "largest_loss": parts["largest_loss"].copy(),
-                "largest_gain": parts["largest_noise_gain"].copy(),
                 "head": head(parts["mean"], first, MAX_PAIRED_BLOCKS),
+            },
+            {
+                "loss": self.tops(np.where(parts["largest_loss"] > self.negligible, parts["largest_loss"], 0.0)),
+                "gain": self.tops(parts["largest_noise_gain"]),
             },
         )
 
-    def finish(self, found: Collected, block_size: int) -> SquaredSeries:
+    def finish(self, found: Collected) -> SquaredSeries:
         """Return what was collected of all blocks as series."""
         series = dict(found.series)
-        first_means, largest_loss, largest_gain = (
-            series.pop(name) for name in ("head", "largest_loss", "largest_gain")
-        )
+        first_means = series.pop("head")
         scaled = (first_means - first_means.mean(axis=0)) * np.sqrt(self.problem.test.weights)
-        # Of a loss that is zero but for rounding, the tail is that of rounding errors.
-        negligible = self.negligible * float(matmul(self.problem.test.weights, self.problem.f**2))
         return SquaredSeries(
             mean=self.average["mean"],
             gain_x=self.average["noise_gain"],
             second_order=second_order_variance(scaled, self.blocks),
-            loss_tail=Tail.of(
-                np.where(largest_loss > negligible, largest_loss, 0.0), block_size, float(series["loss"].mean())
-            ),
-            gain_tail=Tail.of(largest_gain, block_size, float(series["gain"].mean())),
+            loss_tail=Tail.of(found.tops["loss"], float(series["loss"].mean())),
+            gain_tail=Tail.of(found.tops["gain"], float(series["gain"].mean())),
             **found.sums,
             **series,
         )

@@ -145,10 +145,10 @@ class MarginLoss(Loss):
         """Return the second derivative of :meth:`at_centre` along the centre."""
         return mixed(p, self.curvature(centre), self.curvature(-centre))
 
-    def reduction(self, problem: Problem, average: Average, noise: float | None) -> MarginReduction:
+    def reduction(self, problem: Problem, average: Average, noise: float | None, block_size: int) -> MarginReduction:
         """Return the second pass over a cell's records."""
         assert isinstance(problem, TwoClassProblem) and noise is not None  # noqa: PT018
-        return MarginReduction(self.centre(problem, noise), self.record(len(problem.f)), average)
+        return MarginReduction(self.centre(problem, noise), self.record(len(problem.f)), average, block_size)
 
     def averages(
         self,

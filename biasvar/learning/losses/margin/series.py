@@ -11,7 +11,7 @@ from biasvar.learning.record import Record
 from biasvar.learning.reduction import Collected, Reduction, Series, head
 from biasvar.montecarlo.intervals import MAX_PAIRED_BLOCKS, jackknife, other_averages, second_order_variance
 from biasvar.montecarlo.moments import Average, added
-from biasvar.montecarlo.tails import Tail
+from biasvar.montecarlo.tails import NO_TAIL, Tail
 
 Array = NDArray[np.float64]
 PER_BLOCK = ("training_loss", "interpolated", "one_class")
@@ -48,8 +48,9 @@ class MarginSeries(Series):
 class MarginReduction(Reduction):
     """Reduce each block to its losses, and to what the centre's risk is without it."""
 
-    def __init__(self, centre: Centre, record: Record, average: Average) -> None:
-        self.of, self.record, self.blocks = centre, record, average.count
+    def __init__(self, centre: Centre, record: Record, average: Average, block_size: int) -> None:
+        super().__init__(average, block_size)
+        self.of, self.record = centre, record
         self.average = record.unpack(average.mean)
 
     @np.errstate(over="ignore", invalid="ignore")  # what is infinite is told
@@ -65,18 +66,19 @@ class MarginReduction(Reduction):
                 "deviations": (self.of.scaled(deviations, self.average["centre"]) ** 2).sum(axis=1),
                 "kw_deviations": (deviations**2 * weights).sum(axis=1),
                 "head": head(parts["centre"], first, MAX_PAIRED_BLOCKS),
-                **{name: parts[name].copy() for name in (*PER_BLOCK, "largest_loss")},
+                **{name: parts[name].copy() for name in PER_BLOCK},
                 **{f"{name} without": values for name, values in self.of.numbers(others).items()},
             },
+            {"loss": self.tops(parts["largest_loss"])},
         )
 
     @np.errstate(over="ignore", invalid="ignore")
-    def finish(self, found: Collected, block_size: int) -> MarginSeries:
+    def finish(self, found: Collected) -> MarginSeries:
         """Return what was collected of all blocks as series."""
         series = found.series
         head = series["head"] - series["head"].mean(axis=0)
         centre, whole = self.average["centre"], self.average["centre"][None]
-        loss, largest = series["loss"], series["largest_loss"]
+        loss = series["loss"]
         numbers = {"loss": Number(float(loss.mean()), loss - loss.mean())}
         for name, (value,) in self.of.numbers(whole).items():
             numbers[name] = Number(*jackknife(float(value), series[f"{name} without"]))
@@ -89,8 +91,8 @@ class MarginReduction(Reduction):
         scaled = self.of.scaled(head, centre)
         return MarginSeries(
             loss=loss,
-            loss_tail=Tail.of(largest, block_size, float(loss.mean())),
-            gain_tail=Tail.of(np.zeros_like(largest), block_size, 0.0),
+            loss_tail=Tail.of(found.tops["loss"], float(loss.mean())),
+            gain_tail=NO_TAIL,
             centre=centre,
             centre_error=error,
             loss_x=self.average["loss"],
@@ -102,7 +104,7 @@ class MarginReduction(Reduction):
             kw_deviations=series["kw_deviations"],
             kw_second_order=second_order_variance(head * np.sqrt(self.of.weights), self.blocks),
             per_block={name: series[name] for name in PER_BLOCK},
-            replicates=self.blocks * block_size,
+            replicates=self.blocks * self.block_size,
             infinite=bool(np.isnan(self.average["loss"]).any()),
             undecided=UNTOLD if undecided else "",
         )
