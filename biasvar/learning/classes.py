@@ -62,6 +62,8 @@ class GaussianClasses(Continuous):
 
     @model_validator(mode="after")
     def _of_two_classes(self) -> "GaussianClasses":
+        if len(self.means) > 2:
+            raise ValueError(f"means: got {len(self.means)}, and more than two classes are not supported yet; give two")
         if len(self.means) != 2 or np.ndim(self.means[0]) != np.ndim(self.means[1]):
             raise ValueError(f"means: expected that of class -1 and that of class +1, got {self.means}")
         if self._centres.ndim != 2:

@@ -131,7 +131,8 @@ WRONG = {
     "no law": (lambda: small(inputs=bv.Uniform(-1, 1)), "is missing"),
     "no probability": (lambda: small(inputs=bv.Uniform(-1, 1), target=bv.Sine()), "between 0 and 1"),
     "penalty": (lambda: bv.LinearClassifier(1, penalty=0), "separable"),
-    "three classes": (lambda: bv.GaussianClasses(means=[0, 1, 2]), "class -1 and that of class"),
+    "three classes": (lambda: bv.GaussianClasses(means=[0, 1, 2]), "more than two classes are not supported yet"),
+    "one class": (lambda: bv.GaussianClasses(means=[0]), "class -1 and that of class"),
     "covariance": (
         lambda: bv.GaussianClasses(means=[[0, 0], [1, 1]], covariances=[[[1, 2], [2, 1]], [[1, 0], [0, 1]]]),
         "positive definite",

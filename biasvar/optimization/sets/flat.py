@@ -17,6 +17,17 @@ Rows = Annotated[tuple[Reals, ...], BeforeValidator(one_or_more), Field(min_leng
 RANK = 1e-10  # relative size below which a row of equations is one of the others
 
 
+def _of_one_plane(normal: object) -> object:
+    """Refuse the rows of a polyhedron."""
+    rows = normal if isinstance(normal, list | tuple | np.ndarray) else ()
+    if any(np.ndim(row) for row in rows):
+        raise ValueError(
+            f"got {len(rows)} rows, a polyhedron, whose nearest points take a solver of quadratic programs; "
+            "give the normal of one plane"
+        )
+    return normal
+
+
 @component
 class Halfspace(Columnwise):
     """Keep parameters on one side of a plane: normal' theta <= offset.
@@ -34,7 +45,7 @@ class Halfspace(Columnwise):
     [1.0, 0.0]
     """
 
-    normal: Reals
+    normal: Annotated[Reals, BeforeValidator(_of_one_plane)]
     offset: Real = 0.0
 
     def __post_init__(self) -> None:
@@ -119,6 +130,8 @@ class Affine(ConvexSet):
         if len(self.A) != len(self.b):
             raise StudyError(f"b: got {len(self.b)} numbers for {len(self.A)} rows of A; give one per row")
         a, b = np.array(self.A), np.array(self.b)
+        if not a.any():
+            raise StudyError("every row of A is zero, and keeps no parameter; leave the constraint out")
         off = np.abs(dots(a, self._point) - b)
         if (off > 1e-9 * (dots(np.abs(a), np.abs(self._point)) + np.abs(b))).any():
             raise StudyError("is empty: no theta solves A theta = b; leave out the equations that contradict others")
@@ -195,4 +208,4 @@ class Affine(ConvexSet):
             rights.append(float(value / size))
             shares = dots(rest, rows[-1])
             rest, right = rest - shares[:, None] * rows[-1], right - shares * rights[-1]
-        return np.array(rows).reshape(len(rows), -1), np.array(rights)
+        return np.array(rows), np.array(rights)
