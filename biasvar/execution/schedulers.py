@@ -295,7 +295,10 @@ class _Window:
     def _submit(self, tasks: Tasks) -> None:
         from distributed import futures_of
 
-        for future in futures_of(self.client.persist(tasks)):
+        # Dask warns of large graphs, for data may be in them again and again: here they are one key of all tasks.
+        with config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+            submitted = futures_of(self.client.persist(tasks))
+        for future in submitted:
             self.waiting[future.key] = future, tasks.job.group
             future.add_done_callback(self.finished.put)
 

@@ -44,6 +44,42 @@ def test_data_travel_once_and_not_with_every_task(store):
     assert sizes[-3] < 300
 
 
+def test_each_worker_gets_the_data_once_and_dask_warns_of_nothing(client, store):
+    def count():
+        from biasvar.execution import graph
+
+        received, before = [], graph._ReceivedStudy.__init__
+
+        def counted(self, content):
+            received.append(len(content))
+            before(self, content)
+
+        graph._ReceivedStudy.__init__, graph.before, graph.received = counted, before, received
+
+    def counted():
+        from biasvar.execution import graph
+
+        graph._ReceivedStudy.__init__ = graph.before
+        return graph.received
+
+    x = np.random.default_rng(0).standard_normal((4000, 25))
+    made = bv.DataStudy(
+        name="large",
+        data=(x, x[:, 0]),
+        hypotheses={"H0": bv.Polynomial(0)},
+        n_train=[5, 6],
+        replicates=16 * 16,
+        block_size=16,
+    )
+    client.run(count)
+    # Warnings are errors here.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 kB"}):
+        bv.run(made, store, scheduler=client, blocks_per_chunk=1)
+    for sizes in client.run(counted).values():
+        assert len(sizes) == 1
+        assert sizes[0] > x.nbytes
+
+
 @pytest.mark.parametrize("blocks_per_chunk", [4, 16])
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 def test_the_last_call_of_progress_says_that_all_is_done(scheduler, blocks_per_chunk, store):

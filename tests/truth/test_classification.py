@@ -128,6 +128,19 @@ def test_psi_bounds_the_excess_zero_one_risk_in_every_row():
     assert (excess <= bounds + 1e-12).where(known, True).all()
 
 
+def test_psi_bounds_the_excess_in_every_row_of_bundled_studies():
+    """Replicate by replicate it holds at each x, so that fewer of them do."""
+    of_scores = [name for name in bv.bundled() if bv.load(name).kind == "classification"]
+    assert of_scores
+    for name in of_scores:
+        summary = run_in_memory(bv.load(name, ["replicates=256", "block_size=16"]))
+        excess = summary.excess_risk.sel(loss="zero_one", drop=True)
+        bounds = summary.excess_bound.drop_sel(loss="zero_one")
+        known = np.isfinite(bounds)
+        assert known.sum() >= 0.9 * bounds.size
+        assert (excess <= bounds + 1e-12).where(known, True).all()
+
+
 @pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "exponential", "squared", "brier"])
 def test_psi_is_the_published_one(loss):
     theta = 0.4
