@@ -206,7 +206,9 @@ def node_metadata(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _consolidated(nodes: Mapping[str, Json]) -> dict[str, Any]:
-    return {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)}}
+    # Parent by parent: of children that do not stand together zarr-python keeps the last ones only.
+    listed = dict(sorted(nodes.items(), key=lambda node: node[0].rpartition("/")[0]))
+    return {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": listed}}
 
 
 def _written(about: Json) -> bytes:

@@ -169,10 +169,14 @@ def error_name(variable: xr.DataArray) -> str:
 
 
 def nodes_of(summary: Summary) -> dict[str, xr.Dataset]:
-    """Take a summary apart: its datasets by path, the root's (``""``) first, each with all its coordinates."""
+    """Take a summary apart: its datasets by path, the root's (``""``) first, each with all its coordinates.
+
+    Beside them a plain ``xarray.open_datatree`` gives the blocks of a store, too, of which a summary is made.
+    """
     if isinstance(summary, xr.Dataset):
         return {"": summary}
-    return {node.path.strip("/"): _whole(node) for node in summary.subtree}
+    paths = {node.path.strip("/"): node for node in summary.subtree}
+    return {path: _whole(node) for path, node in paths.items() if path.split("/")[0] != "blocks"}
 
 
 def _whole(node: xr.DataTree) -> xr.Dataset:

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.studies.base import nodes_of
 
 
 def best_configurations(
@@ -51,8 +52,13 @@ def best_configurations(
     """
     if step is not None and target is not None:
         raise BiasvarError("best_configurations: say step or target, not both")
-    found = {node.path.strip("/"): labels_of_best(node.to_dataset(), step, target) for node in tree.leaves}
+    found = {path: labels_of_best(node, step, target) for path, node in descents_of(tree).items()}
     return {path: labels for path, labels in found.items() if labels}
+
+
+def descents_of(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return what a study's optimizers came to, by path, ``"objective/optimizer"``."""
+    return {path: node.load() for path, node in nodes_of(tree).items() if "step" in node.dims}
 
 
 def labels_of_best(node: xr.Dataset, step: int | None = None, target: int | None = None) -> dict[str, float]:

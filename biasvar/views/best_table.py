@@ -7,7 +7,7 @@ import xarray as xr
 
 from biasvar.notation import with_error
 from biasvar.rows import Table
-from biasvar.views.best import labels_of_best
+from biasvar.views.best import descents_of, labels_of_best
 
 COST = "cost: gradient evaluations, the median over replicates; reached: share of replicates"
 AGREE = "agree: share of the replicates that, left out of the choice, leave it as it is"
@@ -26,7 +26,7 @@ def best_tables(tree: xr.DataTree) -> list[Table]:
     tree : xarray.DataTree
         What :func:`biasvar.run` or :func:`biasvar.open` returned.
     """
-    nodes = {node.path.strip("/"): node.to_dataset().load() for node in tree.leaves}
+    nodes = descents_of(tree)
     targets = max(node.sizes.get("target", 0) for node in nodes.values())
     step = int(next(iter(nodes.values())).step[-1])
     return [*(_cheapest_table(nodes, target, step) for target in range(targets)), _lowest_table(tree, nodes, step)]

@@ -10,7 +10,7 @@ import xarray as xr
 from biasvar.errors import several
 from biasvar.notation import with_error
 from biasvar.studies.base import Summary, error_name, nodes_of
-from biasvar.views.best import labels_of_best
+from biasvar.views.best import descents_of, labels_of_best
 from biasvar.views.diagnosis import diagnosed
 from biasvar.views.findings import SURE, compared_axis, labelled, leaders, ranked, who_leads
 from biasvar.views.tables import heading, sentences_of
@@ -157,9 +157,12 @@ def _of_budgets(summary: Summary) -> list[str]:
 def _of_best(summary: Summary) -> list[str]:
     """Say for each objective which optimizer is the cheapest to its last target, or the lowest at the end."""
     assert isinstance(summary, xr.DataTree)
+    objectives: dict[str, dict[str, xr.Dataset]] = {}
+    for path, node in descents_of(summary).items():
+        name, optimizer = path.split("/")
+        objectives.setdefault(name, {})[optimizer] = node
     sentences = []
-    for name, objective in islice(summary.children.items(), 2 * MOST):
-        leaves = {label: leaf.to_dataset().load() for label, leaf in objective.children.items()}
+    for name, leaves in islice(objectives.items(), 2 * MOST):
         reach = all(leaf.sizes.get("target", 0) for leaf in leaves.values())
         sentences.append(f"{name}: {(_cheapest if reach else _lowest)(leaves)}.")
     return sentences

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import biasvar as bv
+from biasvar.views.conclusions import findings
+from biasvar.views.diagnosis import diagnosed
 from biasvar.views.plot import figures_of
 
 RISK = {
@@ -98,6 +101,20 @@ def summary(summaries, request):
 @pytest.mark.parametrize(("summary", "names"), OFFERED.items(), indirect=["summary"])
 def test_what_is_offered(summary, names):
     assert figures_of(summary) == names.split()
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_store_that_xarray_opens_shows_the_same(kind, tmp_path):
+    own = bv.run(MADE[kind](), tmp_path / "s.zarr", scheduler="synchronous", progress=False)
+    # All that lies in a store: of a tree its blocks, too.
+    opening = xr.open_datatree if isinstance(own, xr.DataTree) else xr.open_dataset
+    with opening(tmp_path / "s.zarr", engine="zarr") as plain:
+        assert figures_of(plain) == figures_of(own)
+        assert plain.biasvar.to_text() == own.biasvar.to_text()
+        assert plain.biasvar.records().equals(own.biasvar.records())
+        assert findings(plain, diagnosed(plain)) == findings(own, diagnosed(own))
+        if kind == "optimizer":
+            assert bv.best_configurations(plain) == bv.best_configurations(own)
 
 
 def test_no_figure_is_left_out():
