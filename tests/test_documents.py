@@ -17,7 +17,7 @@ from biasvar import errors
 from biasvar.cli import main
 from biasvar.execution import blocks, schedulers, settings
 from biasvar.learning import inputs
-from biasvar.studies import components, repeats
+from biasvar.studies import components, repeats, tree
 from biasvar.views import tables
 
 DOCUMENTS = sorted(
@@ -139,6 +139,8 @@ def test_settings_are_those_of_the_code():
     assert numbers("tasks are with the scheduler at a time", SCALING) == {schedulers.WINDOW}
     assert numbers("at a time.", SCALING) == {schedulers.BATCH}
     assert f"does not fit into {blocks.KEEP_BYTES >> 20} MB" in SCALING
+    assert f"A leaf is {tree.LEAF} consecutive blocks" in SCALING
+    assert f"of a branch of {tree.LEAF * tree.FAN**2:,} tiny blocks" in SCALING
 
 
 def test_what_dask_is_said_to_do_it_does():
