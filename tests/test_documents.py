@@ -186,9 +186,10 @@ def test_each_public_name_has_a_page_and_an_example():
     assert [each.__name__ for each in public if ">>> " not in inspect.getdoc(each)] == []
 
 
-def test_the_site_runs_each_workflow():
+def test_readme_names_and_the_site_runs_each_workflow():
     """By its last two lines: the site puts a call with less to do in their place."""
     workflows = sorted((ROOT / "workflows").glob("*.py"))
+    assert sorted(re.findall(r"^\| `workflows/(\w+)\.py`", README, re.MULTILINE)) == [path.stem for path in workflows]
     assert [path.stem for path in workflows] == sorted(pages().RUN)
     for path in workflows:
         assert path.read_text().endswith('if __name__ == "__main__":\n    main()\n'), path
