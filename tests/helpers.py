@@ -12,6 +12,8 @@ import biasvar as bv
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
+#: Seconds after which a state is waited for no more: on a busy machine everything takes twenty times as long.
+PATIENCE = 600
 #: So that no two places of a session have one name.
 numbers = itertools.count()
 #: Every bundled study at a size that takes a blink, with all the variables that it has.
@@ -34,14 +36,14 @@ SMALL_STUDIES = {
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 
-def command(*arguments, cwd, timeout=120, **options):
+def command(*arguments, cwd, **options):
     """Run the command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "biasvar.cli", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE,
         check=False,
         **options,
     )
@@ -164,8 +166,8 @@ class KilledError(Exception):
     pass
 
 
-def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

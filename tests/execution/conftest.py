@@ -26,7 +26,7 @@ def server():
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     bucket = urllib.request.Request(f"http://127.0.0.1:{port}/studies", method="PUT")
-    until(lambda: answers(bucket), 60)
+    until(lambda: answers(bucket))
     yield f"http://127.0.0.1:{port}"
     running.kill()
     running.wait()

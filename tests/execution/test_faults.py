@@ -9,7 +9,7 @@ import time
 import dask
 import numpy as np
 import pytest
-from helpers import command, small_study
+from helpers import PATIENCE, command, small_study
 
 import biasvar as bv
 from biasvar.errors import RunError, SchedulerError, StudyError
@@ -128,7 +128,7 @@ def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp
 def test_a_chunk_that_ends_its_workers_is_recorded_and_the_rest_goes_on(tmp_path):
     user_study(tmp_path, "Killer")
     environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # fewer deaths, sooner told
-    done = command("run", "mine.yaml", "--workers", "2", cwd=tmp_path, timeout=240, env=environment)
+    done = command("run", "mine.yaml", "--workers", "2", cwd=tmp_path, env=environment)
     assert done.returncode == 4, done.stderr
     assert "the worker process ended while it simulated chunk" in done.stderr
     assert "KilledWorker" in command("status", "--tracebacks", "mine.zarr", cwd=tmp_path).stdout
@@ -155,7 +155,7 @@ class Dask:
 
     def kill(self, name, how=signal.SIGKILL):
         self.processes[name].send_signal(how)
-        return self.processes.pop(name).wait(timeout=60)
+        return self.processes.pop(name).wait(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_a_lost_scheduler_is_found_again_and_the_bits_are_the_same(remote, tmp_p
     remote.kill("worker")
     for name in ("scheduler", "worker"):
         remote.start(name)
-    _, stderr = run.communicate(timeout=120)
+    _, stderr = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, stderr
     assert "chunks are left, going on from the store" in stderr
     assert command("run", "mine.yaml", "--store", "here.zarr", cwd=tmp_path).returncode == 0
@@ -216,7 +216,7 @@ def test_no_workers_are_waited_for_and_then_told(remote, tmp_path):
         "DASK_BIASVAR__RETRY_WAIT": "0.1s",
     }
     run = start_run(tmp_path, "--scheduler-file", str(remote.file), environment=impatient)
-    _, stderr = run.communicate(timeout=60)
+    _, stderr = run.communicate(timeout=PATIENCE)
     assert run.returncode == 3
     assert "no workers; waiting for them" in stderr
     assert "no workers for 2 s; gave up" in stderr
@@ -317,7 +317,11 @@ def test_memory_stores_are_for_this_process(study):
 @pytest.mark.slow
 def test_the_commands_are_a_plug_in_of_dask(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "dask", "biasvar", "studies"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "dask", "biasvar", "studies"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert "two-point-sine" in done.stdout, done.stderr
 

@@ -8,7 +8,7 @@ import cloudpickle
 import dask
 import numpy as np
 import pytest
-from helpers import ROOT, small_study
+from helpers import PATIENCE, ROOT, small_study
 
 import biasvar as bv
 from biasvar.errors import BiasvarError
@@ -111,7 +111,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         "import biasvar as bv\nfrom helpers import small_study\n"
         f"bv.run(small_study(), {str(tmp_path / 's.zarr')!r}, scheduler='processes')\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode != 0
     assert "if __name__ == '__main__':" in done.stderr
     assert "BrokenProcessPool" not in done.stderr.splitlines()[-1]

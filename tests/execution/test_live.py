@@ -7,7 +7,7 @@ import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from helpers import small_study
+from helpers import PATIENCE, small_study
 
 import biasvar as bv
 from biasvar.execution.dashboard import add_page
@@ -35,7 +35,7 @@ def ran(client, tmp_path_factory):
 
 
 def fetched(client, path):
-    with urlopen(client.dashboard_link.replace("/status", path), timeout=60) as answer:
+    with urlopen(client.dashboard_link.replace("/status", path), timeout=PATIENCE) as answer:
         return answer.status, answer.read().decode()
 
 

@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -93,10 +92,8 @@ def test_a_server_that_refuses_is_told_in_one_line(fault, look, s3, monkeypatch,
     make, kind, words = FAULTS[fault]
     with make() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint.replace("://", f"://me:{SECRET}@"))
-        start = time.monotonic()
         with pytest.raises(kind, match=words) as refused:
             LOOKS[look](f"s3://studies/refused-{next(numbers)}")
-        assert time.monotonic() - start < 10
     assert type(refused.value) is kind
     assert "\n" not in str(refused.value)
     assert SECRET not in str(refused.value)

@@ -12,7 +12,7 @@ import sys
 import termios
 
 import pytest
-from helpers import until
+from helpers import PATIENCE, until
 
 from biasvar.cli.watching import _number
 
@@ -56,11 +56,11 @@ def held(tmp_path):
         command("run", "mine.yaml", "--scheduler", "synchronous"), cwd=tmp_path, stdout=subprocess.DEVNULL, text=True
     )
     try:
-        until(lambda: estimates(tmp_path), 120)
+        until(lambda: estimates(tmp_path))
         yield run
     finally:
         (tmp_path / "go").touch()
-        assert run.wait(timeout=120) == 0
+        assert run.wait(timeout=PATIENCE) == 0
 
 
 def estimates(folder):
@@ -82,7 +82,7 @@ def test_a_run_is_watched_from_its_store_alone(held, tmp_path):
     for words in ("chunks per second", "s left"):
         assert words in first
     (tmp_path / "go").touch()
-    rest, _ = watching.communicate(timeout=120)
+    rest, _ = watching.communicate(timeout=PATIENCE)
     assert rest.strip().splitlines()[-1].startswith("mine: complete")
 
 
@@ -95,7 +95,7 @@ def test_who_watches_in_json_gets_estimates_with_their_errors(held, tmp_path):
     assert {estimate["cell"] for estimate in first["estimates"]} <= {"mine@0.1", "H0"}
     assert all(estimate["blocks"] >= 1 for estimate in first["estimates"])
     (tmp_path / "go").touch()
-    rest, _ = watching.communicate(timeout=120)
+    rest, _ = watching.communicate(timeout=PATIENCE)
     assert json.loads(rest.splitlines()[-1])["complete"]
 
 
@@ -112,7 +112,7 @@ def test_who_watches_on_a_terminal_sees_estimates_that_are_drawn_anew(held, tmp_
             if b"H0" in seen:
                 (tmp_path / "go").touch()
     os.close(mine)
-    assert watching.wait(timeout=120) == 0
+    assert watching.wait(timeout=PATIENCE) == 0
     text = seen.decode()
     assert re.search(r"problem +cell +blocks +excess risk", text)
     assert re.search(r"n4 +H0 +\d+ +(\d\.\d+\(\d+\)|\?)", text)
