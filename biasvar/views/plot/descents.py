@@ -1,6 +1,7 @@
 """Figures of descents: quantities along them, and their paths in the plane."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ Array = NDArray[np.float64]
 AXES = {"step": "steps", "gradient_evaluations": "gradient evaluations"}
 MARKS = 8  # along a line
 WANDER = 1.5  # times the way from start to end that a path may go aside and still be in the picture
+PANEL_LETTERS = 38  # of a line above a panel of paths
 QUARTILES = (0.25, 0.5, 0.75)
 
 Curves = Mapping[str, xr.DataArray]
@@ -254,7 +256,7 @@ def paths(
     function, room = _function(tree, name), _room([path for path, *_ in chosen.values()])
     for i, (panel, (rule, (path, words))) in enumerate(zip(axes.flat, chosen.items(), strict=False)):
         _draw_path(panel, function, path, room, *style_of(rule, i))
-        panel.set_title(f"{shown(rule)}\n{words}" if words else shown(rule), fontsize="medium")
+        panel.set_title(f"{shown(rule)}\n{fill(words, PANEL_LETTERS)}" if words else shown(rule), fontsize="medium")
     for panel in axes.flat[len(chosen) :]:
         panel.set_visible(False)
     across, along = room[1] - room[0]
