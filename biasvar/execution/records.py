@@ -150,24 +150,23 @@ class Records:
         DamagedChunkError
             If a block is missing, torn, altered or in another's place.
         """
+        for found in self.read_through(blocks):
+            if isinstance(found, DamagedChunkError):
+                raise found
+            yield found[0]
+
+    def read_through(
+        self, blocks: range | None = None
+    ) -> Iterator[tuple[Chunk, NDArray[np.uint64]] | DamagedChunkError]:
+        """Yield the same blocks with their checksums; in the place of a chunk that is damaged, what is wrong."""
         wanted = range(self.blocks) if blocks is None else blocks
         for chunks in self._spans(wanted):
             try:
-                yield self._read_together(chunks, wanted)[0]
-            except DamagedChunkError:
-                for chunk in chunks:  # one of them says what it is
-                    yield self._read_together(range(chunk, chunk + 1), wanted)[0]
-
-    def read_through(self) -> Iterator[tuple[Chunk, NDArray[np.uint64]] | DamagedChunkError]:
-        """Yield all blocks in order with their checksums; in the place of a chunk that is damaged, what is wrong."""
-        blocks = range(self.blocks)
-        for chunks in self._spans(blocks):
-            try:
-                yield self._read_together(chunks, blocks)
+                yield self._read_together(chunks, wanted)
             except DamagedChunkError:
                 for chunk in chunks:
                     try:
-                        yield self._read_together(range(chunk, chunk + 1), blocks)
+                        yield self._read_together(range(chunk, chunk + 1), wanted)
                     except DamagedChunkError as damage:
                         yield damage
 

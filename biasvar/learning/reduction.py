@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from biasvar.learning.record import Record
 from biasvar.montecarlo.moments import Average, added
 from biasvar.montecarlo.tails import Tail, Tops
 
@@ -65,13 +66,16 @@ class Reduction(ABC):
 
     Parameters
     ----------
+    record : Record
+        What a block's record holds.
     average : Average
         The average of all records.
     block_size : int
         Replicates per block.
     """
 
-    def __init__(self, average: Average, block_size: int) -> None:
+    def __init__(self, record: Record, average: Average, block_size: int) -> None:
+        self.record, self.average = record, record.unpack(average.mean)
         self.blocks, self.block_size = average.count, block_size
 
     def tops(self, largest: Array) -> Tops:

@@ -31,9 +31,8 @@ class LossReduction(Reduction):
     """Reduce each block to its mean loss and training loss."""
 
     def __init__(self, problem: Problem, record: Record, average: Average, block_size: int) -> None:
-        super().__init__(average, block_size)
-        self.problem, self.record = problem, record
-        self.average = record.unpack(average.mean)
+        super().__init__(record, average, block_size)
+        self.problem = problem
 
     def collect(self, rows: Array, first: int) -> Collected:
         """Collect the losses of some blocks, and how far from the averages they lie."""

@@ -55,9 +55,8 @@ class SquaredReduction(Reduction):
     smallest: ClassVar[float] = 1e-20
 
     def __init__(self, problem: Problem, record: Record, average: Average, block_size: int) -> None:
-        super().__init__(average, block_size)
-        self.problem, self.record = problem, record
-        self.average = record.unpack(average.mean)
+        super().__init__(record, average, block_size)
+        self.problem = problem
         self.bias = self.average["mean"] - problem.f
         self.negligible = self.smallest * float(matmul(problem.test.weights, problem.f**2))
 

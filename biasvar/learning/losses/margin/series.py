@@ -49,9 +49,8 @@ class MarginReduction(Reduction):
     """Reduce each block to its losses, and to what the centre's risk is without it."""
 
     def __init__(self, centre: Centre, record: Record, average: Average, block_size: int) -> None:
-        super().__init__(average, block_size)
-        self.of, self.record = centre, record
-        self.average = record.unpack(average.mean)
+        super().__init__(record, average, block_size)
+        self.of = centre
 
     @np.errstate(over="ignore", invalid="ignore")  # what is infinite is told
     def collect(self, rows: Array, first: int) -> Collected:
