@@ -35,8 +35,6 @@ _JOB_DEFAULTS: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2GiB"}
 
 #: Dask settings that cut its own CPU use on small machines.
 _LEAN = {
-    # Dask has workers give each array's memory back to the system at once, which doubles the time of our tasks.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     # Fifty times a second in each process, Dask looks whether its event loop is late, and twice at the disks.
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "2s",

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from biasvar.errors import MACHINE_FAULTS, StoreUnreachableError, StudyError, sentence
 from biasvar.execution.backends import Location
+from biasvar.execution.computing import computing
 from biasvar.execution.records import UNREADABLE, Records
 from biasvar.execution.settings import count
-from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Begun, BlockRecords, Chunk, Group
 from biasvar.studies.study import Study
 
@@ -193,7 +193,7 @@ class Tasks:
 
 
 def _do(packed: PackedStudy, job: Work, index: int) -> Any:
-    with one_blas_thread:
+    with computing:
         return job.do(packed.study(), index)
 
 

@@ -11,9 +11,9 @@ from dask.delayed import Delayed, delayed
 
 from biasvar.errors import StudyError
 from biasvar.execution.attributes import as_text, study_attributes
+from biasvar.execution.computing import computing
 from biasvar.execution.graph import PackedStudy
 from biasvar.execution.plan import TASKS_WANTED
-from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Summary, nodes_of, summary_of
 from biasvar.studies.blocks import Memory, simulate_blocks
 from biasvar.studies.study import Study, check_is_study
@@ -101,12 +101,12 @@ def _simulate(
     if block_id is None or packed is None or group is None:
         return np.empty(1, object)  # Dask asks what a result looks like, with no arguments
     study = packed.study()
-    with one_blas_thread:
+    with computing:
         return simulate_blocks(study, group, range(block_id[0] * size, min((block_id[0] + 1) * size, blocks)))
 
 
 def _summarise(packed: PackedStudy, parts: list[tuple[Group, list[Chunk]]]) -> dict[Any, Any]:
-    with one_blas_thread:
+    with computing:
         study = packed.study()
         summary = study.summarise(Memory(study, dict(parts)))
     return {

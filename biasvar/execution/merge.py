@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from biasvar.errors import RunError, StoreError, several
 from biasvar.execution.backends import Place
 from biasvar.execution.blocks import StoredBlocks
+from biasvar.execution.computing import computing
 from biasvar.execution.records import Records
 from biasvar.execution.reopen import study_in
 from biasvar.execution.store import Store
-from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Summary
 from biasvar.studies.study import Study
 
@@ -182,7 +182,7 @@ def _summarised(study: Study[Any], store: Store) -> Summary:
     blocks = study.blocks_needed()
     while True:
         _refuse_gaps(study, store, blocks)
-        with one_blas_thread:
+        with computing:
             summary: Summary = study.summarise(StoredBlocks(study, store, blocks))
         following = {problem: max(n, blocks[problem]) for problem, n in study.blocks_needed(summary).items()}
         if following == blocks:

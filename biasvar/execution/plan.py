@@ -7,7 +7,7 @@ from typing import Any
 
 from biasvar.errors import StudyError, several
 from biasvar.execution import settings
-from biasvar.execution.threads import one_blas_thread
+from biasvar.execution.computing import computing
 from biasvar.rows import Table, as_html
 from biasvar.studies.base import Group
 from biasvar.studies.sizes import RECORD_BYTES, STUDY_BYTES, in_words
@@ -203,7 +203,7 @@ def seconds_per_block(study: Study[Any], group: Group) -> float:
     The last two tell what a unit of work costs apart from what a block costs however small it is.
     """
     sizes = [1]
-    with one_blas_thread:
+    with computing:
         # Twice, and the faster one counts: the first may compile.
         seconds = [min(_trial_seconds(study, group, 1) for _ in range(2))]
         while sizes[-1] < study.block_work and (len(sizes) == 1 or seconds[-1] < TRIAL_SECONDS):

@@ -23,6 +23,7 @@ from biasvar.errors import BiasvarWarning, DamagedChunkError, RunError, StoreErr
 from biasvar.execution import plan as planning
 from biasvar.execution import settings
 from biasvar.execution.blocks import StoredBlocks, Workers
+from biasvar.execution.computing import computing
 from biasvar.execution.graph import Job, PackedStudy, Tasks, failed_block
 from biasvar.execution.live import Broadcast
 from biasvar.execution.lock import Hold
@@ -32,7 +33,6 @@ from biasvar.execution.records import Records
 from biasvar.execution.schedulers import BATCH, ClusterLost, Executor, Setback, check
 from biasvar.execution.settings import LONGEST_WAIT, count, seconds
 from biasvar.execution.store import Store
-from biasvar.execution.threads import one_blas_thread
 from biasvar.studies.base import Chunk, Group, Summary, failed_cells
 from biasvar.studies.study import Study, check_is_study
 
@@ -136,7 +136,7 @@ def _run(
         study.to_json()  # before any code of the user's runs, which may change it
         planning.check_bytes(study.name, study.groups(), study.blocks_needed())
         target.check(study)
-        with one_blas_thread:
+        with computing:
             study.call_user_code()
         with executor:
             if target.exists() and (why := target.superseded(study)):
@@ -286,7 +286,7 @@ class _Driver:
                 self.store.claim(self.study)
             else:
                 try:
-                    with one_blas_thread:
+                    with computing:
                         summary: Summary = self.study.summarise(stored)
                         return summary
                 except DamagedChunkError:

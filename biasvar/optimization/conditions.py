@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from biasvar.errors import StudyError
 from biasvar.montecarlo.linear_algebra import matmul
+from biasvar.montecarlo.ranks import least, quantiles
 from biasvar.optimization.lanczos import Lanczos, lanczos
 from biasvar.optimization.noise import EPS, POINTS, WIDTHS, line_places, noise_on_lines
 from biasvar.optimization.segments import Segments
@@ -160,9 +161,8 @@ class Noise:
             shares = found / np.abs(values).max(axis=(1, 2))
         shares = np.where(np.isfinite(shares), shares, 0.0)
         height, share = (0.0, 0.0) if known is None else _stairs(values, known)
-        return cls(
-            max(float(np.quantile(found, 0.9)), height / ROUNDING), max(EPS, share, float(np.quantile(shares, 0.1)))
-        )
+        absolute, relative = float(quantiles(found, (0.9,))[0]), float(quantiles(shares, (0.1,))[0])
+        return cls(max(absolute, height / ROUNDING), max(EPS, share, relative))
 
     def margin(self, size: Array) -> Array:
         """Return what may be the noise alone of a sum of numbers whose sizes add up to ``size``."""
@@ -236,8 +236,7 @@ class Measured:
     def worst(self, count: int) -> NDArray[np.intp]:
         """Return which segments violate the condition most, in margins; as many as there are, ``count`` at most."""
         some = np.flatnonzero(self.violated)
-        order = np.argsort(self.gap[some] / self.margin[some], kind="stable")
-        return some[order[:count]]
+        return some[least(self.gap[some] / self.margin[some], count)]
 
 
 def _dot(one: Array, other: Array) -> Array:
@@ -369,15 +368,15 @@ class Sample:
         return Measured(other - slope, margin, 1 / self.segments.length2, self.segments.z)
 
     def _second_order(self) -> Measured:
-        least, greatest = self.eigenvalues
-        margin = self.eigenvalue_margin(least, greatest)
+        lowest, greatest = self.eigenvalues
+        margin = self.eigenvalue_margin(lowest, greatest)
         if self.surface.by_differences:
-            margin += doubt((least, greatest), self._ritz_values(NEARER))
-        return Measured(least, margin, np.ones_like(least), self.segments.x, greatest)
+            margin += doubt((lowest, greatest), self._ritz_values(NEARER))
+        return Measured(lowest, margin, np.ones_like(lowest), self.segments.x, greatest)
 
-    def eigenvalue_margin(self, least: Array, greatest: Array) -> Array:
+    def eigenvalue_margin(self, lowest: Array, greatest: Array) -> Array:
         """Return how far below zero rounding may put the least eigenvalue of a matrix that has none there."""
-        size = np.maximum(np.abs(least), np.abs(greatest))
+        size = np.maximum(np.abs(lowest), np.abs(greatest))
         # Terms that cancel here are as large as the Hessian is elsewhere.
         rounding = EIGENVALUES * self.segments.x.shape[1] * EPS * self._largest
         margin: Array = rounding + BY_DIFFERENCES * self.surface.by_differences * size

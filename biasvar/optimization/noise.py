@@ -52,7 +52,7 @@ def noise_on_lines(values: Array) -> Array:
     (True, True)
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        levels = np.stack([_deviation(values, level) for level in LEVELS], axis=-1)
+        levels = np.stack(_deviations(values), axis=-1)
         agree = levels.max(axis=-1) <= AGREE * levels.min(axis=-1)
     found: Array = np.where(agree & np.isfinite(levels).all(axis=-1), levels.max(axis=-1), 0.0).max(axis=-1)
     return found
@@ -82,8 +82,12 @@ def noise_along(function: Callable[[Array], Array]) -> float:
     return max(float(noise_on_lines(values)), EPS * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
 
 
-def _deviation(values: Array, level: int) -> Array:
-    differences = np.diff(values, n=level, axis=-1)
-    scale = factorial(level) ** 2 / factorial(2 * level)
-    deviation: Array = np.sqrt(scale * np.square(differences).mean(axis=-1))
-    return deviation
+def _deviations(values: Array) -> list[Array]:
+    """Return what each level of the table says of the noise."""
+    found, differences = [], values
+    for level in range(1, max(LEVELS) + 1):
+        differences = differences[..., 1:] - differences[..., :-1]
+        if level in LEVELS:
+            scale = factorial(level) ** 2 / factorial(2 * level)
+            found.append(np.sqrt(scale * np.square(differences).mean(axis=-1)))
+    return found

@@ -8,6 +8,7 @@ of the Hessian at z is a chord from z - h v to z + h v.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +55,18 @@ class Prover:
         The function on segments.
     inside : callable
         Which points (K, D) belong to the domain that convexity is asked on.
-    generator : numpy.random.Generator
-        What shifts are drawn from.
+    new_generator : callable
+        Makes what shifts are drawn from.
     """
 
     sample: Sample
     inside: Callable[[Array], Mask]
-    generator: np.random.Generator
+    new_generator: Callable[[], np.random.Generator]
+
+    @cached_property
+    def generator(self) -> np.random.Generator:
+        """What shifts are drawn from; making one takes longer than many a block without a chord."""
+        return self.new_generator()
 
     def chord(self, condition: str, which: NDArray[np.intp]) -> Chord | None:
         """Return a chord found from segments that violate a condition; None if there is none."""

@@ -308,8 +308,8 @@ class ConvexityStudy(Study[xr.DataTree]):
         def one(condition: str) -> Array:
             sample, inside = drawn()
             # The same shifts for each condition, whichever others there are.
-            generator = Stream(self.seed, self._streams[group.problem], block).generator(Purpose.ESTIMATOR)
-            return packed(record, Evidence.of(sample, condition, inside, generator, self.search))
+            shifts = partial(Stream(self.seed, self._streams[group.problem], block).generator, Purpose.ESTIMATOR)
+            return packed(record, Evidence.of(sample, condition, inside, shifts, self.search))
 
         return attempted(group, record.size, one)
 
