@@ -1,13 +1,11 @@
 """What summaries can do where they stand: ``summary.biasvar``, on xarray's Datasets and DataTrees.
 
-:func:`biasvar.run` and :func:`biasvar.open` bring it along; beside plain ``xarray.open_zarr``, import this module.
+Where biasvar is imported they have it, whoever opened them: :func:`biasvar.open` or plain ``xarray.open_zarr``.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
-
-import xarray as xr
 
 from biasvar import rows
 from biasvar.studies.base import Summary
@@ -35,8 +33,6 @@ class Plots:
         return partial(getattr(plot, name), self._summary)
 
 
-@xr.register_dataset_accessor("biasvar")  # type: ignore[no-untyped-call]  # of xarray
-@xr.register_datatree_accessor("biasvar")  # type: ignore[no-untyped-call]
 class Results:
     """Tables of a summary; in a notebook it shows itself as one.
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -163,3 +165,21 @@ def test_a_summary_gives_its_table_as_a_frame_and_shows_itself():
     assert list(table["hypothesis"]) == ["H0", "H1"]
     assert table["expected risk"][0] in cell_table(summary)
     assert summary.biasvar._repr_html_().count("<tr>") == 3
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        ["import biasvar", "import xarray as xr"],
+        ["import xarray as xr", "import biasvar"],
+        ["import biasvar", "from importlib.util import find_spec; assert find_spec('xarray')", "import xarray as xr"],
+    ],
+)
+def test_what_xarray_opens_has_tables_once_biasvar_is_imported(imports, tmp_path):
+    study = two_point_study(noise=[0.5], replicates=256, block_size=16)
+    summary = bv.run(study, tmp_path / "study.zarr", scheduler="synchronous", progress=False)
+    code = [*imports, "import sys", f"opened = xr.open_zarr({str(tmp_path / 'study.zarr')!r})"]
+    code += ["print(len(opened.biasvar.table()), type(opened.biasvar.plot).__name__)"]
+    code += ["print(hasattr(xr.DataTree, 'biasvar'), [f for f in sys.meta_path if 'biasvar' in repr(f)])"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{len(Results(summary).table())} Plots", "True []"]
