@@ -55,6 +55,8 @@ def image(figure: "Figure", words: str) -> str:
     vector = _written(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None})
     if len(vector) <= MOST_VECTOR:
         return _embedded(vector, "image/svg+xml", words)
+    # Laid out it is by now.
+    figure.set_layout_engine("none")
     return _embedded(_written(FigureCanvasAgg(figure).print_png, {"Software": None}), "image/png", words)
 
 
