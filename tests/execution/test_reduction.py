@@ -1,10 +1,14 @@
 """Workers reduce what there are many of: the same bits, whatever becomes of them."""
 
 import os
+import pickle
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from helpers import classified, from_data, small_study
+from helpers import PATIENCE, classified, from_data, small_study
 
 import biasvar as bv
 from biasvar.execution import blocks
@@ -111,3 +115,65 @@ def test_what_is_not_reduced_is_not_sent(client, store, monkeypatch, by_workers)
     monkeypatch.setattr(blocks, "SECONDS_PER_BYTE_SENT", 1.0)
     bv.run(STUDIES["data"](), store, scheduler=client, blocks_per_chunk=7)
     assert not by_workers
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_reduction_changes_no_bit(store, tmp_path, by_workers):
+    from distributed import Client, LocalCluster
+
+    study = STUDIES["risk"]()
+    expected = digest_of(study, tmp_path / "alone.zarr", scheduler="synchronous")
+    own, killed = blocks.Branches.do, tmp_path / "killed"
+
+    def do(self, study, index):
+        if index == 3 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own(self, study, index)
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(lambda: setattr(blocks.Branches, "do", do))
+        assert digest_of(study, store, scheduler=client, blocks_per_chunk=7) == expected
+    assert killed.exists()
+    assert all(found == count > 1 for count, found in by_workers)
+
+
+DRIVER = """
+import os, pickle, signal, sys
+from pathlib import Path
+from distributed import Client, LocalCluster
+import biasvar as bv
+from biasvar.execution import blocks
+
+blocks.TASK_SECONDS, blocks.SECONDS_PER_BYTE_SENT = 1e-4, 0.0
+reduce = blocks.Workers.reduce
+if sys.argv[3] == "kill":
+    def half(self, work, count):
+        assert len(reduce(self, work, count // 2)) > 1
+        os.kill(os.getpid(), signal.SIGKILL)
+    blocks.Workers.reduce = half
+
+if __name__ == "__main__":
+    study = pickle.loads(Path(sys.argv[1]).read_bytes())
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        with Client(cluster) as client:
+            bv.run(study, sys.argv[2], scheduler=client, blocks_per_chunk=7, progress=False)
+"""
+
+
+def test_a_driver_that_is_killed_in_the_middle_of_a_reduction_goes_on_to_the_same_bits(store, tmp_path):
+    study = STUDIES["risk"]()
+    expected = digest_of(study, tmp_path / "alone.zarr", scheduler="synchronous")
+    (tmp_path / "study.pickle").write_bytes(pickle.dumps(study))
+    (tmp_path / "driver.py").write_text(DRIVER)
+
+    def drive(how):
+        command = [sys.executable, tmp_path / "driver.py", tmp_path / "study.pickle", store, how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert drive("kill").returncode == -signal.SIGKILL
+    assert not Store(store).attributes()["complete"]
+    assert (done := drive("go on")).returncode == 0, done.stderr
+    assert bv.digest(store) == expected
