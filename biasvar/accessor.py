@@ -64,6 +64,11 @@ class Results:
         columns : sequence of str
             Headings of the columns to keep; all unless given. Of several tables those that have them are kept, one
             below the other.
+
+        Notes
+        -----
+        For a paper there is ``to_text("latex")``, which escapes names, aligns numbers and marks the best ones.
+        pandas' ``table().to_latex(index=False, escape=True)`` writes the same rows; it escapes nothing unless told to.
         """
         import pandas as pd
 

@@ -1,5 +1,6 @@
 """Tables of text, and the forms in which they leave: plain, Markdown, LaTeX, HTML."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -89,14 +90,27 @@ def as_markdown(table: Table) -> str:
     | :-- | --: |
     | H0 | **0.5** |
     """
-    rows = _emphasised(table, lambda text: text.replace("|", "\\|"), "**{}**")
+    rows = _emphasised(table, _markdown, "**{}**")
     ruler = [":--" if i in table.left else "--:" for i in range(len(table.head))]
-    lines = [f"| {' | '.join(row)} |" for row in (table.head, ruler, *rows)]
-    title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, *lines, *(line for note in table.words("bold:") for line in ("", note))])
+    lines = [f"| {' | '.join(row)} |" for row in (map(_markdown, table.head), ruler, *rows)]
+    title = [f"**{_markdown(table.title)}**", ""] if table.title else []
+    return "\n".join([*title, *lines, *(line for note in table.words("bold:") for line in ("", _markdown(note)))])
 
 
-_LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+# An underscore within a word is itself.
+_MARKS = re.compile(r"[\\`*\[$|~]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def _markdown(text: str) -> str:
+    return _MARKS.sub(r"\\\g<0>", _line(text)).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+_LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "|": r"\textbar{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}"}
 _LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
 
@@ -117,13 +131,13 @@ def as_latex(table: Table) -> str:
     columns = "".join("l" if i in table.left else "r" for i in range(len(table.head)))
     head = " & ".join(map(_latex, table.head))
     rows = [" & ".join(row) for row in _emphasised(table, _latex, r"\textbf{{{}}}")]
-    lines = [*([f"% {table.title}"] if table.title else []), f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines = [*([f"% {_line(table.title)}"] if table.title else []), f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [f"{head} \\\\", r"\midrule", *(f"{row} \\\\" for row in rows), r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, *(f"% {note}" for note in table.words("bold:"))])
+    return "\n".join([*lines, *(f"% {_line(note)}" for note in table.words("bold:"))])
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    return "".join(_LATEX.get(letter, letter) for letter in _line(text))
 
 
 def as_html(table: Table) -> str:

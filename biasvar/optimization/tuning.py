@@ -48,7 +48,7 @@ def mean_and_error(values: Array) -> tuple[Array, Array]:
     count = values.shape[-1]
     if count == 1:
         return mean, np.full_like(mean, np.nan)
-    with np.errstate(invalid="ignore"):  # inf - inf
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, and what is too large to be squared
         shifted = values - values[..., :1]  # so that equal values have no error at all
         error: Array = shifted.std(axis=-1, ddof=1) / np.sqrt(count)
     return mean, error

@@ -29,6 +29,7 @@ from biasvar.views import plot
 from biasvar.views.conclusions import findings, flags
 from biasvar.views.diagnosis import diagnosed
 from biasvar.views.findings import labelled, short
+from biasvar.views.plot.cells import as_named
 from biasvar.views.plot.precision import falling
 from biasvar.views.plot.studies import study_of
 from biasvar.views.tables import columns_of, counts, heading, tables
@@ -128,7 +129,7 @@ def _drawn(name: str, draw: Callable[[], "Figure"]) -> str:
         figure = draw()
     except BiasvarError as error:
         return html.element("p", html.text(f"{_noun(name)}: {error}"))
-    return html.element("figure", html.image(figure, figure.get_suptitle() or _noun(name)))
+    return html.element("figure", html.image(figure, as_named(figure.get_suptitle()) or _noun(name)))
 
 
 def _noun(name: str) -> str:

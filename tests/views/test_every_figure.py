@@ -201,6 +201,28 @@ class TestOptimizerFigures:
             bv.plot.curves(summary, value="gap")
 
 
+def test_what_falls_below_zero_is_seen_and_what_all_diverged_is_said():
+    study = MADE["optimizer"]().replace(
+        objectives={"saddle": bv.Saddle(), "bowl": bv.Quadratic([1, 100])},
+        optimizers={"sgd": bv.SGD([0.03, 0.1, 0.3]), "momentum": bv.Momentum([0.03, 0.1], momentum=[0.5, 0.9])},
+        targets={},
+        initial={},
+        record=["objective"],
+        record_steps=[100, 300, 1000],
+        steps=1000,
+    )
+    summary = bv.lazy(study).compute()
+    for name in ("curves", "learning_rates", "expected_best", "heat"):
+        figure = getattr(bv.plot, name)(summary, objective="saddle")
+        figure.canvas.draw()
+        drawn = [line.get_ydata() for line in figure.axes[0].lines] + [im.get_array() for im in figure.axes[0].images]
+        assert any(np.any(values < -1) for values in drawn), name
+        assert "within a factor" not in figure.get_suptitle()
+    diverged = bv.plot.curves(summary, objective="bowl", learning_rate=0.1)
+    diverged.canvas.draw()
+    assert diverged.get_suptitle() == "Every descent diverged"
+
+
 @pytest.mark.parametrize("summary", ["classification"], indirect=True)
 def test_votes_are_shaded_where_they_go_against_bayes(summary):
     figure = bv.plot.votes(summary, n_train=10)

@@ -11,6 +11,7 @@ from biasvar.errors import BiasvarError, MissingDependencyError, StudyError
 from biasvar.studies.base import Group
 from biasvar.views import figures
 from biasvar.views.findings import leaders, who_leads
+from biasvar.views.plot.cells import as_named, shown
 from biasvar.views.plot.precision import falling
 
 LINES = {"H0": bv.Polynomial(0), "H1": bv.Polynomial(1), "mean": bv.NearestNeighbors(2)}
@@ -279,6 +280,18 @@ def flat(words):
 
 
 def test_dollars_in_names_are_no_mathematics():
-    named = bv.lazy(study(hypotheses={"$5": bv.Polynomial(0), "$a_{$ <b>": bv.Polynomial(1)}, n_train=[8])).compute()
-    for name in bv.plot.figures_of(named):
-        getattr(bv.plot, name)(named).canvas.draw()
+    for first in ("$5", "$a$ b"):
+        sets = {first: bv.Polynomial(0), "$a_{$ <b>": bv.Polynomial(1)}
+        named = bv.lazy(study(hypotheses=sets, n_train=[8, 16], noise=[0.0, 0.5])).compute()
+        titles = []
+        for name in bv.plot.figures_of(named):
+            figure = getattr(bv.plot, name)(named)
+            figure.canvas.draw()
+            titles.append(as_named(figure.get_suptitle()))
+        assert any(first in title for title in titles)
+
+
+def test_no_name_is_passed_over_in_a_legend():
+    panel = Figure().subplots()
+    panel.plot([0, 1], label=shown("_mine"))
+    assert [as_named(text.get_text()) for text in panel.legend().get_texts()] == ["_mine"]

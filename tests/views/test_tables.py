@@ -1,6 +1,7 @@
 """Tables: what is printed where a number, or its standard error, does not exist."""
 
 import csv
+import html
 import io
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import biasvar as bv
 from biasvar.accessor import Results
 from biasvar.errors import StudyError
 from biasvar.notation import with_error
+from biasvar.rows import FORMS, Table
 from biasvar.studies.blocks import run_in_memory
 from biasvar.views.tables import cell_table, results, tables
 
@@ -143,9 +145,23 @@ def test_no_form_lets_a_label_be_anything_but_text(form):
     label = "<script>|\\&_% k"
     summary = described().assign_coords(size=[label, "b"])
     written = results(summary, form)
-    assert {"md": "<script>\\|", "latex": "<script>|\\textbackslash{}\\&\\_\\% k"}.get(form, "") in written
-    assert ("<script>" in written) == (form != "html")
-    assert ("&lt;script&gt;" in written) == (form == "html")
+    forms = {
+        "text": label,
+        "md": r"&lt;script>\|\\&amp;\_% k",
+        "latex": r"\textless{}script\textgreater{}\textbar{}\textbackslash{}\&\_\% k",
+        "html": html.escape(label),
+    }
+    assert forms[form] in written
+    assert ("<script>" in written) == (form == "text")
+
+
+@pytest.mark.parametrize("form", ["md", "latex", "html"])
+def test_no_form_lets_words_about_a_table_be_anything_but_text(form):
+    # As a message of a user's error may be: of several lines.
+    written = FORMS[form](Table(["n_train"], [["5"]], title="a\nb", notes=["<script>\n\\input{x} *y*"]))
+    notes = {"md": "\n\n&lt;script> \\\\input{x} \\*y\\*", "latex": "\n% <script> \\input{x} *y*"}
+    assert notes.get(form, "&lt;script&gt;\n\\input{x} *y*") in written
+    assert ("n_train" in written) == (form != "latex")
 
 
 def test_records_and_csv_have_all_numbers_in_full():

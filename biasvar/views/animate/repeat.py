@@ -14,7 +14,8 @@ from biasvar.studies.replicates import replicates
 from biasvar.studies.risk import RiskStudy
 from biasvar.views.animate.film import Film, Scene, new_figure
 from biasvar.views.figures import BLACK, BLUE, INK, ORANGE, SIGMA, SKY, VERMILION, finite
-from biasvar.views.findings import who_leads
+from biasvar.views.plot.cells import leading
+from biasvar.views.plot.cells import shown as written
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -90,7 +91,7 @@ def repeat(
     labels = {"n_train": drawn.n_train, "noise": drawn.noise, "hypothesis": sets}
     cells = summary.sel(labels).compute()
     shown = _shown(cells)
-    found = title or who_leads(cells) or "One random training set after another"
+    found = title or leading(cells) or "One random training set after another"
     scene = _Pile(drawn.sel(hypothesis=shown), cells.sel(hypothesis=shown), found)
     return Film(scene, [*_moments(count), (count + 1, 40)])
 
@@ -199,7 +200,7 @@ class _Pile(Scene):
         reach = float(np.abs(self.drawn.target).max()) + 2 * float(self.drawn.noise)
         panel.plot(self.at, self.drawn.target, color=BLACK, linewidth=2.4, zorder=1)
         panel.set(xlim=_wider(self.at), ylim=(-2.9 * reach, 2.9 * reach), xlabel="input x")
-        panel.set_title(label, fontsize=11)
+        panel.set_title(written(label), fontsize=11)
         _set_estimates(below, cell, estimates[max(estimates)], self.count)
         for each in (panel, below):
             each.spines[["top", "right"]].set_visible(False)

@@ -24,8 +24,7 @@ from biasvar.views.figures import (
     panels_or_given,
     set_title,
 )
-from biasvar.views.findings import who_leads
-from biasvar.views.plot.cells import about, few, least, parts_of, selected, shown
+from biasvar.views.plot.cells import about, few, leading, least, parts_of, selected, shown
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.risk import FAR
 from biasvar.views.plot.studies import study_of
@@ -177,7 +176,7 @@ def along_x(
     if "x" not in summary.dims:
         raise BiasvarError(f"along_x: needs inputs of one coordinate, got {summary.sizes['coordinate']}")
     cells = selected(summary, sel, keep=("hypothesis",))
-    words, cells = title or who_leads(cells) or "Errors along x", few(cells, "hypothesis", least(cells))
+    words, cells = title or leading(cells) or "Errors along x", few(cells, "hypothesis", least(cells))
     figure, axes = panels_or_given(ax, 2, cells.sizes["hypothesis"], sharex=True, sharey="row")
     for (upper, lower), label in zip(axes.T, cells.hypothesis.values, strict=True):
         cell = cells.sel(hypothesis=label)

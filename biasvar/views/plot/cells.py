@@ -1,6 +1,7 @@
 """What figures of cells share: which are drawn where nobody chose, and what is said of them."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import xarray as xr
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import error_name
 from biasvar.views.figures import GREY, ORANGE, SIGMA, SKY
-from biasvar.views.findings import short
+from biasvar.views.findings import short, who_leads
 
 #: What risks may be sums of, from the bottom up: variables, names and colours.
 PARTS = (
@@ -21,6 +22,7 @@ PARTS = (
     ("bias2_plus_noise", "bias² + noise", ORANGE),
     ("variance", "variance", SKY),
 )
+NO_WIDTH = "\u200b"
 ROUNDING = 1e-12  # of the largest value
 MOST_PANELS = 5  # side by side
 NEARLY_ALL = 0.8  # of cells that are finite, where nobody chose
@@ -155,9 +157,26 @@ def label(value: str | float) -> str:
     return shown(short(value))
 
 
+def leading(cells: xr.Dataset) -> str:
+    """Say for a title who errs least."""
+    return shown(who_leads(cells))
+
+
 def shown(name: object) -> str:
-    """Write what users named as it is: no mathematics between dollars."""
-    return str(name).replace("$", r"\$")
+    """Write what users named as it is: no mathematics between dollars, and no name that a legend would leave out."""
+    # Matplotlib's legends pass over what begins with an underscore.
+    return re.sub("^_", f"{NO_WIDTH}_", str(name).replace("$", r"\$"))
+
+
+def as_named(words: str) -> str:
+    """Return the words of a figure as they are read: names in them as users wrote them.
+
+    Examples
+    --------
+    >>> as_named(shown("_$5"))
+    '_$5'
+    """
+    return words.replace(r"\$", "$").replace(NO_WIDTH, "")
 
 
 def study_name(node: xr.Dataset) -> str:

@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.views.figures import BLUE, GREY, INK, ORANGE, SKY, finite, panels_or_given, set_title
-from biasvar.views.findings import SURE, who_leads
-from biasvar.views.plot.cells import about, error_of, few, selected, shown, units, written
+from biasvar.views.findings import SURE
+from biasvar.views.plot.cells import about, error_of, few, leading, selected, shown, units, written
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.risk import FAR
 
@@ -64,7 +64,7 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     panel.axvline(0, color=GREY, linewidth=1)
     panel.set_yticks(places, [shown(label) for label in others.hypothesis.values])
     panel.set_xlabel(f"expected risk above that of {shown(best)}{units(cells.expected_risk)}")
-    set_title(figure, axes, ax, title or who_leads(cells), f"{about(cells)}; bars: 95 % intervals, paired")
+    set_title(figure, axes, ax, title or leading(cells), f"{about(cells)}; bars: 95 % intervals, paired")
     return figure
 
 

@@ -1,12 +1,12 @@
 """Figures of descents: quantities along them, and their paths in the plane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective
@@ -20,7 +20,7 @@ from biasvar.views.plot.optimizers import (
     in_plane,
     nodes_with,
     over_plane,
-    positive,
+    set_heights,
     set_steps,
     settings,
     style_of,
@@ -100,8 +100,8 @@ def curves(
     if ax is None:
         figure.set_size_inches(2.4 + 4.6 * len(panels), 4.8)
     for panel, (name, found) in zip(axes[0], panels.items(), strict=True):
-        ends = [_draw_curve(panel, label, i, curve, x) for i, (label, curve) in enumerate(found.items())]
-        panel.set_yscale("log")
+        keep = set_heights(panel, np.concatenate([_quartiles(curve).ravel() for curve in found.values()]))
+        ends = [_draw_curve(panel, label, i, curve, x, keep) for i, (label, curve) in enumerate(found.items())]
         panel.set_ylabel(name)
         set_steps(panel, AXES.get(x, x))
         name_lines(panel, [end for end in ends if np.isfinite(end[2])])
@@ -121,7 +121,8 @@ def _gradients(cost: float) -> str:
 
 def _first(tree: xr.DataTree, objective: str | None) -> str:
     """Say which rule is first at the last target of the first objective; nothing where there are no targets."""
-    nodes = next(iter(nodes_with(tree, "best_cost_to_target", objective).values()), {})
+    found = nodes_with(tree, "best_cost_to_target")
+    nodes = found.get(objective or next(iter(found), ""), {})
     costs = {rule: float(node.best_cost_to_target.isel(target=-1)) for rule, node in nodes.items()}
     order = sorted(costs, key=costs.__getitem__)
     if len(order) < 2 or not np.isfinite(costs[order[0]]):
@@ -163,10 +164,12 @@ def _quartiles(curve: xr.DataArray) -> Any:
     return np.quantile(curve.transpose("replicate", "step").values, QUARTILES, axis=0)
 
 
-def _draw_curve(panel: "Axes", label: str, place: int, curve: xr.DataArray, x: str) -> tuple[str, float, float, str]:
-    """Draw one curve with its band; return name, x, y and colour of its end."""
+def _draw_curve(
+    panel: "Axes", label: str, place: int, curve: xr.DataArray, x: str, keep: Callable[[ArrayLike], Array]
+) -> tuple[str, float, float, str]:
+    """Draw of one curve and its band what the axis can show; return name, x, y and colour of its end."""
     (color, mark), places = style_of(label, place), curve[x].values
-    low, middle, high = (positive(row) for row in _quartiles(curve))
+    low, middle, high = (keep(row) for row in _quartiles(curve))
     style: dict[str, Any] = {"color": color, "marker": mark, "linewidth": 2.0, "markersize": 5} | _given(curve)
     panel.plot(places, middle, markevery=max(1, len(places) // MARKS), label=shown(label), **style)
     if _replicates(curve):

@@ -10,7 +10,7 @@ from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLACK, INK, LINES, name_lines, panels_or_given, set_title
 from biasvar.views.plot.cells import MOST_PANELS, shown, study_name
 from biasvar.views.plot.doors import made_of
-from biasvar.views.plot.optimizers import configured, nodes_with, positive, set_steps
+from biasvar.views.plot.optimizers import configured, nodes_with, set_heights, set_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,17 +69,17 @@ def sharpness(
     figure, axes = panels_or_given(ax, 1, 2)
     figure.set_size_inches(11, 4.8)
     (left, right), rates = axes[0], _some(cells.learning_rate.values)
-    ends = []
+    left.set_ylabel("objective J")
+    keep, ends = set_heights(left, cells.objective), []
     for rate, (color, mark) in zip(rates, LINES, strict=False):
         cell = cells.sel(learning_rate=rate)
-        _draw(left, cell.step, positive(cell.objective), cell.objective_se, color, mark, f"{rate:g}")
+        _draw(left, cell.step, keep(cell.objective), cell.objective_se, color, mark, f"{rate:g}")
         edge = cell.sharpness * rate / 2
         _draw(right, cell.step, edge.values, cell.sharpness_se * rate / 2, color, mark, f"{rate:g}")
         if np.isfinite(edge[-1]):
             ends.append((f"{rate:g}", float(cell.step[-1]), float(edge[-1]), color))
     right.axhline(1.0, color=BLACK, linestyle="--", linewidth=1)
     right.text(0.3, 1.02, "sharpness = 2 / learning rate", va="bottom", fontsize="small", color=INK)
-    left.set(yscale="log", ylabel="objective J")
     right.set(ylabel=r"sharpness $\times$ learning rate / 2")
     for panel in (left, right):
         set_steps(panel)

@@ -1,17 +1,18 @@
 """Figures of grids of hyperparameters: what rates come to, how soon luck finds good ones, which matter."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLUE, GREY, ORANGE, draw_hollow, name_lines, panels_or_given, set_title
 from biasvar.views.plot.cells import MOST_PANELS, shown, study_name
 from biasvar.views.plot.cells import label as written
 from biasvar.views.plot.doors import made_of
-from biasvar.views.plot.optimizers import nodes_with, positive, style_of, varied
+from biasvar.views.plot.optimizers import Array, below_zero, nodes_with, positive, set_heights, style_of, varied
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,9 +71,10 @@ def learning_rates(
         figure.set_size_inches(2.4 + 4.6 * len(nodes), 4.8)
     for panel, (name, rules) in zip(axes[0], nodes.items(), strict=True):
         goal = _reached(rules, target)
-        ends = [_draw_rates(panel, rule, i, node, goal) for i, (rule, node) in enumerate(rules.items())]
-        panel.set_xlim(*_range(rules))
-        panel.set(xscale="log", yscale="log", xlabel="learning rate")
+        panel.set(xscale="log", xlim=_range(rules), xlabel="learning rate")
+        values = [np.ravel(_by_rate(node, goal)) for node in rules.values() if "learning_rate" in node.objective.dims]
+        keep = set_heights(panel, np.concatenate([[], *values]))
+        ends = [_draw_rates(panel, rule, i, node, goal, keep) for i, (rule, node) in enumerate(rules.items())]
         panel.set_title(shown(name), pad=34)
         limit = float(every[name].get("learning_rate_limit", np.nan)) if name in every else np.nan
         if panel.get_xlim()[0] < limit < panel.get_xlim()[1]:
@@ -104,11 +106,13 @@ def _by_rate(node: xr.Dataset, target: int | None) -> xr.DataArray:
     return found
 
 
-def _draw_rates(panel: "Axes", rule: str, place: int, node: xr.Dataset, target: int | None) -> Any:
+def _draw_rates(
+    panel: "Axes", rule: str, place: int, node: xr.Dataset, target: int | None, keep: Callable[[ArrayLike], Array]
+) -> Any:
     if "learning_rate" not in node.objective.dims:
         return None
     (color, mark), found = style_of(rule, place), _by_rate(node, target)
-    values = positive(found.values)
+    values = keep(found.values)
     panel.plot(found.learning_rate, values, color=color, marker=mark, markersize=4, label=shown(rule))
     goal = None if target is None else float(node.target_value.isel(target=target))
     panel.set_ylabel("objective J at the end" if goal is None else f"gradients to J = {goal:.2g}")
@@ -126,6 +130,8 @@ def _widest(rules: Mapping[str, xr.Dataset], target: int) -> str:
     for rule, node in rules.items():
         if node.sizes.get("learning_rate", 0) > 1:
             found = _by_rate(node, goal)
+            if below_zero(found):
+                return "What learning rates come to"
             values = positive(found.values)
             if np.isfinite(values).any():
                 good = found.learning_rate.values[values <= 2 * np.nanmin(values)]
@@ -177,8 +183,10 @@ def expected_best(
     if ax is None:
         figure.set_size_inches(2.4 + 4.6 * len(nodes), 4.8)
     for panel, (name, rules) in zip(axes[0], nodes.items(), strict=True):
-        ends = [_draw_luck(panel, rule, i, node.isel(step=-1)) for i, (rule, node) in enumerate(rules.items())]
-        panel.set(xscale="log", yscale="log", xlabel="random configurations tried")
+        panel.set(xscale="log", xlabel="random configurations tried")
+        lasts = {rule: node.isel(step=-1) for rule, node in rules.items()}
+        keep = set_heights(panel, np.concatenate([last.expected_best for last in lasts.values()]))
+        ends = [_draw_luck(panel, rule, i, last, keep) for i, (rule, last) in enumerate(lasts.items())]
         panel.set_title(shown(name))
         name_lines(panel, [end for end in ends if np.isfinite(end[2])])
     axes[0, 0].set_ylabel("expected objective J of the best")
@@ -187,9 +195,11 @@ def expected_best(
     return figure
 
 
-def _draw_luck(panel: "Axes", rule: str, place: int, last: xr.Dataset) -> tuple[str, float, float, str]:
+def _draw_luck(
+    panel: "Axes", rule: str, place: int, last: xr.Dataset, keep: Callable[[ArrayLike], Array]
+) -> tuple[str, float, float, str]:
     (color, mark), draws = style_of(rule, place), last.draws.values
-    value, error = positive(last.expected_best.values), last.expected_best_se.values
+    value, error = keep(last.expected_best.values), last.expected_best_se.values
     panel.fill_between(draws, value - error, value + error, color=color, alpha=0.25, linewidth=0)
     panel.plot(draws, value, color=color, marker=mark, markersize=4, label=shown(rule))
     draw_hollow(panel, draws, value, error, color=color, marker=mark)
@@ -201,7 +211,7 @@ def _luck(nodes: Mapping[str, Mapping[str, xr.Dataset]]) -> str:
     needed = {}
     for rule, node in next(iter(nodes.values())).items():
         values = node.expected_best.isel(step=-1).values
-        if np.isfinite(values[-1]):
+        if np.isfinite(values[-1]) and not below_zero(values):
             near = np.flatnonzero(np.isfinite(values) & (values <= 2 * values[-1]))
             needed[rule] = (float(values[-1]), int(node.draws.values[near[0]]), int(node.draws.values[-1]))
     if not needed:

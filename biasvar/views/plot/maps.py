@@ -8,10 +8,10 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import nodes_of
-from biasvar.views.figures import VERMILION, panels_or_given, set_title
+from biasvar.views.figures import VERMILION, finite, panels_or_given, set_title
 from biasvar.views.plot.cells import shown, study_name
 from biasvar.views.plot.doors import made_of
-from biasvar.views.plot.optimizers import nodes_with, positive, varied
+from biasvar.views.plot.optimizers import below_zero, nodes_with, positive, varied
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,11 +176,12 @@ def _draw_map(panel: "Axes", best: xr.DataArray, name: str, number: str) -> str:
     """Draw a map with its best place; say where that is, and how many places are as good within a factor of 2."""
     from matplotlib.colors import LogNorm
 
-    values = positive(best.values)
+    fallen = below_zero(best)
+    values = (finite if fallen else positive)(best.values)
     if not np.isfinite(values).any():
         raise BiasvarError("no configuration has a finite value")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    scale: Any = {"norm": LogNorm(low, high)} if high > 10 * low else {}
+    scale: Any = {"norm": LogNorm(low, high)} if high > 10 * low > 0 else {}
     image = panel.imshow(values, cmap="cividis", aspect="auto", origin="lower", interpolation="nearest", **scale)
     panel.figure.colorbar(image, ax=panel, label=name)
     missing = np.argwhere(np.isnan(values))
@@ -207,4 +208,6 @@ def _draw_map(panel: "Axes", best: xr.DataArray, name: str, number: str) -> str:
     panel.spines[["top", "right"]].set_visible(True)
     near = int((values <= 2 * low).sum())
     at = ", ".join(f"{dim.replace('_', ' ')} {best[dim].values[i]:.3g}" for dim, i in ((x, column), (y, row)))
+    if fallen:
+        return f"Best at {at}: {number.format(low)}"
     return f"Best at {at}: {number.format(low)}; {near} of {values.size} places within a factor of 2"

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import Summary, nodes_of
 from biasvar.views.best import labels_of_best
-from biasvar.views.figures import BLACK, BLUE, GREEN, LINES, ORANGE, SKY, VERMILION
+from biasvar.views.figures import BLACK, BLUE, GREEN, LINES, ORANGE, SKY, VERMILION, finite
+from biasvar.views.plot.cells import ROUNDING
 from biasvar.views.plot.cells import label as written
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ STYLES = {
     "adam": (VERMILION, "P"),
 }
 BANDS = "lines: medians over random starts; bands: from the first to the third quartile"
+MOST_TICKS = 8
 FIRST_STEPS = 10  # up to which the axis of steps is linear, so that step 0 is where it is
 
 Array = NDArray[np.float64]
@@ -116,6 +118,33 @@ def set_steps(panel: "Axes", x: str = "steps") -> None:
     panel.set_xscale("symlog", linthresh=FIRST_STEPS, linscale=0.5)
     panel.set_xlim(left=0)
     panel.set_xlabel(x)
+
+
+def below_zero(values: ArrayLike) -> bool:
+    """Tell whether finite numbers fall below zero, by more than rounding: as a saddle's do.
+
+    Examples
+    --------
+    >>> below_zero([1.0, -0.5, np.nan]), below_zero([1.0, -1e-17]), below_zero([np.inf])
+    (True, False, False)
+    """
+    found = np.asarray(values, float)
+    found = found[np.isfinite(found)]
+    return bool((found < -ROUNDING * np.abs(found).max(initial=0)).any())
+
+
+def set_heights(panel: "Axes", values: ArrayLike) -> Callable[[ArrayLike], Array]:
+    """Make the upright axis logarithmic, on both sides of zero if values fall below; return what leaves the rest out.
+
+    To be called before anything is drawn: bands of nothing would leave limits that no logarithmic axis has.
+    """
+    if not below_zero(values):
+        panel.set_yscale("log")
+        return positive
+    sizes = np.abs(finite(values))
+    panel.set_yscale("symlog", linthresh=float(np.nanmedian(sizes[sizes > 0])))
+    panel.yaxis.get_major_locator().set_params(numticks=MOST_TICKS)
+    return finite
 
 
 def positive(values: ArrayLike) -> Array:

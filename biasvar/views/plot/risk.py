@@ -1,6 +1,7 @@
 """Figures of risks: what they are made of, how they fall with examples and rise with noise."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,7 @@ from biasvar.views.figures import (
     panels_or_given,
     set_title,
 )
-from biasvar.views.findings import who_leads
-from biasvar.views.plot.cells import about, error_of, few, parts_of, selected, shown, units
+from biasvar.views.plot.cells import about, error_of, few, leading, parts_of, selected, shown, units
 from biasvar.views.plot.doors import made_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LETTERS = 24  # that stand side by side under a panel
+NAME_LETTERS = 20  # in a line of a name there
 FAR = 6  # times the risk of the best set: what is above ends in an arrow
 
 
@@ -78,7 +79,7 @@ def decomposition(
     'hypothesis set'
     """
     cells = selected(summary, sel, keep=("hypothesis", "n_train"))
-    words, cells = title or who_leads(cells) or "What expected risk is made of", few(cells, "n_train")
+    words, cells = title or leading(cells) or "What expected risk is made of", few(cells, "n_train")
     top = top or ceiling(cells)
     figure, axes = panels_or_given(ax, 1, cells.sizes["n_train"], sharey=True)
     places = np.arange(cells.sizes["hypothesis"], dtype=float)
@@ -89,7 +90,7 @@ def decomposition(
         if "empirical_risk" in cell:
             draw_points(panel, places + 0.15, cell, "empirical_risk", GREEN, "s", top)
         panel.set_title(f"{n_train} examples")
-        name_places(panel, places, [shown(label) for label in cell.hypothesis.values])
+        name_places(panel, places, cell.hypothesis.values.tolist())
         panel.set_xlabel(axis)
     axes[0, 0].set_ylim(0, top)
     axes[0, 0].set_ylabel(f"risk{units(cells.expected_risk)}")
@@ -99,9 +100,9 @@ def decomposition(
 
 
 def name_places(panel: "Axes", places: ArrayLike, names: Sequence[str]) -> None:
-    """Write names at places along x, turned where they would not fit side by side."""
+    """Write what users named at places along x, turned where they would not fit side by side, long names in lines."""
     turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > LETTERS else {}
-    panel.set_xticks(places, names, **turned)
+    panel.set_xticks(places, [shown(fill(name, NAME_LETTERS)) for name in names], **turned)
 
 
 def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str, str]], top: float) -> None:
@@ -166,7 +167,7 @@ def learning_curves(
     panel.set_xticks(n_train, [str(n) for n in n_train])
     panel.xaxis.set_minor_locator(NullLocator())
     name_lines(panel, ends)
-    set_title(figure, axes, ax, title or who_leads(cells) or "Risk above that of the target", about(cells))
+    set_title(figure, axes, ax, title or leading(cells) or "Risk above that of the target", about(cells))
     return figure
 
 
@@ -244,7 +245,7 @@ def noise_curves(
         panel.plot(strength, strength, color=GREY, linewidth=2, linestyle="-.")
         ends.append(("noise alone", float(strength[-1]), float(strength[-1]), INK))
     name_lines(panel, ends)
-    set_title(figure, axes, ax, title or who_leads(cells) or "What label noise costs", about(cells))
+    set_title(figure, axes, ax, title or leading(cells) or "What label noise costs", about(cells))
     return figure
 
 

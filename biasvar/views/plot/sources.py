@@ -72,7 +72,7 @@ def sources_of_error(
         draw_stack(panel, cell, parts, top)
         draw_points(panel, places, cell, "expected_risk", BLACK, "o", top)
         panel.set_title(f"{n_train} examples")
-        name_places(panel, places, [shown(name) for name in cell.hypothesis.values])
+        name_places(panel, places, cell.hypothesis.values.tolist())
     axes[0, 0].set_ylim(0, top)
     axes[0, 0].set_ylabel(f"risk{units(cells.expected_risk)}")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
