@@ -141,9 +141,14 @@ def set_heights(panel: "Axes", values: ArrayLike) -> Callable[[ArrayLike], Array
     if not below_zero(values):
         panel.set_yscale("log")
         return positive
+    from matplotlib.ticker import SymmetricalLogLocator
+
     sizes = np.abs(finite(values))
-    panel.set_yscale("symlog", linthresh=float(np.nanmedian(sizes[sizes > 0])))
-    panel.yaxis.get_major_locator().set_params(numticks=MOST_TICKS)
+    near = float(np.nanmedian(sizes[sizes > 0]))
+    panel.set_yscale("symlog", linthresh=near)
+    ticks = SymmetricalLogLocator(base=10, linthresh=near)
+    ticks.set_params(numticks=MOST_TICKS)
+    panel.yaxis.set_major_locator(ticks)
     return finite
 
 
