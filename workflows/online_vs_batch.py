@@ -79,6 +79,7 @@ def draw(curves: dict[str, xr.DataArray], examples: int) -> Figure:
     title = "Ten copies cost batch descent ten times as much, and online descent nothing"
     figure = bv.plot.curves({"objective above its minimum, J - J*": lines}, x="gradient_evaluations", title=title)
     (panel,) = figure.axes
+    panel.legend(loc="lower left", frameon=False)
     epochs = panel.twiny()
     scale = panel.xaxis.get_transform()
     epochs.set_xscale("symlog", linthresh=scale.linthresh, linscale=scale.linscale)

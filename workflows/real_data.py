@@ -31,9 +31,9 @@ SETS: dict[str, Mapping[str, Any]] = {
         "5-NN": bv.NearestNeighbors(5),
     },
 }
+FOREST = "- A forest is its tree with much of the variance gone: the sum of bias² and noise hardly moves."
 LESSON = """
 What to see
-- A forest is its tree with much of the variance gone: the sum of bias² and noise hardly moves.
 - The error that another data set would show is many times that of the cuts, and no number of replicates shrinks it.
 - Differences are paired: both sets saw the same examples, so their interval is narrower than those of the two risks."""
 
@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         figure = bv.plot.decomposition(summary)
         print("figure:", figures.save(figure, picture.with_name(f"{picture.stem}-{data}{picture.suffix}")), "\n")
     print(LESSON)
+    if not args.sets or {"tree", "forest"} <= {*args.sets}:
+        print(FOREST)
 
 
 if __name__ == "__main__":

@@ -238,7 +238,12 @@ def status(store: str, tracebacks: bool, as_json: bool) -> None:
 @click.option("--every", type=click.FloatRange(0.1), default=WATCH_SECONDS, help="Seconds between looks.")
 @_JSON
 def watch(store: str, every: float, as_json: bool) -> None:
-    """Show how far the run in STORE is and what is known so far, until it is complete, from the store alone."""
+    """Show how far the run in STORE is and what is known so far, until it is complete, from the store alone.
+
+    On a terminal a table is drawn anew; elsewhere, and with --json, there is a line each time that something is new.
+    A line of JSON has what `biasvar status --json` has: chunks and how many are done, the pace, who runs it, and of
+    each cell the estimate with its standard error; null is what is not known yet. The last has "complete": true.
+    """
     from biasvar.cli.watching import follow
 
     follow(store, every, as_json)

@@ -66,7 +66,7 @@ class Progress:
         told = {"done": self.done, "total": self.total, "seconds": self.seconds, "least_known": self.least_known}
         told |= {"headline": self.name, "estimates": [list(estimate) for estimate in self.estimates(MOST_TOLD)]}
         numbers = {"worst_error": self.worst_error, "seconds_left": self.seconds_left}
-        return told | {name: None if np.isnan(value) else value for name, value in numbers.items()}
+        return told | {name: _number(value) for name, value in numbers.items()}
 
     def estimates(self, most: int) -> list[Estimate]:
         """Return estimates of all cells, or of so many that are the least known."""

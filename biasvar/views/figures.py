@@ -31,6 +31,7 @@ Shared = bool | Literal["none", "all", "row", "col"]
 DPI = 150
 TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
+ENDS_APART = 0.1  # of a panel's width, at most, between ends of lines with names there
 FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
@@ -78,6 +79,8 @@ def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", ti
 def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], direct: bool = True) -> None:
     """Write the names of lines at their right ends; in a legend above where they are too many, or too close there.
 
+    So they are, too, where lines end far from each other: a name would hide what another line does there.
+
     Parameters
     ----------
     panel : Axes
@@ -88,9 +91,10 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
         Whether the ends are a place for names: not if other lines pass there.
     """
     line = 1.3 * 10 * panel.figure.dpi / 72
-    heights = np.array([panel.transData.transform(end[1:3])[1] for end in ends])
+    across, heights = panel.transData.transform([end[1:3] for end in ends] or np.empty((0, 2))).T
     moves = spread(heights, line) - heights
-    if not direct or len(ends) > MOST_DIRECT or np.abs(moves).max(initial=0) > FAR_NAMES * line:
+    apart = np.ptp(across) > ENDS_APART * panel.bbox.width if ends else False
+    if not direct or apart or len(ends) > MOST_DIRECT or np.abs(moves).max(initial=0) > FAR_NAMES * line:
         legend_above(panel, min(len(ends), 3) or 1)
         return
     for (name, x, y, color), moved in zip(ends, moves, strict=True):

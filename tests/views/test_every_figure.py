@@ -170,6 +170,11 @@ class TestOptimizerFigures:
         node = summary["bowl/sgd"].to_dataset().sel(learning_rate=1e-3).isel(batch_size=0, replicate=2)
         np.testing.assert_array_equal(left.lines[0].get_xydata(), node.parameters.transpose("step", "parameter"))
         assert {tuple(panel.lines[0].get_xydata()[0]) for panel in figure.axes} == {tuple(node.parameters[0].values)}
+        assert "start 2 for all; o: the start, +: the end" in " ".join(figure.get_supxlabel().split())
+        later = bv.plot.paths(
+            summary.map_over_datasets(lambda node: node.isel(step=slice(1, None), missing_dims="ignore"))
+        )
+        assert "o: step 1, the first recorded" in " ".join(later.get_supxlabel().split())
         bv.plot.paths(summary, at="inside")
         with pytest.raises(bv.BiasvarError, match="at: expected best, inside or labels of each rule, got 'worst'"):
             bv.plot.paths(summary, at="worst")

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 import biasvar as bv
@@ -289,6 +290,16 @@ def test_dollars_in_names_are_no_mathematics():
             figure.canvas.draw()
             titles.append(as_named(figure.get_suptitle()))
         assert any(first in title for title in titles)
+
+
+def test_names_stand_at_the_ends_of_lines_that_end_together():
+    short = xr.DataArray([2.0, 1.0], dims="step", coords={"step": [0, 5]})
+    long = xr.DataArray([3.0, 0.5], dims="step", coords={"step": [0, 100]})
+    together = bv.plot.curves({"J": {"a": long, "b": 2 * long}}).axes[0]
+    assert [text.get_text() for text in together.texts] == ["a", "b"]
+    apart = bv.plot.curves({"J": {"a": short, "b": long}}).axes[0]
+    assert [text.get_text() for text in apart.get_legend().get_texts()] == ["a", "b"]
+    assert not apart.texts
 
 
 def test_no_name_is_passed_over_in_a_legend():

@@ -213,6 +213,8 @@ def paths(
 ) -> "Figure":
     """Draw a path of each update rule in the plane over the contours of an objective, all from one start.
 
+    Paths begin at the first recorded step, where rules have parted already if it is not step 0.
+
     Parameters
     ----------
     tree : xarray.DataTree
@@ -264,7 +266,9 @@ def paths(
         panel.set_visible(False)
     across, along = room[1] - room[0]
     figure.set_size_inches(1.2 + 3.4 * columns, 1.4 + len(axes) * (0.9 + 2.6 * float(np.clip(along / across, 0.2, 2))))
-    marks = f"start {replicate}, from o to +, a mark for each recorded step"
+    first = int(next(iter(nodes[name].values())).step[0])
+    begin = "the start" if first == 0 else f"step {first}, the first recorded"
+    marks = f"start {replicate} for all; o: {begin}, +: the end, a mark for each recorded step"
     about = f"{study_name(nodes_of(tree)[''])}: {shown(name)}, {marks}"
     contours = "" if function else "; no contours: the objective is not biasvar's own"
     set_title(figure, axes, ax, title or _ends(chosen, name, function), f"{about}{contours}")
