@@ -32,6 +32,7 @@ DPI = 150
 TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
 ENDS_APART = 0.1  # of a panel's width, at most, between ends of lines with names there
+LEGEND_ROW = 14  # points
 FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
@@ -111,7 +112,10 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
 
 
 def legend_above(panel: "Axes", columns: int) -> None:
-    """Put the names of lines above a panel, where nothing is drawn."""
+    """Put the names of lines above a panel, where nothing is drawn, and its title above them."""
+    rows = -(-len(panel.get_legend_handles_labels()[0]) // columns)
+    if panel.get_title():
+        panel.set_title(panel.get_title(), fontsize=panel.title.get_fontsize(), pad=LEGEND_ROW * rows + 6)
     panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize="small")
 
 

@@ -223,6 +223,9 @@ def test_what_falls_below_zero_is_seen_and_what_all_diverged_is_said():
         drawn = [line.get_ydata() for line in figure.axes[0].lines] + [im.get_array() for im in figure.axes[0].images]
         assert any(np.any(values < -1) for values in drawn), name
         assert "within a factor" not in figure.get_suptitle()
+        panel = figure.axes[0]
+        if panel.get_legend() and panel.get_title():
+            assert not panel.get_legend().get_window_extent().overlaps(panel.title.get_window_extent()), name
     diverged = bv.plot.curves(summary, objective="bowl", learning_rate=0.1)
     diverged.canvas.draw()
     assert diverged.get_suptitle() == "Every descent diverged"

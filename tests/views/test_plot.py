@@ -302,6 +302,16 @@ def test_names_stand_at_the_ends_of_lines_that_end_together():
     assert not apart.texts
 
 
+def test_what_failed_is_not_called_untold(summary):
+    hypothesis = summary.hypothesis.values[0]
+    parts = ("expected_risk", "bias2", "variance")
+    failed = summary.assign({name: summary[name].where(summary.hypothesis != hypothesis) for name in parts})
+    untold = summary.assign({name: failed[name] for name in ("bias2", "variance")})
+    for cells, there in ((failed, False), (untold, True)):
+        names = bv.plot.decomposition(cells, noise=0.0).axes[-1].get_legend_handles_labels()[1]
+        assert ("not told apart" in names) == there
+
+
 def test_no_name_is_passed_over_in_a_legend():
     panel = Figure().subplots()
     panel.plot([0, 1], label=shown("_mine"))

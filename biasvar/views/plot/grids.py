@@ -75,7 +75,7 @@ def learning_rates(
         values = [np.ravel(_by_rate(node, goal)) for node in rules.values() if "learning_rate" in node.objective.dims]
         keep = set_heights(panel, np.concatenate([[], *values]))
         ends = [_draw_rates(panel, rule, i, node, goal, keep) for i, (rule, node) in enumerate(rules.items())]
-        panel.set_title(shown(name), pad=34)
+        panel.set_title(shown(name))
         limit = float(every[name].get("learning_rate_limit", np.nan)) if name in every else np.nan
         if panel.get_xlim()[0] < limit < panel.get_xlim()[1]:
             panel.axvline(limit, color=GREY, linestyle="--", linewidth=1.2)

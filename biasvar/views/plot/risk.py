@@ -113,9 +113,10 @@ def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str,
         panel.bar(places, height, bottom=base, width=0.75, color=color, label=label)
         base = base + height
     rest = np.where(np.isnan([cells[name] for name, *_ in parts]).any(axis=0), cells.expected_risk - base, 0)
+    rest = np.nan_to_num(rest)  # what failed has no risk to tell apart
     if rest.any():
         unknown: dict[str, Any] = {"color": "white", "edgecolor": GREY, "hatch": "//", "label": "not told apart"}
-        panel.bar(places, np.nan_to_num(rest), bottom=base, width=0.75, **unknown)
+        panel.bar(places, rest, bottom=base, width=0.75, **unknown)
 
 
 @made_of("expected_risk", "expected_risk_se", dims=("hypothesis", "n_train"), several=("n_train",))
