@@ -227,12 +227,12 @@ function drawMap(canvas, rule, at, worth) {
   };
 }
 
-/** Return the least and greatest of some numbers, and the colour of each, by its logarithm. */
+/** Return the least and greatest of some numbers, and the colour of each, by its logarithm; below zero too. */
 function scaleOf(known) {
   const [least, most] = [Math.min(...known), Math.max(...known)];
-  const shift = least > 0 ? 0 : 1e-12 - least;
-  const [low, high] = [Math.log(least + shift), Math.log(most + shift)];
-  const shade = (value) => Math.floor((8 * (Math.log(value + shift) - low)) / Math.max(high - low, 1e-9));
+  const bent = least < 0 ? Math.asinh : (value) => Math.log(value + (least > 0 ? 0 : 1e-12));
+  const [low, high] = [bent(least), bent(most)];
+  const shade = (value) => Math.floor((8 * (bent(value) - low)) / Math.max(high - low, 1e-9));
   const color = (value) => CIVIDIS[Math.min(7, Math.max(0, shade(value)))];
   return { least, most, color, empty: known.length === 0 };
 }
