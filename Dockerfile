@@ -21,5 +21,7 @@ RUN useradd --uid 1000 --create-home biasvar && install --directory --owner=1000
 COPY --from=build /opt/biasvar /opt/biasvar
 USER 1000
 WORKDIR /stores
-RUN python -c "import biasvar; from biasvar.studies import catalog; [biasvar.plan(catalog.load(s)) for s in catalog.bundled()]"
+# Bundled studies whose functions are compiled now; all unless some are named.
+ARG STUDIES
+RUN python -c "import biasvar as bv; [bv.plan(bv.load(name)) for name in '$STUDIES'.split() or bv.bundled()]"
 CMD ["biasvar", "--help"]
