@@ -154,30 +154,48 @@ function bent(step) {
 function axesOf(rules, least, width, height) {
   const [left, right, bottom] = [58, width - 16, height - 34];
   const last = Math.max(...rules.map((rule) => rule.steps[rule.steps.length - 1]));
-  let [first, low] = [-Infinity, Infinity];
+  const scale = heightsOf(rules, least);
+  const within = (value) => Math.max(scale.lowest, Math.min(scale.highest, scale.bent(value)));
+  const x = (step) => left + (bent(step) / bent(last)) * (right - left);
+  const y = (value) => 8 + ((scale.highest - within(value)) / (scale.highest - scale.lowest)) * (bottom - 8);
+  return { left, right, bottom, last, x, y, drawn: scale.drawn, marks: scale.marks };
+}
+
+/** Heights are logarithmic; where some fall below zero they are linear around it, and logarithmic on both sides. */
+function heightsOf(rules, least) {
+  let [first, low, below] = [-Infinity, Infinity, false];
   for (const rule of rules) {
     rule.curves.forEach((value, i) => {
       const above = value - least;
-      if (!(above > 0 && isFinite(above))) return;
+      if (!isFinite(above) || above === 0) return;
       if (i % rule.steps.length === 0) first = Math.max(first, above);
       low = Math.min(low, above);
+      below = below || above < 0;
     });
   }
+  if (below) return fallingHeights(Math.max(first, 1), Math.max(low, -1e16));
   const highest = Math.ceil(Math.log10(first)) || 0;
-  const lowest = Math.max(Math.floor(Math.log10(low)) || -1, highest - 16);
-  const within = (value) => Math.max(lowest, Math.min(highest, Math.log10(value)));
-  const x = (step) => left + (bent(step) / bent(last)) * (right - left);
-  const y = (value) => 8 + ((highest - within(value)) / Math.max(1, highest - lowest)) * (bottom - 8);
-  return { left, right, bottom, last, highest, lowest, x, y };
+  const lowest = Math.min(Math.max(Math.floor(Math.log10(low)) || -1, highest - 16), highest - 1);
+  const every = Math.max(1, Math.ceil((highest - lowest) / 7));
+  const powers = Array.from({ length: Math.floor((highest - lowest) / every) + 1 }, (_, i) => highest - i * every);
+  const marks = powers.map((power) => 10 ** power);
+  return { highest, lowest, bent: Math.log10, drawn: (above) => above > 0 && isFinite(above), marks };
+}
+
+function fallingHeights(high, low) {
+  const size = Math.max(high, -low);
+  const every = Math.max(1, Math.ceil(Math.log10(size) / 3));
+  const sizes = Array.from({ length: 4 }, (_, i) => 10 ** (i * every));
+  const marks = [0, ...sizes, ...sizes.map((value) => -value)].filter((value) => low <= value && value <= high);
+  return { highest: Math.asinh(high), lowest: Math.asinh(low), bent: Math.asinh, drawn: isFinite, marks };
 }
 
 function drawCurveAxes(pen, axes, words) {
   pen.strokeStyle = FAINT;
-  const every = Math.max(1, Math.ceil((axes.highest - axes.lowest) / 7));
-  for (let power = axes.highest; power >= axes.lowest; power -= every) {
-    const y = axes.y(10 ** power);
+  for (const mark of axes.marks) {
+    const y = axes.y(mark);
     trace(pen, [[axes.left, y], [axes.right, y]]);
-    write(pen, `1e${String(power).replace("-", "−")}`, axes.left - 6, y + 4, "right");
+    write(pen, powerOfTen(mark), axes.left - 6, y + 4, "right");
   }
   for (const step of [0, 5, 10, 100, 1000, 10000, 100000]) {
     if (step <= axes.last) write(pen, step, axes.x(step), axes.bottom + 16, "center");
@@ -185,11 +203,17 @@ function drawCurveAxes(pen, axes, words) {
   write(pen, words, (axes.left + axes.right) / 2, axes.bottom + 30, "center");
 }
 
+function powerOfTen(value) {
+  if (value === 0) return "0";
+  const power = String(Math.round(Math.log10(Math.abs(value)))).replace("-", "−");
+  return `${value < 0 ? "−" : ""}1e${power}`;
+}
+
 function drawOneCurve(pen, axes, { rule, place }, least, looks, width) {
   const points = [];
   for (let k = 0; k < Math.min(looks, rule.steps.length); k++) {
     const above = rule.curves[place * rule.steps.length + k] - least;
-    if (!(above > 0 && isFinite(above))) break;
+    if (!axes.drawn(above)) break;
     points.push([axes.x(rule.steps[k]), axes.y(above)]);
   }
   pen.strokeStyle = rule.color;

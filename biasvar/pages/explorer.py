@@ -20,6 +20,7 @@ MOST_NUMBERS = 600_000  # of all curves and paths: more would make a page of sev
 DROPPED = 10  # bits of 32, so that four digits are left
 GRID = (161, 121)  # points along each parameter at which an objective's contours are found
 LEVELS = 18
+MOST_LOOKS = (0.05, 0.95)  # shares of what paths pass, between which the view lies where no minimiser is known
 
 Json = dict[str, object]
 Array = NDArray[np.float64]
@@ -130,13 +131,21 @@ def _packed(values: Array) -> str:
 
 
 def _plane(nodes: list[xr.Dataset], objective: Objective) -> Json:
-    """Return the part of the plane that is shown, with contours: starts and the minimiser, and room around them."""
+    """Return the part of the plane that is shown, with contours: starts and the minimiser, and room around them.
+
+    Where no minimiser is known it is what most of the paths keep to.
+    """
     from contourpy import contour_generator
 
     starts = np.concatenate([node.parameters.isel(step=0).values.reshape(-1, 2) for node in nodes])
     starts = starts[np.isfinite(starts).all(axis=1)]
     least = objective.minimizer
-    points = starts if least is None else np.vstack([starts, np.asarray(least, float).reshape(1, 2)])
+    if least is None:
+        looks = np.concatenate([node.parameters.transpose(..., "parameter").values.reshape(-1, 2) for node in nodes])
+        ends = np.quantile(looks[np.isfinite(looks).all(axis=1)], MOST_LOOKS, axis=0)
+    else:
+        ends = np.asarray(least, float).reshape(1, 2)
+    points = np.vstack([starts, ends])
     low, high = points.min(axis=0), points.max(axis=0)
     room = 0.25 * np.maximum(high - low, 0.4 * (high - low).max() + 1e-12)
     low, high = low - room, high + room

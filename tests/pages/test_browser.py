@@ -26,7 +26,16 @@ def folder(tmp_path_factory):
         record=["objective", "parameters"],
         replicates=2,
     )
-    for each in (small_study(), study):
+    falling = bv.OptimizerStudy(
+        name="falling",
+        objectives={"saddle": bv.Saddle()},
+        optimizers={"sgd": bv.SGD(learning_rate=[0.05, 0.1])},
+        initial={"saddle": [1.0, 1e-3]},
+        steps=60,
+        record=["objective", "parameters"],
+        replicates=1,
+    )
+    for each in (small_study(), study, falling):
         bv.run(each, folder / f"{each.name}.zarr", scheduler="synchronous")
         bv.report(folder / f"{each.name}.zarr", folder / f"{each.name}.html")
     return folder
@@ -130,3 +139,25 @@ def test_the_map_chooses_and_play_comes_to_an_end(opened):
     page.get_by_role("button", name="play").click()
     page.wait_for_function("whole => document.querySelector('#explorer canvas').toDataURL() !== whole", arg=whole)
     page.wait_for_function("whole => document.querySelector('#explorer canvas').toDataURL() === whole", arg=whole)
+
+
+BLACK = """canvas => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let [count, rows, columns] = [0, new Set(), new Set()];
+  for (let i = 0; i < pixels.length; i += 4) {
+    if (pixels[i] + pixels[i + 1] + pixels[i + 2] > 60 || pixels[i + 3] < 200) continue;
+    rows.add(Math.floor(i / 4 / canvas.width));
+    columns.add((i / 4) % canvas.width);
+  }
+  return [rows.size / canvas.height, columns.size / canvas.width];
+}"""
+
+
+def test_a_descent_without_a_minimum_is_drawn_on_its_way_and_below_zero(opened):
+    page = opened("falling")
+    page.wait_for_selector("#explorer[data-ready=yes]")
+    page.get_by_label("learning rate").press("End")
+    # The first rule is black, and what it is drawn on is not.
+    path, curve = (page.locator("#explorer canvas").nth(place).evaluate(BLACK) for place in (0, -1))
+    assert min(path) > 0.15
+    assert curve[1] > 0.7

@@ -182,7 +182,7 @@ def _draw_map(panel: "Axes", best: xr.DataArray, name: str, number: str) -> str:
         raise BiasvarError("no configuration has a finite value")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     scale: Any = {"norm": LogNorm(low, high)} if high > 10 * low > 0 else {}
-    image = panel.imshow(values, cmap="cividis", aspect="auto", origin="lower", interpolation="nearest", **scale)
+    image = panel.imshow(values, cmap="cividis_r", aspect="auto", origin="lower", interpolation="nearest", **scale)
     panel.figure.colorbar(image, ax=panel, label=name)
     missing = np.argwhere(np.isnan(values))
     panel.plot(missing[:, 1], missing[:, 0], color=VERMILION, marker="x", linestyle="none", label="diverged or never")
