@@ -236,4 +236,4 @@ def test_intervals_cover_in_few_studies(name, prior, n):
 @pytest.mark.parametrize("n", [2, 4, 20])
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_cover(name, prior, n, sampler):
-    assert not complaints(name, prior, n, sampler, 150)
+    assert not complaints(name, prior, n, sampler, 100)

@@ -137,7 +137,7 @@ class Case:
 
     fields: dict[str, Any]
     truth: Callable[[], Iterable[dict[str, Any]]]
-    seeds: int = 400
+    seeds: int = 250
     variables: tuple[str, ...] = RISKS
     too_wide: tuple[str, ...] = ("bias2", "bias2_x")  # variables or sets whose intervals may be wider than they need be
     given: float = 0.98  # in how many studies an interval must be given: a false alarm about tails takes it away
@@ -248,7 +248,7 @@ CASES["features left out"] = Case(
     too_wide=(),
     hypotheses={"p1": bv.LeastSquares(1)},
 )
-for log2_size, seeds in ((9, 400), (10, 400), (11, 200), (12, 200)):
+for log2_size, seeds in ((9, 250), (10, 250), (11, 125), (12, 125)):
     CASES[f"lattice, 2^{log2_size}"] = Case(
         {"block_size": 2**log2_size, "replicates": 16 * 2**log2_size},
         lines_and_constants,
