@@ -90,13 +90,16 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     digest = digested(target, summary, read)
     figures, diagnoses = plot.figures_of(summary), diagnosed(summary)
     descents = explorer.descents_of(summary)
+    found = findings(summary, diagnoses)
+    # What is said above is not said again below.
+    laid_out = [replace(table, notes=[note for note in table.notes if note not in found]) for table in tables(summary)]
     body = [
         html.element("h1", html.text(str(study["name"]))),
         html.element("p", html.text(_about(study)), class_="about"),
         *(html.element("p", html.text(sentence), class_="flag") for sentence in flags(summary)),
-        *(html.element("p", html.text(sentence), class_="finding") for sentence in findings(summary, diagnoses)),
+        *(html.element("p", html.text(sentence), class_="finding") for sentence in found),
         *(_figure(summary, name) for name in figures[:1]),
-        html.section("Numbers", *map(_table, tables(summary))),
+        html.section("Numbers", *map(_table, laid_out)),
         html.section("Why it errs, and what would help", *starmap(_diagnosis, diagnoses.items())),
         explorer.section(descents),
         html.section("Further figures", *(_folded(name, _figure(summary, name)) for name in figures[1:])),

@@ -230,7 +230,9 @@ def test_every_bundled_study_has_a_report(name, tmp_path):
     page = bv.report(tmp_path / "s.zarr", tmp_path / "s.html").read_text()
     assert "<h2>Numbers</h2>" in page
     assert "<h2>To repeat it</h2>" in page
-    assert 'class="finding"' in page
+    found = re.findall(r'<p class="finding">(.*?)</p>', page)
+    assert found
+    assert all(page.count(f">{sentence}<") == 1 for sentence in found)
     assert "data:image/" in page
     assert len(page) < 2e6
     assert ("<h2>Explore the descents</h2>" in page) == (bv.load(name).to_json()["kind"] == "optimizer")
