@@ -52,7 +52,7 @@ class _AwaitXarray(MetaPathFinder):
                 sys.meta_path.remove(self)
                 _offer_results(module)
 
-            found.loader.exec_module = executed  # type: ignore[method-assign]
+            found.loader.exec_module = executed  # type: ignore[method-assign]  # this loader's alone
         return found
 
 

@@ -143,7 +143,7 @@ def test_the_map_chooses_and_play_comes_to_an_end(opened):
 
 BLACK = """canvas => {
   const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  let [count, rows, columns] = [0, new Set(), new Set()];
+  const [rows, columns] = [new Set(), new Set()];
   for (let i = 0; i < pixels.length; i += 4) {
     if (pixels[i] + pixels[i + 1] + pixels[i + 2] > 60 || pixels[i + 3] < 200) continue;
     rows.add(Math.floor(i / 4 / canvas.width));

@@ -1,12 +1,12 @@
 """Figures of descents: quantities along them, and their paths in the plane."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.optimization.objectives import Objective
@@ -100,8 +100,12 @@ def curves(
     if ax is None:
         figure.set_size_inches(2.4 + 4.6 * len(panels), 4.8)
     for panel, (name, found) in zip(axes[0], panels.items(), strict=True):
-        keep = set_heights(panel, np.concatenate([_quartiles(curve).ravel() for curve in found.values()]))
-        ends = [_draw_curve(panel, label, i, curve, x, keep) for i, (label, curve) in enumerate(found.items())]
+        quartiles = {label: _quartiles(curve) for label, curve in found.items()}
+        keep = set_heights(panel, np.concatenate([band.ravel() for band in quartiles.values()]))
+        ends = [
+            _draw_curve(panel, label, i, found[label], x, keep(band))
+            for i, (label, band) in enumerate(quartiles.items())
+        ]
         panel.set_ylabel(name)
         set_steps(panel, AXES.get(x, x))
         name_lines(panel, [end for end in ends if np.isfinite(end[2])])
@@ -165,11 +169,11 @@ def _quartiles(curve: xr.DataArray) -> Any:
 
 
 def _draw_curve(
-    panel: "Axes", label: str, place: int, curve: xr.DataArray, x: str, keep: Callable[[ArrayLike], Array]
+    panel: "Axes", label: str, place: int, curve: xr.DataArray, x: str, band: Array
 ) -> tuple[str, float, float, str]:
-    """Draw of one curve and its band what the axis can show; return name, x, y and colour of its end."""
+    """Draw one curve with its band, low, middle and high; return name, x, y and colour of its end."""
     (color, mark), places = style_of(label, place), curve[x].values
-    low, middle, high = (keep(row) for row in _quartiles(curve))
+    low, middle, high = band
     style: dict[str, Any] = {"color": color, "marker": mark, "linewidth": 2.0, "markersize": 5} | _given(curve)
     panel.plot(places, middle, markevery=max(1, len(places) // MARKS), label=shown(label), **style)
     if _replicates(curve):
