@@ -189,6 +189,13 @@ class TestOptimizerFigures:
         crosses = figure.axes[0].lines[0].get_xydata()
         assert len(crosses) == (~np.isfinite(values)).sum()
 
+    def test_maps_are_bright_where_they_are_low_and_say_so(self, summary):
+        figure = bv.plot.heat(summary, objective="bowl", optimizer="momentum")
+        image = figure.axes[0].images[0]
+        low, high = (sum(image.to_rgba(extreme(image.get_array()))[:3]) for extreme in (np.nanmin, np.nanmax))
+        assert low > high
+        assert figure.get_supxlabel().endswith("bright is low")
+
     def test_where_no_target_is_reached_the_last_objectives_are_drawn(self, summary):
         study = MADE["optimizer"]().replace(targets={"valley": [1e-300], "bowl": [1e-300]}, record=["objective"])
         missed = bv.lazy(study.replace(steps=20, record_steps=[0, 20])).compute()

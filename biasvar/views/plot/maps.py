@@ -167,7 +167,7 @@ def _map(
         figure.set_size_inches(8, 4.8)
     found = _draw_map(axes[0, 0], best, names[0], number)
     over = f"; the best over {', '.join(str(axis).replace('_', ' ') for axis in rest if values.sizes[axis] > 1)}"
-    about = f"{study_name(nodes_of(tree)[''])}: {' '.join(names)}{over if over[-1] != ' ' else ''}; dark is low"
+    about = f"{study_name(nodes_of(tree)[''])}: {' '.join(names)}{over if over[-1] != ' ' else ''}; bright is low"
     set_title(figure, axes, ax, title or found, about)
     return figure
 
