@@ -1,6 +1,6 @@
 """Sphinx for biasvar: tutorials and a gallery that run, the guides as they are, and a page for each public name.
 
-From the top of a checkout, without a network: ``sphinx-build -W -n --keep-going docs docs/_build``.
+From the top of a checkout, without a network: ``sphinx-build -W -n --keep-going -j auto docs docs/_build``.
 """
 
 import os
@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "image_scrapers": ("pictures",),
     "reset_modules": (),
+    "parallel": True,  # as many scripts at once as sphinx-build has jobs
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 1,
