@@ -74,9 +74,12 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
     header = [*axes, *(heading(summary, name) for name in columns), said]
     words = [i for i, axis in enumerate(axes) if not _is_number(summary, axis)]
     rows, notes = [], []
+    errors = [error for name in columns if (error := f"{name}_se") in summary]
+    # Cells are taken one by one: of what is not shown, too, that would take long.
+    shown = summary[list({*columns, *errors, said, "status", "status_reason"})]
     for labels in product(*(summary[axis].values for axis in axes)):
         at = dict(zip(axes, labels, strict=True))
-        cell = summary.sel(at)
+        cell = shown.sel(at)
         numbers = [_number(cell, name) for name in columns]
         rows.append([*map(_label, labels), *numbers, str(cell[said].item() or cell.status.item() or "-")])
         if reason := str(cell.status_reason.item()):
@@ -120,10 +123,12 @@ def _number(cell: xr.Dataset, name: str) -> str:
 def _unknown(summary: xr.Dataset, axes: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Say why numbers are unknown that name a variable of reasons: each reason once, with the first of its cells."""
     named = [(name, summary[name].attrs["reason"]) for name in columns if "reason" in summary[name].attrs]
+    named = [(name, reason) for name, reason in named if np.isnan(summary[name]).any()]
+    told = summary[[variable for pair in named for variable in pair]]
     cells: dict[str, list[str]] = {}
-    for labels in product(*(summary[axis].values for axis in axes)):
+    for labels in product(*(summary[axis].values for axis in axes)) if named else ():
         at = dict(zip(axes, labels, strict=True))
-        cell = summary.sel(at)
+        cell = told.sel(at)
         reasons = {str(cell[reason].item()) for name, reason in named if np.isnan(cell[name])}
         for reason in sorted(reasons - {""}):
             cells.setdefault(reason, []).append(_cell_name(summary, axes, at))
