@@ -40,6 +40,7 @@ html_title = "biasvar"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": False}
 html_math_renderer = "mathml"
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 
 # Reference: a page for each name of biasvar/__init__.pyi and each error.
 autosummary_generate = True

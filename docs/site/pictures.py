@@ -1,6 +1,8 @@
 """Pictures of the gallery's scripts: those that they save, and those that a tutorial only names."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,28 @@ from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
 
 KINDS = (".png", ".gif")  # what a page can show as a picture
+_written: dict[str, None] = {}  # pictures that this process has written and no page shows yet, in their order
+
+
+def _heed(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note which pictures are written here: scripts of other processes write into the same folder meanwhile."""
+    if event == "open" and isinstance(arguments[0], str | os.PathLike) and "w" in str(arguments[1]):
+        path = os.path.abspath(arguments[0])
+        if path.endswith(KINDS):
+            _written[path] = None
+
+
+sys.addaudithook(_heed)
 
 
 def saved(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
     """Show what a script has saved into ``figures`` where it runs."""
-    folder = Path(variables["src_file"]).parent / "figures"
+    folder = Path(variables["src_file"]).absolute().parent / "figures"
     shown = []
-    for picture in sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime):
-        if picture.suffix in KINDS:
-            shown.append(Path(next(variables["image_path_iterator"])).with_suffix(picture.suffix))
-            shutil.move(picture, shown[-1])
+    for picture in [path for path in map(Path, _written) if path.parent == folder]:
+        shown.append(Path(next(variables["image_path_iterator"])).with_suffix(picture.suffix))
+        shutil.move(picture, shown[-1])
+    _written.clear()
     return figure_rst([str(path) for path in shown], conf["src_dir"])
 
 
