@@ -31,7 +31,7 @@ RUN = {
     "hyperparameter_grid": ["--replicates", "2"],
     "matrix_calculus": [],
     "online_vs_batch": ["--steps", "10"],
-    "race": ["--rates", "9", "--sets", "30", "--replicates", "65536"],
+    "race": ["--rates", "10", "--sets", "30", "--replicates", "65536"],
     "ravine": ["--replicates", "4"],
     "real_data": ["--n-train", "50", "--sets", "ridge", "10-NN", "logistic", "5-NN"],
     "scale": ["--replicates", "256"],

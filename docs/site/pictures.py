@@ -32,18 +32,23 @@ def saved(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any
         shown.append(Path(next(variables["image_path_iterator"])).with_suffix(picture.suffix))
         shutil.move(picture, shown[-1])
     _written.clear()
-    return figure_rst([str(path) for path in shown], conf["src_dir"])
+    return _below_each_other(shown, conf)
 
 
 def unsaved(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
     """Show the figures, none of which pyplot knows, that a cell binds to a name."""
-    known, shown = variables.setdefault("known_figures", set()), []
+    known, shown = variables.setdefault("known_figures", set()), list[Path]()
     for value in list(variables["example_globals"].values()):
         if isinstance(value, Figure) and id(value) not in known:
             known.add(id(value))
-            shown.append(next(variables["image_path_iterator"]))
+            shown.append(Path(next(variables["image_path_iterator"])))
             value.savefig(shown[-1], dpi=110)
-    return figure_rst(shown, conf["src_dir"])
+    return _below_each_other(shown, conf)
+
+
+def _below_each_other(shown: list[Path], conf: dict[str, Any]) -> str:
+    """Show each picture as wide as the page: side by side nobody could read them."""
+    return "".join(figure_rst([str(path)], conf["src_dir"]) for path in shown)
 
 
 def both(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
