@@ -1,5 +1,6 @@
 """Figures: their words, what they draw of the numbers, and what they refuse. Pixels are for people to look at."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -316,3 +317,18 @@ def test_no_name_is_passed_over_in_a_legend():
     panel = Figure().subplots()
     panel.plot([0, 1], label=shown("_mine"))
     assert [as_named(text.get_text()) for text in panel.legend().get_texts()] == ["_mine"]
+
+
+def test_long_names_do_not_meet():
+    """Names of sixty letters, turned under a panel, and above panels that stand side by side."""
+    names = {f"{degree}, the degree of what somebody has named at length": bv.Polynomial(degree) for degree in range(4)}
+    summary = bv.lazy(study(hypotheses=names, n_train=[8], noise=0.5)).compute()
+    for noun in ("decomposition", "along_x"):
+        figure = getattr(bv.plot, noun)(summary)
+        figure.canvas.draw()
+        panels = [panel for panel in figure.axes if panel.get_title()]
+        titles = [panel.title.get_window_extent() for panel in panels]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(titles, 2)), noun
+    for text in (text for panel in bv.plot.decomposition(summary).axes for text in panel.get_xticklabels()):
+        assert "…" in text.get_text()
+        assert "\n" not in text.get_text()

@@ -23,6 +23,7 @@ PARTS = (
     ("variance", "variance", SKY),
 )
 NO_WIDTH = "\u200b"
+MOST_LETTERS = 24  # of a name in a figure: tables have all of it
 ROUNDING = 1e-12  # of the largest value
 MOST_PANELS = 5  # side by side
 NEARLY_ALL = 0.8  # of cells that are finite, where nobody chose
@@ -159,13 +160,25 @@ def label(value: str | float) -> str:
 
 def leading(cells: xr.Dataset) -> str:
     """Say for a title who errs least."""
-    return shown(who_leads(cells))
+    return _as_it_is(who_leads(cells))
 
 
 def shown(name: object) -> str:
-    """Write what users named as it is: no mathematics between dollars, and no name that a legend would leave out."""
+    """Write what users named as it is, of a long name both ends.
+
+    Examples
+    --------
+    >>> shown("line"), shown("a line through the mean of all examples")
+    ('line', 'a line through…l examples')
+    """
+    name = str(name)
+    return _as_it_is(name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 10]}…{name[-10:]}")
+
+
+def _as_it_is(words: str) -> str:
+    """Write words so that there is no mathematics between dollars, and no name that a legend would leave out."""
     # Matplotlib's legends pass over what begins with an underscore.
-    return re.sub("^_", f"{NO_WIDTH}_", str(name).replace("$", r"\$"))
+    return re.sub("^_", f"{NO_WIDTH}_", words.replace("$", r"\$"))
 
 
 def as_named(words: str) -> str:

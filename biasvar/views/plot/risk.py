@@ -1,7 +1,6 @@
 """Figures of risks: what they are made of, how they fall with examples and rise with noise."""
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LETTERS = 24  # that stand side by side under a panel
-NAME_LETTERS = 20  # in a line of a name there
 FAR = 6  # times the risk of the best set: what is above ends in an arrow
 
 
@@ -100,9 +98,9 @@ def decomposition(
 
 
 def name_places(panel: "Axes", places: ArrayLike, names: Sequence[str]) -> None:
-    """Write what users named at places along x, turned where they would not fit side by side, long names in lines."""
+    """Write what users named at places along x, turned where they would not fit side by side."""
     turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > LETTERS else {}
-    panel.set_xticks(places, [shown(fill(name, NAME_LETTERS)) for name in names], **turned)
+    panel.set_xticks(places, list(map(shown, names)), **turned)
 
 
 def draw_stack(panel: "Axes", cells: xr.Dataset, parts: Sequence[tuple[str, str, str]], top: float) -> None:
