@@ -16,12 +16,13 @@ from biasvar.errors import StudyError
 from biasvar.fields import PositiveInt
 from biasvar.learning.loss_tails import Index
 from biasvar.learning.record import Record
+from biasvar.learning.reduction import Collected
 from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import TAIL_SIZE, largest
 from biasvar.montecarlo.streams import Purpose, Stream
-from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
+from biasvar.montecarlo.tails import Status, Tops, status_of
 from biasvar.studies.attempts import attempted
-from biasvar.studies.base import BlockRecords, BlockSource, Group
+from biasvar.studies.base import BlockRecords, BlockSource, Chunk, Group, Reducer
 from biasvar.studies.marks import AtLeast, Axis, Fixed
 from biasvar.studies.study import Study
 
@@ -52,6 +53,21 @@ class Number:
     name: str
     label: str
     unit: str = "1"
+
+
+@dataclass(frozen=True)
+class _Averages:
+    """What some blocks come to: of each cell its blocks' averages and the largest sizes, and why it failed first."""
+
+    cells: tuple[Collected, ...]
+    failures: tuple[str, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Averages"]) -> "_Averages":
+        """Join what blocks that follow each other come to."""
+        cells = zip(*(part.cells for part in parts), strict=True)
+        failures = zip(*(part.failures for part in parts), strict=True)
+        return cls(tuple(map(Collected.joined, cells)), tuple(next(filter(None, each), "") for each in failures))
 
 
 class AverageStudy(Study[xr.Dataset]):
@@ -213,28 +229,44 @@ class AverageStudy(Study[xr.Dataset]):
             variables[name] = (axes, np.full(shape, "", object), {"long_name": label})
         return xr.Dataset(variables, {axis: _coordinate(getattr(self, axis)) for axis in axes})
 
+    def reducer(self, group: Group, known: object = None) -> Reducer:
+        """Return what keeps of blocks their averages, and of the largest sizes those that tell of a tail."""
+        record, block_size, replicates = self._record, self.block_size, self.replicates
+        names = [number.name for number in self.numbers]
+
+        def collected(rows: NDArray[np.float64]) -> Collected:
+            parts = record.unpack(rows)
+            tops = {name: Tops.of(parts[f"largest {name}"], block_size, replicates) for name in names}
+            # A copy, lest the whole record is sent for it.
+            return Collected({}, {name: parts[name].copy() for name in names}, tops)
+
+        def reduce(blocks: Chunk, first: int) -> _Averages:
+            failures = (next(filter(None, each), "") for each in blocks.failures)
+            return _Averages(tuple(map(collected, blocks.records)), tuple(failures))
+
+        return reduce
+
     def summarise(self, source: BlockSource) -> xr.Dataset:
         """Average all blocks of each cell."""
         out = self.layout()
         out.status[...], out.status_reason[...] = str(Status.FAILED), "not simulated"
         places = {key: np.unravel_index(i, out.status.shape) for i, key in enumerate(self._cells)}
         for group in source.groups():
-            records, failures = source.reduced(group)
-            for i, key in enumerate(group.cells):
+            found: _Averages = source.reduced(group)
+            for key, cell, why in zip(group.cells, found.cells, found.failures, strict=True):
                 if key in places:
-                    reason = next((reason for reason in failures[i] if reason), "")
-                    self._fill(out, tuple(int(i) for i in places[key]), self._record.unpack(records[i]), reason)
+                    self._fill(out, tuple(int(i) for i in places[key]), cell, why)
         return out
 
-    def _fill(self, out: xr.Dataset, at: tuple[int, ...], parts: Mapping[str, NDArray[np.float64]], why: str) -> None:
+    def _fill(self, out: xr.Dataset, at: tuple[int, ...], cell: Collected, why: str) -> None:
         """Write one cell into the summary; numbers whose standard error does not exist lose it."""
         if why:
             out.status_reason.values[at] = why
             return
         status, reason = Status.OK, ""
         for number in self.numbers:
-            blocks, tops = parts[number.name], parts[f"largest {number.name}"]
-            index = Index.estimated(estimate_tail_index(tops, self.block_size))
+            blocks = cell.series[number.name]
+            index = Index.estimated(cell.tops[number.name].index())
             out[number.name].values[at], out[f"{number.name}_se"].values[at] = blocks.mean(), standard_error(blocks)
             if status_of(index.most) is not Status.OK:
                 status = status_of(index.most)
@@ -244,7 +276,7 @@ class AverageStudy(Study[xr.Dataset]):
                     f"{index.se:.2g} (estimated from the largest values)"
                 )
         out.status.values[at], out.status_reason.values[at] = str(status), reason
-        out.block_count.values[at] = len(parts[self.numbers[0].name])
+        out.block_count.values[at] = len(cell.series[self.numbers[0].name])
         out.replicates.values[at] = out.block_count.values[at] * self.block_size
 
 

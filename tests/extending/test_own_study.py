@@ -11,6 +11,7 @@ from helpers import command
 from maximum import Maximum
 
 import biasvar as bv
+from biasvar.execution import blocks
 from biasvar.studies.blocks import run_in_memory
 
 SMALL = {"replicates": 2**13, "block_size": 2**8}
@@ -44,6 +45,31 @@ def test_its_intervals_cover():
         outcomes.append(bool(bounds.low <= 3 / 4 <= bounds.high))
     # Binomial(200, 0.95) is within 177 and 200 with an error rate of 1e-4.
     assert sum(outcomes) >= 177
+
+
+@pytest.mark.slow
+def test_workers_reduce_it_to_the_same_bits(tmp_path, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    # So little is worth a task.
+    monkeypatch.setattr(blocks, "TASK_SECONDS", 1e-4)
+    monkeypatch.setattr(blocks, "SECONDS_PER_BYTE_SENT", 0.0)
+    sent, reduce = [], blocks.Workers.reduce
+
+    def note(*asked):
+        found = reduce(*asked)
+        sent.extend(cell.series["maximum"].shape for _, part in sorted(found.items()) for cell in part.cells)
+        return found
+
+    monkeypatch.setattr(blocks.Workers, "reduce", note)
+    many = study(n=(1, 3), replicates=16 * 600, block_size=16)
+    bv.run(many, tmp_path / "alone.zarr", scheduler="synchronous", progress=False)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        bv.run(many, tmp_path / "s.zarr", scheduler=client, blocks_per_chunk=7, progress=False)
+    assert bv.digest(tmp_path / "s.zarr") == bv.digest(tmp_path / "alone.zarr")
+    # Of nine leaves, and of what is left, workers send the average of each block, for two cells.
+    assert sent == [(64,)] * 18 + [(24,)] * 2
 
 
 @pytest.mark.parametrize(
