@@ -54,7 +54,18 @@ def brief(value: float, error: float) -> str:
     >>> brief(0.20671684, 3e-9), brief(0.0154, 0.0006), brief(0.5, math.nan)
     ('0.207', '0.0154(6)', '?')
     """
-    return f"{value:.3g}" if error < 5e-4 * abs(value) else with_error(value, error)
+    return plainly(value) if error < 5e-4 * abs(value) else with_error(value, error)
+
+
+def plainly(value: float, digits: int = 3) -> str:
+    """Write a number in a few digits, without a power of ten from 0.0001 up to a million.
+
+    Examples
+    --------
+    >>> plainly(1063.2), plainly(-705.6, 2), plainly(0.5), plainly(1e-9)
+    ('1060', '-710', '0.5', '1e-09')
+    """
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def rounded(value: float, digits: int = 2) -> str:

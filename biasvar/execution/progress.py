@@ -197,7 +197,7 @@ def _bar() -> Iterator[Report]:
         while state.messages:
             _tqdm().write(state.messages.pop(0), file=sys.stderr)
         if bar is None and state.total:
-            bar = _tqdm()(desc=state.stage, unit=" chunks", total=state.total, **_size())
+            bar = _tqdm()(desc=f"{state.stage}: ", total=state.total, bar_format=BAR, **_size())
         if bar is not None:
             bar.total = state.total
             bar.set_description(state.stage, refresh=False)
@@ -236,6 +236,8 @@ def _tqdm() -> Any:
 
 
 _LOCK = threading.RLock()
+# Neither a share nor a pace: the name of the least known number needs their room on a terminal of 80 columns.
+BAR = "{desc}{n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}"
 
 
 def _in_notebook() -> bool:

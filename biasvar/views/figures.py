@@ -4,6 +4,7 @@ A colour means the same in every figure. Error bars, and shades around lines, ar
 """
 
 from collections.abc import Sequence
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from textwrap import fill
@@ -16,6 +17,7 @@ from biasvar.errors import BiasvarError, MissingDependencyError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette.
@@ -33,6 +35,7 @@ TITLE_LETTERS, SMALL_LETTERS = 9.5, 14.0  # in an inch
 MOST_DIRECT = 6  # lines that carry their names at their ends
 ENDS_APART = 0.1  # of a panel's width, at most, between ends of lines with names there
 LEGEND_ROW = 14  # points
+PLAIN = 5e-4, 2e4  # between which ticks of logarithmic axes are written without powers of ten
 FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
@@ -75,6 +78,35 @@ def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", ti
         figure.supxlabel(fill(about, int(SMALL_LETTERS * width)), **SMALL)
     else:
         axes[0, 0].set_title(f"{title}\n{about}", fontsize="medium")
+    panels: list[Axes] = list(axes.flat)  # type: ignore[arg-type]
+    for panel in panels:
+        _write_plainly(panel.xaxis)
+        _write_plainly(panel.yaxis)
+
+
+def _write_plainly(axis: "Axis") -> None:
+    """Write ticks of a logarithmic axis that spans no more than a few powers of ten as plain numbers."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    low, high = axis.get_view_interval()
+    if axis.get_scale() != "log" or low < PLAIN[0] or high > PLAIN[1]:
+        return
+    if type(axis.get_major_formatter()) is LogFormatterSciNotation:
+        axis.set_major_formatter(_plain_formatter()())
+        axis.set_minor_formatter(_plain_formatter()(labelOnlyBase=False))
+
+
+@cache
+def _plain_formatter() -> Any:
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        """Labels where matplotlib has some, without powers of ten."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    return Plain
 
 
 def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], direct: bool = True) -> None:
@@ -93,7 +125,7 @@ def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], dir
     """
     line = 1.3 * 10 * panel.figure.dpi / 72
     across, heights = panel.transData.transform([end[1:3] for end in ends] or np.empty((0, 2))).T
-    moves = spread(heights, line) - heights
+    moves = _within(spread(heights, line), line, panel.bbox.y0 + line / 2, panel.bbox.y1) - heights
     apart = np.ptp(across) > ENDS_APART * panel.bbox.width if ends else False
     if not direct or apart or len(ends) > MOST_DIRECT or np.abs(moves).max(initial=0) > FAR_NAMES * line:
         legend_above(panel, min(len(ends), 3) or 1)
@@ -139,6 +171,15 @@ def spread(heights: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
         pools.append((mean, count))
     found = np.empty(len(heights))
     found[order] = np.repeat([mean for mean, _ in pools], [count for _, count in pools]) + steps
+    return found
+
+
+def _within(heights: NDArray[np.float64], apart: float, low: float, high: float) -> NDArray[np.float64]:
+    """Move heights that are so far apart into a range, where they have room in it, and push others on."""
+    order = np.argsort(heights, kind="stable")
+    steps = apart * np.arange(len(heights))
+    found = np.empty(len(heights))
+    found[order] = np.maximum(np.minimum(heights[order], high - steps[::-1]), low + steps)
     return found
 
 

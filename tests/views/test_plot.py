@@ -118,9 +118,11 @@ def test_what_is_infinite_or_unknown_looks_so(summary):
     assert "none where hollow, ? or infinite" in figure.get_supxlabel()
     bars = bv.plot.decomposition(summary, noise=0.5)
     assert panel_titles(bars) == ["2 examples", "4 examples", "8 examples"]
-    assert "inf ↑" in texts(bars)
+    assert "inf →" in texts(bars)
     curves = bv.plot.learning_curves(summary, noise=0.5)
-    assert {"H0", "H1", "mean", "1/n"} == set(texts(curves))
+    assert set(texts(curves)) == {"H0", "H1", "mean", "1/n", "H1 inf →"}
+    away = bv.plot.noise_curves(summary, n_train=2)
+    assert [text for text in texts(away) if text.endswith("→")] == ["H1 inf →"]
     hollow = [line for line in curves.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
     unknown = np.isfinite(summary.excess_risk) & np.isnan(summary.excess_risk_se)
     assert sum(line.get_xdata().size for line in hollow) == int(unknown.sel(noise=0.5).sum())
@@ -227,12 +229,40 @@ def test_fits_are_made_of_a_summary_too_where_no_foreign_code_is_needed(tmp_path
     ours, theirs = study(), study(target=np.sin)
     summaries = [bv.run(each, tmp_path / f"{i}.zarr", scheduler="synchronous") for i, each in enumerate((ours, theirs))]
     assert ["fits" in bv.plot.figures_of(summary) for summary in summaries] == [True, False]
-    again, first = bv.plot.fits(summaries[0], count=8), bv.plot.fits(ours, count=8)
+    where = {"n_train": 4, "noise": 0.5, "count": 8}
+    again, first = bv.plot.fits(summaries[0], **where), bv.plot.fits(ours, **where)
     for one, other in zip(again.axes, first.axes, strict=True):
         for line, same in zip(one.lines, other.lines, strict=True):
             np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())
     with pytest.raises(BiasvarError, match="fits: parts of the study are not biasvar's own; give the study"):
         bv.plot.fits(summaries[1])
+
+
+def test_fits_of_a_summary_are_those_whose_errors_other_figures_show(tmp_path):
+    many = study(hypotheses={f"d{d}": bv.Polynomial(d) for d in range(8)}, n_train=[20])
+    summary = bv.run(many, tmp_path / "many.zarr", scheduler="synchronous")
+    fits, errors = bv.plot.fits(summary, count=8), bv.plot.along_x(summary)
+    assert panel_titles(fits) == [title.splitlines()[0] for title in panel_titles(errors)[:5]]
+    assert "noise $\\sigma$ = 0.5" in flat(fits.get_supxlabel())
+
+
+def test_logarithmic_axes_of_few_powers_of_ten_have_plain_numbers(summary):
+    figure = bv.plot.learning_curves(summary.sel(n_train=[4, 8]), noise=0.0, hypothesis=["H0", "mean"])
+    figure.canvas.draw()
+    written = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both") if label.get_text()]
+    assert written
+    assert all("$" not in words for words in written)
+    low, high = figure.axes[0].get_ylim()
+    assert any(low <= float(words) <= high for words in written)
+
+
+def test_names_at_ends_of_lines_stay_beside_the_panel():
+    curve = xr.DataArray([2.0, 1.0], dims="step", coords={"step": [0, 100]})
+    panel = bv.plot.curves({"J": dict.fromkeys("abc", curve)}).axes[0]
+    panel.figure.canvas.draw()
+    low = panel.get_window_extent().y0
+    assert [text.get_text() for text in panel.texts] == ["a", "b", "c"]
+    assert all(text.get_window_extent().y0 >= low - 5 for text in panel.texts)
 
 
 def test_precision_is_how_standard_errors_fell(tmp_path):

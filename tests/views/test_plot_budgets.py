@@ -65,11 +65,10 @@ def test_the_three_errors_are_stacked_where_least_squares_has_a_risk(tree):
 
 def test_what_nobody_chose_is_the_first_and_said(tree):
     figure = bv.plot.budget_curves(tree, optimizer="momentum")
-    assert "learning rate 0.02 of 0.02, 0.05" in " ".join(figure.get_supxlabel().split())
+    assert "learning rate 0.02 (of 0.02, 0.05)" in " ".join(figure.get_supxlabel().split())
     # Five examples are too few for a cubic's least squares, twenty are not.
     figure = bv.plot.three_errors(tree)
-    assert figure.get_supxlabel().startswith("20 examples, all examples per step")
-    assert "n train 20 of 5, 20, 100" in " ".join(figure.get_supxlabel().split())
+    assert "all examples per step (of 0, 1); 20 examples (of 5, 20, 100)" in " ".join(figure.get_supxlabel().split())
     assert bv.plot.figures_of(tree)[:2] == ["budget_curves", "three_errors"]
 
 

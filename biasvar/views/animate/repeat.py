@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
-from biasvar.notation import with_error
+from biasvar.notation import brief
 from biasvar.studies.replicates import replicates
 from biasvar.studies.risk import RiskStudy
 from biasvar.views.animate.film import Film, Scene, new_figure
@@ -330,9 +330,7 @@ def _set_estimates(below: "Axes", cell: xr.Dataset, last: Sequence[float], count
 
 def _number(value: float, error: float) -> str:
     """Write a number in few digits, fewer where its standard error is larger."""
-    if np.isinf(value):
-        return "infinite"
-    return f"{value:.3g}" if error < 5e-4 * abs(value) else with_error(value, error)
+    return "infinite" if np.isinf(value) else brief(value, error)
 
 
 def _wider(at: Array) -> tuple[float, float]:

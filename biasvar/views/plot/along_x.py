@@ -17,14 +17,13 @@ from biasvar.views.figures import (
     GREEN,
     GREY,
     ORANGE,
-    SIGMA,
     SKY,
     VERMILION,
     finite,
     panels_or_given,
     set_title,
 )
-from biasvar.views.plot.cells import about, few, leading, least, parts_of, selected, shown
+from biasvar.views.plot.cells import about, few, leading, least, parts_of, selected, shown, written
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.risk import FAR
 from biasvar.views.plot.studies import study_of
@@ -52,14 +51,15 @@ def fits(
     """Draw single fits as thin lines over the target, with their mean and two standard deviations about it.
 
     The training sets are the study's own (:func:`biasvar.replicates`); those of the first two fits are shown as points.
-    Of more than five hypothesis sets some are drawn, the first and the last among them.
+    Of more than five hypothesis sets some are drawn, the first and the last among them, and the best if a summary says
+    which that is.
 
     Parameters
     ----------
     study : RiskStudy, ClassificationStudy or xarray.Dataset
         With inputs of one coordinate; or its summary, where no part of the study is a user's own.
     n_train, noise : number, optional
-        Which training sets; the study's first unless given.
+        Which training sets; unless given the study's first, or those that tell most of a summary, as in other figures.
     count : int, optional
         How many of them; 200 unless given, or as many as a block has.
     ax, title
@@ -82,31 +82,36 @@ def fits(
     >>> len(figure.axes)  # a panel for each hypothesis set
     2
     """
+    best: list[str] = []
     if isinstance(study, xr.Dataset):
-        study = _again(study)
+        given = {"n_train": n_train, "noise": noise}
+        cells = selected(study, {axis: label for axis, label in given.items() if label is not None}, ("hypothesis",))
+        best = [str(cells.hypothesis.values[i]) for i in least(cells)]
+        n_train, noise, study = cells.n_train.item(), cells.noise.item(), _again(study)
     count = count or min(MOST_FITS, study.block_size)
-    drawn = replicates(study, n_train=n_train, noise=noise, count=count)
+    drawn, kind = replicates(study, n_train=n_train, noise=noise, count=count), study.problem.labels
     if "coordinate" in drawn.dims:
         raise BiasvarError(f"fits: needs inputs of one coordinate, got {drawn.sizes['coordinate']}")
-    drawn = few(drawn.assign_attrs(left_out=[]), "hypothesis")
+    names = drawn.hypothesis.values.tolist()
+    drawn = few(drawn.assign_attrs(left_out=[]), "hypothesis", [names.index(label) for label in best if label in names])
     figure, axes = panels_or_given(ax, 1, drawn.sizes["hypothesis"], sharex=True, sharey=True)
     for panel, label in zip(axes[0], drawn.hypothesis.values, strict=True):
-        _draw_single_fits(panel, drawn.sel(hypothesis=label))
+        _draw_single_fits(panel, drawn.sel(hypothesis=label), "P(y = +1 | x)" if kind.scores else "target f")
         panel.set_title(shown(label))
         panel.set_xlabel("input x")
-    axes[0, 0].set_ylabel("prediction (y)")
+    axes[0, 0].set_ylabel("score" if kind.scores else "prediction (y)")
+    axes[0, 0].set_xlim(*_seen(drawn))
     reach = np.abs(finite(drawn.target)).max() + 2 * float(drawn.noise)
     axes[0, 0].set_ylim(-3 * reach, 3 * reach)
     axes[0, 0].legend(loc="upper left", frameon=False, fontsize="small")
+    level = xr.DataArray(drawn.noise, name="noise", attrs={"units": kind.noise[1]})
     words = f"{count} training sets of {drawn.n_train} examples, {count} fits: none is their mean"
     set_title(
         figure,
         axes,
         ax,
         title or words,
-        "; ".join(
-            [f"{shown(study.name)}: noise {SIGMA} = {drawn.noise:g}", "points: the first two sets", *drawn.left_out]
-        ),
+        "; ".join([f"{shown(study.name)}: {written(level)}", "points: the first two sets", *drawn.left_out]),
     )
     return figure
 
@@ -119,18 +124,27 @@ def _again(summary: xr.Dataset) -> RiskStudy | ClassificationStudy:
     return study
 
 
-def _draw_single_fits(panel: "Axes", drawn: xr.Dataset) -> None:
+def _seen(drawn: xr.Dataset) -> tuple[float, float]:
+    """Return between which inputs to draw: where training sets are, if that is much less than where test points are."""
+    at, low, high = drawn["at"].values, float(drawn.x.min()), float(drawn.x.max())
+    room = (high - low) / 10
+    if at[-1] - at[0] < 1.5 * (high - low):
+        return at[0] - (at[-1] - at[0]) / 20, at[-1] + (at[-1] - at[0]) / 20
+    return low - room, high + room
+
+
+def _draw_single_fits(panel: "Axes", drawn: xr.Dataset, target: str) -> None:
     from matplotlib.collections import LineCollection
 
     at, predictions = drawn["at"].values, drawn.prediction.values
     # So many lines are a picture of their own in files of vectors, which else are a hundred times as large.
     lines = list(np.stack(np.broadcast_arrays(at, predictions), axis=-1))
     panel.add_collection(LineCollection(lines, colors=GREY, linewidths=0.4, alpha=0.35, zorder=1, rasterized=True))
-    panel.plot(at, drawn.target, color=BLACK, linewidth=2.5, label="target f")
+    panel.plot(at, drawn.target, color=BLACK, linewidth=2.5, label=target)
     mean, deviation = predictions.mean(axis=0), predictions.std(axis=0)
     panel.plot(at, mean, color=BLUE, linewidth=2, label="mean fit")
-    for side in (-1, 1):
-        panel.plot(at, mean + side * deviation, color=BLUE, linewidth=1, linestyle=":", zorder=3)
+    for side, words in ((-1, "±1 std. dev."), (1, None)):
+        panel.plot(at, mean + side * deviation, color=BLUE, linewidth=1, linestyle=":", zorder=3, label=words)
     for i, color in enumerate((VERMILION, GREEN)[: len(predictions)]):
         panel.plot(at, predictions[i], color=color, linewidth=1.2)
         panel.plot(drawn.x[i], drawn.y[i], color=color, marker="o", markersize=5, linestyle="none", zorder=4)

@@ -7,8 +7,9 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import nodes_of
-from biasvar.views.figures import BLACK, GREY, ORANGE, SKY, VERMILION, finite, halo, panels_or_given, set_title
+from biasvar.views.figures import BLACK, GREY, ORANGE, SIGMA, SKY, VERMILION, finite, halo, panels_or_given, set_title
 from biasvar.views.plot.cells import label as written
+from biasvar.views.plot.cells import study_name
 from biasvar.views.plot.doors import made_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def budget_curves(
     axes[0, 0].legend(frameon=False, fontsize="small")
     words = title or _best_sizes(cells)
     about = ["a curve per budget of gradients, of one example each; crosses: its best n", *chosen]
-    set_title(figure, axes, ax, words, "; ".join(about))
+    set_title(figure, axes, ax, words, f"{study_name(nodes_of(tree)[''])}: {'; '.join(about)}")
     return figure
 
 
@@ -178,8 +179,9 @@ def three_errors(
         panel.fill_between(budget, base, above, color=color, alpha=0.8, linewidth=0, label=label)
         base = above
     extra = finite(cells.optimization_error)
-    panel.fill_between(budget, base, base + extra, color=ORANGE, alpha=0.3, linewidth=0)
-    panel.fill_between(budget, 0, np.minimum(extra, 0), color=ORANGE, alpha=0.9, linewidth=0, label="optimization")
+    # Below zero it takes from what is stacked above.
+    panel.fill_between(budget, base, base + extra.clip(0), color=ORANGE, alpha=0.8, linewidth=0, label="optimization")
+    panel.fill_between(budget, 0, np.minimum(extra, 0), color=ORANGE, alpha=0.8, linewidth=0)
     panel.errorbar(budget, finite(cells.excess_risk), cells.excess_risk_se, color=BLACK, marker="o", label="excess")
     seen = finite(cells.empirical_optimization_error)
     panel.plot(budget, seen, color=VERMILION, linestyle=":", marker="s", label="optimization, empirical")
@@ -187,8 +189,7 @@ def three_errors(
     panel.set(xscale="log", xlabel="gradient evaluations", ylabel="error (y²)")
     panel.legend(frameon=False, fontsize="small", loc="upper right")
     words = title or _sign(cells)
-    about = [f"{int(root.n_train)} examples, {_batch(int(cells.batch_size))}", *chosen]
-    set_title(figure, axes, ax, words, "; ".join(about))
+    set_title(figure, axes, ax, words, f"{study_name(nodes_of(tree)[''])}: {'; '.join(chosen)}")
     return figure
 
 
@@ -205,7 +206,7 @@ def _sign(cells: xr.Dataset) -> str:
 def _selected(
     tree: xr.DataTree, optimizer: str | None, labels: dict[str, Any], keep: tuple[str, ...]
 ) -> tuple[xr.Dataset, xr.Dataset, list[str]]:
-    """Select cells of the root and of one optimizer: one of each dimension but those to keep; say what nobody chose."""
+    """Select cells of the root and of one optimizer: one of each dimension but those to keep; say which."""
     nodes = {path: node.compute() for path, node in nodes_of(tree).items()}
     root, names = nodes[""], [path for path in nodes if path]
     name = optimizer or names[0]
@@ -221,14 +222,22 @@ def _selected(
         if label is None and axis in keep:
             continue
         known = cells[axis].values
+        of = f" (of {', '.join(map(written, known))})" if label is None and len(known) > 1 else ""
         if label is None:
             label = known[_first_finite(root, axis)]
-            chosen += [f"{axis.replace('_', ' ')} {written(label)} of {', '.join(map(written, known))}"] * (
-                len(known) > 1
-            )
+        if axis not in keep:
+            chosen.append(f"{_named(axis, label)}{of}")
         one = {axis: [label] if axis in keep else label}
         cells, root = cells.sel(one), root.sel(one) if axis in root.dims else root
     return root, cells, chosen
+
+
+def _named(axis: str, label: float) -> str:
+    """Write a label with the name of its dimension."""
+    if axis == "batch_size":
+        return _batch(int(label))
+    words = {"n_train": "{} examples", "noise": f"noise {SIGMA} = {{}}"}
+    return words.get(axis, f"{axis.replace('_', ' ')} {{}}").format(written(label))
 
 
 def _first_finite(root: xr.Dataset, axis: str) -> int:

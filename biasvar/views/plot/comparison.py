@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from biasvar.notation import plainly
 from biasvar.views.figures import BLUE, GREY, INK, ORANGE, SKY, finite, panels_or_given, set_title
 from biasvar.views.findings import SURE
-from biasvar.views.plot.cells import about, error_of, few, leading, selected, shown, units, written
+from biasvar.views.plot.cells import about, error_of, few, leading, selected, shown, study_name, units, written
 from biasvar.views.plot.doors import made_of
 from biasvar.views.plot.risk import FAR
 
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 
 
 STATES = {"ok": "white", "se_unreliable": SKY, "infinite": ORANGE, "failed": GREY}
+WORDS = {"se_unreliable": "no error"}  # that a narrow cell has room for
+ROW = 0.4  # inches, two lines of text
 
 
 @made_of("expected_risk", "expected_risk_se", "versus", dims=("hypothesis",), several=("hypothesis",))
@@ -63,6 +66,7 @@ def differences(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | N
     _set_reach(panel, finite(others[name]), others[name].values, places, float(cells.expected_risk[0]))
     panel.axvline(0, color=GREY, linewidth=1)
     panel.set_yticks(places, [shown(label) for label in others.hypothesis.values])
+    panel.set_ylim(0.5 - max(len(places), 1), 0.5)
     panel.set_xlabel(f"expected risk above that of {shown(best)}{units(cells.expected_risk)}")
     set_title(figure, axes, ax, title or leading(cells), f"{about(cells)}; bars: 95 % intervals, paired")
     return figure
@@ -78,7 +82,7 @@ def _set_reach(panel: "Axes", values: Array, numbers: Array, places: Array, best
     panel.set_xlim(-0.05 * end, end)
     for place, number in zip(places, numbers, strict=True):
         if not number <= end:
-            words = "?" if np.isnan(number) else f"{number:.3g}"
+            words = "?" if np.isnan(number) else plainly(number)
             panel.annotate(f"{words} →", (end, place), (-2, 0), textcoords="offset points", ha="right", va="center")
 
 
@@ -121,10 +125,13 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
         panel.set_title(written(found.noise) if "noise" in found.coords else "")
         panel.set_xlabel("training examples")
     flagged = int((cells.status != "ok").sum())
-    words = f"{flagged} of {cells.status.size} cells are flagged" if flagged else "All cells are sound"
-    set_title(
-        figure, axes, ax, title or words, "numbers: tail indices of the loss; it has a mean above 1, an error above 2"
-    )
+    if ax is None:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, max(height, 1.6 + ROW * cells.sizes["hypothesis"]))
+    are = "is" if flagged == 1 else "are"
+    words = f"{flagged} of {cells.status.size} cells {are} flagged" if flagged else "All cells are sound"
+    about = f"{study_name(cells)}: numbers are tail indices; above 1 the loss has a mean, above 2 its mean an error"
+    set_title(figure, axes, ax, title or words, about)
     return figure
 
 
@@ -133,7 +140,7 @@ def _draw_states(panel: "Axes", cells: xr.Dataset) -> None:
         panel.add_patch(_square(column, row, STATES[str(status)]))
         index = float(cells.tail_index[row, column]) if "tail_index" in cells else np.nan
         number = f"\n{index:.2g}" if status != "ok" and np.isfinite(index) else ""
-        words = str(status).replace("_", "\n") + number
+        words = WORDS.get(str(status), str(status)) + number
         panel.text(column, row, words, ha="center", va="center", fontsize="x-small", color=INK)
     rows, columns = cells.status.shape
     panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.notation import plainly
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import (
     BLACK,
@@ -157,8 +158,8 @@ def curvature(
 ) -> "Figure":
     """Draw how curvature is spread over segments: a panel for each objective, a row for each condition.
 
-    Thin lines hold all but 1 in 1,000 segments on either side, thick ones 90 %, dots are medians. Dashed lines are
-    bounds: the least curvature, mu, is at most the left one, the greatest, L, at least the right one.
+    Thin lines hold all but 1 in 1,000 segments on either side, thick ones 90 %, dots are medians. Upright lines
+    are bounds: the least curvature, mu, is at most the dashed one, the greatest, L, at least the dash-dotted one.
 
     Parameters
     ----------
@@ -212,9 +213,9 @@ def _steepest(root: xr.Dataset, chosen: Sequence[str]) -> str:
     ratio = (cells.L_at_least / cells.mu_at_most.where(cells.mu_at_most > 0)).values
     if np.isfinite(ratio).any():
         place = int(np.nanargmax(ratio))
-        return f"Curvature of {shown(chosen[place])} differs {ratio[place]:.3g} times, as far as seen"
+        return f"Of {shown(chosen[place])} the greatest curvature is {plainly(ratio[place])} times the least, or more"
     low = int(np.nanargmin(cells.mu_at_most.values))
-    return f"Curvature of {shown(chosen[low])} goes down to {float(cells.mu_at_most[low]):.3g}"
+    return f"Curvature of {shown(chosen[low])} goes down to {plainly(float(cells.mu_at_most[low]))}"
 
 
 def _draw_curvatures(panel: "Axes", cell: xr.Dataset) -> None:
@@ -227,8 +228,8 @@ def _draw_curvatures(panel: "Axes", cell: xr.Dataset) -> None:
         for ends, width in (((0.001, 0.999), 1), ((0.05, 0.95), 5)):
             panel.plot(found.sel(quantile=list(ends)), [row, row], color=BLUE, linewidth=width, solid_capstyle="butt")
         panel.plot(float(found.sel(quantile=0.5)), row, color=BLACK, marker="o", markersize=4)
-    for bound, name in ((low, "mu ≤"), (high, "L ≥")):
-        panel.axvline(bound, color=ORANGE, linestyle="--", label=f"{name} {bound:.3g}")
+    for bound, name, color, dash in ((low, "mu ≤", ORANGE, "--"), (high, "L ≥", GREEN, "-.")):
+        panel.axvline(bound, color=color, linestyle=dash, label=f"{name} {plainly(bound)}")
     left, right = panel.get_xlim()
     panel.axvspan(min(left, -LINEAR * size), 0, color=VERMILION, alpha=0.12, linewidth=0)
     panel.set_xlim(min(left, -LINEAR * size), right)

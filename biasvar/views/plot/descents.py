@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
+from biasvar.notation import plainly
 from biasvar.optimization.objectives import Objective
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLACK, GREY, name_lines, panels_or_given, set_title
@@ -196,12 +197,13 @@ def _lowest(panels: Mapping[str, Curves]) -> str:
         return "Every descent diverged"
     if len(found) == 1:
         begin = float(_quartiles(next(iter(found.values())))[1, 0])
-        return f"{ends[0][1]} takes {name} from {begin:.2g} to {ends[0][0]:.2g}"
+        return f"{ends[0][1]} takes {name} from {plainly(begin, 2)} to {plainly(ends[0][0], 2)}"
     if len(ends) == 1:
         return f"All but {ends[0][1]} diverged"
-    if f"{ends[0][0]:.2g}" == f"{ends[1][0]:.2g}":
-        return f"{ends[0][1]} and {ends[1][1]} end alike: {ends[0][0]:.2g}"
-    return f"{ends[0][1]} ends lowest: {name} {ends[0][0]:.2g} against {ends[1][0]:.2g} ({ends[1][1]})"
+    low, second = (plainly(end, 2) for end, _ in ends[:2])
+    if low == second:
+        return f"{ends[0][1]} and {ends[1][1]} end alike: {low}"
+    return f"{ends[0][1]} ends lowest: {name} {low} against {second} ({ends[1][1]})"
 
 
 @made_of("parameters", "hyperparameter", dims=("step",), sizes={"parameter": 2})
@@ -352,5 +354,5 @@ def _ends(chosen: Mapping[str, Any], name: str, function: Objective | None) -> s
         return f"Paths over {shown(name)}"
     found = {rule: float(np.ravel(function.value(path[-1:]))[0]) for rule, (path, *_) in chosen.items()}
     low, high = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-    words = f"{shown(low)} ends at J = {found[low]:.2g}"
-    return words if low == high else f"{words}, {shown(high)} at {found[high]:.2g}"
+    words = f"{shown(low)} ends at J = {plainly(found[low], 2)}"
+    return words if low == high else f"{words}, {shown(high)} at {plainly(found[high], 2)}"

@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from biasvar.errors import several
+from biasvar.notation import plainly
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import BLUE, GREY, ORANGE, draw_hollow, name_lines, panels_or_given, set_title
 from biasvar.views.plot.cells import MOST_PANELS, shown, study_name
@@ -141,7 +143,7 @@ def _widest(rules: Mapping[str, xr.Dataset], target: int) -> str:
     rule = max(widths, key=widths.__getitem__)
     if widths[rule] == 1:
         return "No rule forgives: one rate each is within a factor of 2 of its best"
-    return f"{shown(rule)} forgives most: within a factor of 2 of its best at rates {widths[rule]:.3g} times apart"
+    return f"{shown(rule)} forgives most: within a factor of 2 of its best at rates {plainly(widths[rule])} times apart"
 
 
 @made_of("expected_best", "expected_best_se", "draws", dims=("draws", "step"), several=("draws",))
@@ -218,7 +220,9 @@ def _luck(nodes: Mapping[str, Mapping[str, xr.Dataset]]) -> str:
         return "Luck in a grid"
     rule = min(needed, key=needed.__getitem__)
     _, few, every = needed[rule]
-    return f"{few} random configurations of {shown(rule)}, of {every}, come within a factor of 2 of its best"
+    if few == every:
+        return f"{shown(rule)} needs its whole grid, {every} configurations, to come within a factor of 2 of its best"
+    return f"{shown(rule)} is within a factor of 2 of its best after {several(few, 'random configuration')} of {every}"
 
 
 @made_of("sensitivity", "sensitivity_se", "total_sensitivity", "hyperparameter", dims=("hyperparameter",), varied=2)

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from biasvar.errors import BiasvarError
+from biasvar.notation import plainly
 from biasvar.studies.base import nodes_of
 from biasvar.views.figures import VERMILION, finite, panels_or_given, set_title
 from biasvar.views.plot.cells import shown, study_name
@@ -69,7 +70,7 @@ def heat(
     where, node = _grid(tree, "objective", objective, optimizer)
     values = _selected(node, sel).objective.isel(step=-1)
     names = f"objective J of {where}", f"after {int(values.step)} steps"
-    return _map(tree, node, values.compute(), rows, columns, names, "J = {:.3g}", ax, title)
+    return _map(tree, node, values.compute(), rows, columns, names, "J = {}", ax, title)
 
 
 @made_of("median_cost_to_target", "total_sensitivity", "hyperparameter", varied=2)
@@ -119,7 +120,7 @@ def cost_map(
     values = _selected(node, sel).median_cost_to_target.isel(target=target)
     level = float(node.target_value.isel(target=target))
     names = f"gradients to J = {level:.2g}", f"of {where}"
-    return _map(tree, node, values.compute(), rows, columns, names, "{:.0f} gradients", ax, title)
+    return _map(tree, node, values.compute(), rows, columns, names, "{} gradients", ax, title)
 
 
 def _grid(tree: xr.DataTree, variable: str, objective: str | None, optimizer: str | None) -> tuple[str, xr.Dataset]:
@@ -208,6 +209,7 @@ def _draw_map(panel: "Axes", best: xr.DataArray, name: str, number: str) -> str:
     panel.spines[["top", "right"]].set_visible(True)
     near = int((values <= 2 * low).sum())
     at = ", ".join(f"{dim.replace('_', ' ')} {best[dim].values[i]:.3g}" for dim, i in ((x, column), (y, row)))
+    found = number.format(plainly(low))
     if fallen:
-        return f"Best at {at}: {number.format(low)}"
-    return f"Best at {at}: {number.format(low)}; {near} of {values.size} places within a factor of 2"
+        return f"Best at {at}: {found}"
+    return f"Best at {at}: {found}; {near} of {values.size} places within a factor of 2"

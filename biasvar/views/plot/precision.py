@@ -209,7 +209,7 @@ def digits(summary: Summary, *, ax: "Axes | None" = None, title: str | None = No
     panel.set(xscale="log", yscale="log", xlabel="number", ylabel="its standard error")
     exact = int((known[:, 1] == 0).sum())
     unknown = int(np.isnan(known[:, 1]).sum())
-    counts = f"{len(there)} numbers, {exact} more exact, {unknown} without a standard error"
+    counts = f"lines: certain digits; {len(there)} numbers, {exact} more exact, {unknown} without a standard error"
     set_title(figure, axes, ax, title or _digits(there), f"{study_name(nodes_of(summary)[''])}: {counts}")
     return figure
 

@@ -14,8 +14,10 @@ from biasvar.views.figures import (
     GREY,
     INK,
     LINES,
+    SMALL,
     draw_hollow,
     finite,
+    halo,
     name_lines,
     panels_or_given,
     set_title,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LETTERS = 24  # that stand side by side under a panel
+MOST_GONE = 3  # names of what leaves a picture at one place
 FAR = 6  # times the risk of the best set: what is above ends in an arrow
 
 
@@ -165,6 +168,7 @@ def learning_curves(
         _draw_slope(panel, n_train, cells.excess_risk)
     panel.set_xticks(n_train, [str(n) for n in n_train])
     panel.xaxis.set_minor_locator(NullLocator())
+    _name_what_leaves(panel, n_train, cells, name)
     name_lines(panel, ends)
     set_title(figure, axes, ax, title or leading(cells) or "Risk above that of the target", about(cells))
     return figure
@@ -184,6 +188,32 @@ def _draw_curves(panel: "Axes", x: Array, cells: xr.Dataset, name: str) -> list[
             last = np.flatnonzero(np.isfinite(value))[-1]
             ends.append((shown(label), float(x[last]), float(value[last]), color))
     return ends
+
+
+def _name_what_leaves(panel: "Axes", x: Array, cells: xr.Dataset, name: str) -> None:
+    """Write at the frame, with an arrow, which hypothesis sets are above it at each x, or infinite there."""
+    top = panel.get_ylim()[1]
+    for i, (place, values) in enumerate(zip(x, cells[name].transpose(..., "hypothesis").values, strict=True)):
+        gone = [
+            shown(label) + (" inf" if np.isinf(value) else "")
+            for label, value in zip(cells.hypothesis.values, values, strict=True)
+            if value > top
+        ]
+        more = f" and {len(gone) - MOST_GONE} more" if len(gone) > MOST_GONE else ""
+        if gone:
+            first = 2 * i < len(x)
+            panel.annotate(
+                f"{', '.join(gone[:MOST_GONE])}{more} →",  # turned, it points up
+                (place, 1),
+                (8 if first else -4, -2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="left" if first else "right",
+                va="top",
+                rotation=90,
+                path_effects=halo(),
+                **SMALL,
+            )
 
 
 def _draw_slope(panel: "Axes", n_train: Array, excess: xr.DataArray) -> None:
@@ -240,6 +270,7 @@ def noise_curves(
     # Of sets that err much more than the best, only where they leave the picture is of interest.
     least = finite(cells.expected_risk.min("hypothesis"))
     panel.set_ylim(0, top or min(4 * float(np.nanmax(least)), ceiling(cells)))
+    _name_what_leaves(panel, strength, cells, "expected_risk")
     if added:
         panel.plot(strength, strength, color=GREY, linewidth=2, linestyle="-.")
         ends.append(("noise alone", float(strength[-1]), float(strength[-1]), INK))
@@ -263,7 +294,7 @@ def draw_points(
     for place, number, its_error in zip(x, cells[name].values, error, strict=True):
         if number > top:
             panel.annotate(
-                f"{with_error(float(number), float(its_error))} ↑",
+                f"{with_error(float(number), float(its_error))} →",  # turned, it points up
                 (place, 0.99 * top),
                 ha="center",
                 va="top",

@@ -73,6 +73,7 @@ def sources_of_error(
         draw_points(panel, places, cell, "expected_risk", BLACK, "o", top)
         panel.set_title(f"{n_train} examples")
         name_places(panel, places, cell.hypothesis.values.tolist())
+        panel.set_xlabel("hypothesis set")
     axes[0, 0].set_ylim(0, top)
     axes[0, 0].set_ylabel(f"risk{units(cells.expected_risk)}")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
@@ -95,5 +96,5 @@ def _largest(cells: xr.Dataset) -> str:
         if parts and sum(parts.values()) > 0:
             source = max(parts, key=parts.__getitem__)
             share = parts[source] / sum(map(abs, parts.values()))
-            said.append(f"{source} ({share:.0%}) of {shown(cell.hypothesis.values[best])} at {n_train} examples")
-    return f"Most error above noise is {', '.join(said)}" if said else "Where errors come from"
+            said.append(f"{share:.0%} is {source} at {n_train} examples ({shown(cell.hypothesis.values[best])})")
+    return f"Of the best set's error above noise {', '.join(said)}" if said else "Where errors come from"
