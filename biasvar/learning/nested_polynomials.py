@@ -131,14 +131,15 @@ def fit_degrees(
         _keep_largest(each, wanted, tops)
     off, second, noise = np.zeros((most, most)), np.zeros((most, most, most)), np.zeros((most, most, most))
     _add_lanes(sums, products, maps, off, second, noise)
+    tops = kept(tops)
     return {
         p: NestedMoments(
             best[:p] + off[p - 1, :p],
             second[p - 1, :p, :p] - off[p - 1, :p, None] * off[p - 1, :p],
             noise[p - 1, :p, :p],
             float(_in_order(residuals[p - 1]) / n),
-            kept(tops[p - 1]),
-            kept(tops[most + p - 1]),
+            tops[p - 1],
+            tops[most + p - 1],
         )
         for p in sizes
     }

@@ -60,9 +60,15 @@ class Record:
 
     def is_finite(self, row: Array) -> bool:
         """Tell whether a row holds a number wherever it must."""
-        parts = self.unpack(row).items()
-        needed = (value for name, value in parts if not name.startswith("largest") and name not in self.may_lack)
-        return all(bool(np.isfinite(value).all()) for value in needed)
+        return bool(np.isfinite(row[self._needed]).all())
+
+    @cached_property
+    def _needed(self) -> NDArray[np.bool_]:
+        """Where a row must hold a number."""
+        needed = np.ones(self.size, bool)
+        for name, place in self._places.items():
+            needed[place] = not name.startswith("largest") and name not in self.may_lack
+        return needed
 
     @cached_property
     def _places(self) -> dict[str, int | slice]:

@@ -44,7 +44,8 @@ def matmul(a: NDArray[np.generic], b: NDArray[np.generic]) -> Array:
         return np.asarray(matmul(one[None], other)[..., 0, :])
     if one.shape[-1] != other.shape[-2]:
         raise ValueError(f"matmul: shapes {one.shape} and {other.shape} do not match")
-    stack = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
+    # Of two matrices alone the stack is known, which NumPy would take longer to tell than to multiply them.
+    stack = np.broadcast_shapes(one.shape[:-2], other.shape[:-2]) if one.ndim + other.ndim > 4 else ()
     out = np.empty((*stack, one.shape[-2], other.shape[-1]))
     if out.size:
         _multiply(_stacked(one, stack), _stacked(other, stack), out.reshape(-1, *out.shape[-2:]))
