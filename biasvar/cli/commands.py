@@ -128,7 +128,9 @@ def plan(study: str, changes: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(str(found))
     for part in found.groups:
-        click.echo(f"  {part.group.path}: {several(part.blocks, 'block')}, {part.chunk} per task, {part.seconds:.2g} s")
+        click.echo(
+            f"  {part.group.task_name}: {several(part.blocks, 'block')}, {part.chunk} per task, {part.seconds:.2g} s"
+        )
 
 
 @main.command(short_help="Compare a study's derivatives with its values.")

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+import textwrap
 import time
 
 import click
@@ -38,14 +39,15 @@ def _told(found: StoreStatus) -> str:
     if found.complete or not sys.stdout.isatty():
         return str(found)
     size = shutil.get_terminal_size()
-    room = max(size.lines - 5, 1)
+    # A line that wraps by itself would be two, and what is drawn over it would miss one.
+    lines = textwrap.wrap(str(found), size.columns - 1)
+    room = max(size.lines - 4 - len(lines), 1)
     rows = [
         [estimate.problem, estimate.cell, str(estimate.blocks), _number(estimate.mean, estimate.error)]
         for estimate in least_known_of(found.estimates, room)
     ]
     table = Table(["problem", "cell", "blocks", found.headline or "mean"], rows, left=(0, 1))
-    lines = [str(found), *(as_text(table).splitlines() if rows else [])]
-    # A line that wraps would be two, and what is drawn over it would miss one.
+    lines += as_text(table).splitlines() if rows else []
     return "\n".join(line[: size.columns - 1] for line in lines)
 
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Estimate(NamedTuple):
 class Progress:
     """How far a run is: its stage, chunks, seconds, and which cell's headline number is least known so far.
 
-    ``name`` says which number of a cell that is.
+    ``name`` says which number of a cell that is, ``called`` what cells of a group are called beside it.
     """
 
     done: int = 0
@@ -46,12 +47,16 @@ class Progress:
     seconds: float = 0.0
     stage: str = "planning"
     name: str = "mean"
+    called: Callable[[Group], Sequence[str]] = attrgetter("cells")
     messages: list[str] = field(default_factory=list)
     cells: dict[Group, NDArray[np.float64]] = field(default_factory=dict)  # count, mean, squared deviations
+    _names: dict[Group, Sequence[str]] = field(default_factory=dict)
 
     def add(self, group: Group, token: NDArray[np.float64]) -> None:
         """Take in the token of a finished task: count, mean and squared deviations of every cell."""
         self.done += 1
+        if group not in self._names:
+            self._names[group] = self.called(group)
         count, mean, squares = token.T
         n, m, s = self.cells.get(group, np.zeros((3, len(token))))
         total, shift = n + count, mean - m
@@ -70,8 +75,18 @@ class Progress:
 
     def estimates(self, most: int) -> list[Estimate]:
         """Return estimates of all cells, or of so many that are the least known."""
-        found = _least_of_each(row for group, moments in self.cells.items() for row in _estimates(group, moments))
+        found = _least_of_each(row for group, moments in self.cells.items() for row in self._estimates(group, moments))
         return least_known_of(found, most)
+
+    def _estimates(self, group: Group, moments: NDArray[np.float64]) -> Iterator[Estimate]:
+        count, mean, squares = moments
+        error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
+        many = len(mean) > MOST_ROWS
+        if many and np.isnan(mean).all():
+            return
+        for i in [int(np.nanargmin(mean))] if many else range(len(mean)):
+            cell = f"{group.title}: the least" if many else self._names[group][i]
+            yield Estimate(group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i]))
 
     @property
     def worst_error(self) -> float:
@@ -90,9 +105,9 @@ class Progress:
             errors = np.sqrt(s / (n * (n - 1))) if n[0] > 1 else np.full(1, np.nan)
             if np.isnan(errors).all() or np.nanmax(errors) <= worst[0]:
                 continue
-            cell = group.cells[int(np.nanargmax(errors))]
+            cell = self._names[group][int(np.nanargmax(errors))]
             short = cell if len(cell) <= MOST_LETTERS else f"{cell[:MOST_LETTERS]}..."
-            worst = float(np.nanmax(errors)), f"{self.name} of {short}, {group.problem}"
+            worst = float(np.nanmax(errors)), f"{group.problem} {short}, {self.name}"
         return worst
 
     @property
@@ -104,24 +119,13 @@ class Progress:
     def precision(self) -> str:
         """How precise the run is so far, in words."""
         error, name = self._worst
-        return "no standard error yet" if np.isnan(error) else f"least known: {name}, +-{error:.2g}"
+        return "no standard error yet" if np.isnan(error) else f"least known: {name} +-{error:.2g}"
 
 
 def least_known_of(estimates: Sequence[Estimate], most: int) -> list[Estimate]:
     """Return so many of the estimates, in their order, that are the least known."""
     kept = sorted(estimates, key=lambda estimate: -(estimate.error or 0))[:most]
     return [estimate for estimate in estimates if estimate in kept]
-
-
-def _estimates(group: Group, moments: NDArray[np.float64]) -> Iterator[Estimate]:
-    count, mean, squares = moments
-    error = np.sqrt(squares / (count * (count - 1))) if count[0] > 1 else np.full(len(mean), np.nan)
-    many = len(mean) > MOST_ROWS
-    if many and np.isnan(mean).all():
-        return
-    for i in [int(np.nanargmin(mean))] if many else range(len(mean)):
-        cell = f"{group.title}: the least" if many else group.cells[i]
-        yield Estimate(group.problem, cell, int(count[i]), _number(mean[i]), _number(error[i]))
 
 
 def _least_of_each(estimates: Iterable[Estimate]) -> list[Estimate]:
@@ -237,7 +241,7 @@ def _tqdm() -> Any:
 
 _LOCK = threading.RLock()
 # Neither a share nor a pace: the name of the least known number needs their room on a terminal of 80 columns.
-BAR = "{desc}{n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}"
+BAR = "{desc}{n_fmt}/{total_fmt} {bar} {remaining} left{postfix}"
 
 
 def _in_notebook() -> bool:

@@ -143,7 +143,7 @@ def _run(
                 voice.say(why)
             target.claim(study)
             target.remove_partial_files()
-            voice.progress.name = study.headline_name
+            voice.progress.name, voice.progress.called = study.headline_name, study.headline_cells
             driver = _Driver(study, target, executor, hold, blocks_per_chunk, voice)
             if retry_failed:
                 driver.discard_failures()

@@ -61,7 +61,7 @@ class StoreStatus:
             f"{self.done} of {several(self.chunks, 'chunk')}",
             f"failures in {self.failed}" if self.failed else "",
             "" if self.rate is None else f"{self.rate:.3g} chunks per second",
-            "" if self.worst_error is None else f"least known: {self.least_known}, +-{self.worst_error:.2g}",
+            "" if self.worst_error is None else f"least known: {self.least_known} +-{self.worst_error:.2g}",
             "" if self.seconds_left is None else f"{self.seconds_left:.0f} s left",
         ]
         held = f"; {self.running} is running on it" if self.running else ""

@@ -197,8 +197,10 @@ function drawCurveAxes(pen, axes, words) {
     trace(pen, [[axes.left, y], [axes.right, y]]);
     write(pen, powerOfTen(mark), axes.left - 6, y + 4, "right");
   }
-  for (const step of [0, 5, 10, 100, 1000, 10000, 100000]) {
-    if (step <= axes.last) write(pen, step, axes.x(step), axes.bottom + 16, "center");
+  for (const step of new Set([0, 5, 10, 100, 1000, 10000, 100000, axes.last])) {
+    // The last step is told, too, and no other so near that their numbers would meet.
+    const apart = step === axes.last || axes.last > 1.5 * step;
+    if (step <= axes.last && apart) write(pen, step, axes.x(step), axes.bottom + 16, "center");
   }
   write(pen, words, (axes.left + axes.right) / 2, axes.bottom + 30, "center");
 }

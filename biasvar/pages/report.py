@@ -77,7 +77,7 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     >>> folder = tempfile.mkdtemp()
     >>> summary = bv.run(study, os.path.join(folder, "mean.zarr"), scheduler="synchronous")
     >>> page = bv.report(os.path.join(folder, "mean.zarr"), os.path.join(folder, "mean.html"))
-    >>> "Of 1 cell bias2 dominates 1" in page.read_text()
+    >>> "Of 1 cell, bias2 dominates in 1" in page.read_text()
     True
     """
     target = Store(store)

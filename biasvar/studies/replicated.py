@@ -144,13 +144,23 @@ class ReplicatedStudy(DrawnStudy[xr.Dataset]):
 
     def headline(self, group: Group, records: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each block's mean loss, at the highest noise where its standard error exists."""
-        n_train = self._sizes[group.problem]
         parts = self._record(group.cells[0]).unpack(records)
         loss = self.grid.cell(group.cells[0]).loss
+        return loss.headline(self.problem, parts, np.array(self._headline_noise(group)))
+
+    def _headline_noise(self, group: Group) -> list[float]:
+        """Return the highest noise level at which each cell has a standard error, where its records are of all."""
         hypotheses = [self.grid.cell(key).hypothesis for key in group.cells]
-        indices = np.array([hypothesis.tail_index(self.law, n_train).noise for hypothesis in hypotheses])
-        noise = [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
-        return loss.headline(self.problem, parts, np.array(noise))
+        indices = [hypothesis.tail_index(self.law, self._sizes[group.problem]).noise for hypothesis in hypotheses]
+        return [max(self.noise) if status_of(index) is Status.OK else 0.0 for index in indices]
+
+    def headline_cells(self, group: Group) -> Sequence[str]:
+        """Return what cells are called beside that number: with the noise level, where the study has several."""
+        if len(self.noise) == 1:
+            return group.cells
+        each = zip(group.cells, self._headline_noise(group), strict=True)
+        of_all = {key for key in group.cells if self.grid.cell(key).noise is None}
+        return [f"{key} \N{GREEK SMALL LETTER SIGMA}={noise:g}" if key in of_all else key for key, noise in each]
 
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Simulate one block of a group's cells on common training sets."""

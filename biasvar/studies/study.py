@@ -107,6 +107,10 @@ class Study(StudyModel, Generic[S]):
         first: NDArray[Any] = records[..., 0]
         return first
 
+    def headline_cells(self, group: Group) -> Sequence[str]:
+        """Return what cells are called beside that number: their keys, and where it is told, if not everywhere."""
+        return group.cells
+
     # What comes of it
 
     @abstractmethod

@@ -44,7 +44,7 @@ def conclusions(summary: Summary) -> list[str]:
     >>> for sentence in conclusions(bv.lazy(study).compute()):
     ...     print(sentence)
     At noise 0: H0 has the least, 0.75; H1 has 1.131 more, 95 % interval 1.129 to 1.133.
-    Of 2 cells bias2 dominates 1, variance 1.
+    Of 2 cells, bias2 dominates in 1, variance in 1.
     """
     summary = summary.load()
     return [*flags(summary), *findings(summary, diagnosed(summary))]
@@ -132,10 +132,10 @@ def _dominant(diagnoses: Mapping[str, xr.Dataset]) -> list[str]:
     if not counts:
         return []
     (most, count), *others = [(name.replace("_", " "), count) for name, count in counts.most_common()]
-    rest = "".join(f", {name} {count}" for name, count in others)
+    rest = "".join(f", {name} in {count}" for name, count in others)
     silent = len(names) - sum(counts.values())
-    unknown = f"; of {silent} the numbers do not tell" if silent else ""
-    return [f"Of {several(len(names), 'cell')} {most} dominates {count}{rest}{unknown}."]
+    unknown = f"; in {silent} the numbers cannot tell" if silent else ""
+    return [f"Of {several(len(names), 'cell')}, {most} dominates in {count}{rest}{unknown}."]
 
 
 def _of_budgets(summary: Summary) -> list[str]:

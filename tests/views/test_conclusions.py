@@ -83,7 +83,7 @@ def test_flags_come_first_and_differences_are_paired(summary):
     error = float(cell.excess_risk_difference_se.sel(hypothesis="H0", versus="H1"))
     assert f"H0 has {more:.4g} more, 95 % interval {more - 1.96 * error:.4g} to {more + 1.96 * error:.4g}" in rest[0]
     assert "H0 errs least at training-set size 2, H1 at 10" in rest[0]
-    assert rest[-1].startswith("Of 8 cells ")
+    assert rest[-1].startswith("Of 8 cells, ")
 
 
 @pytest.mark.parametrize("targets", [{}, {"bowl": [1e-3]}])
