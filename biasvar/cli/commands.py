@@ -279,7 +279,7 @@ def verify(store: str, as_json: bool) -> None:
 
 
 @main.command(short_help="List the studies that come with biasvar.")
-@click.option("--cost", is_flag=True, help="Say what each takes, too: each is planned, which takes some seconds.")
+@click.option("--cost", is_flag=True, help="Say what each takes, too: each is planned, which takes a minute or two.")
 def studies(cost: bool) -> None:
     """List the studies that come with biasvar."""
     from biasvar.rows import align

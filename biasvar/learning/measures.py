@@ -99,21 +99,29 @@ class Part:
         The measure below which no fit of the same set can bring it.
     nearer : str
         What lowers it where it is mostly above that floor.
+    zero : str
+        The measure that is zero where fits pass through all examples.
+    through : str
+        What lowers it there.
     """
 
     of: str
     remedy: str
     floor: str = ""
     nearer: str = ""
+    zero: str = ""
+    through: str = ""
 
     def attributes(self) -> dict[str, str]:
         """Return what a summary's variable says of it."""
-        said = {"part_of": self.of, "remedy": self.remedy, "floor": self.floor, "nearer": self.nearer}
+        said = {"part_of" if name == "of" else name: text for name, text in vars(self).items()}
         return {name: text for name, text in said.items() if text}
 
 
 #: What lowers what every loss has.
 LESS_SPREAD = "more examples, or a set that is poorer or held tighter,"
+#: Where fits pass through all examples, a few more of these or a poorer set may lead to the peak of variance.
+LESS_THROUGH = "many more examples, or a set that is held tighter,"
 LESS_BIAS = "a richer set"
 NEARER = "less penalty, more steps, or more examples"
 

@@ -12,6 +12,7 @@ from biasvar.studies.base import Summary, error_name, nodes_of, summary_of
 from biasvar.views.findings import SURE, labelled
 
 Array = NDArray[np.float64]
+ROUNDING = 1e-12  # of the risk: a training error below it is zero
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -37,7 +38,8 @@ def diagnose(summary: Summary) -> Summary:
     so that it is the error of a paired difference; with more than two uncertain parts it is at most
     :math:`\sigma_a + \sigma_b`, which is taken. Where the numbers cannot tell, where a number has no standard error and
     where the risk is infinite, nothing is said. A bias that is mostly above the error of the best in class is that of
-    the fits, not of the set: it has another remedy.
+    the fits, not of the set: it has another remedy. So has the variance of fits that pass through all examples: a few
+    more of these, or a poorer set, may bring them nearer to where it is greatest.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def diagnose(summary: Summary) -> Summary:
     >>> for sentence in diagnose(bv.lazy(study).compute()).sentence.values.ravel():
     ...     print(sentence)
     H0, n_train 2, noise 0: 67 % is bias2; a richer set would lower it
-    H1, n_train 2, noise 0: 89 % is variance; more examples, or a set that is poorer or held tighter, would lower it
+    H1, n_train 2, noise 0: 89 % is variance; many more examples, or a set that is held tighter, would lower it
     """
     if not (found := diagnosed(summary)):
         raise BiasvarError(
@@ -114,6 +116,9 @@ def _remedy(node: xr.Dataset, name: str) -> xr.DataArray:
     """Return what lowers an error in each cell; where it is mostly above its floor, what brings fits nearer to that."""
     said = node[name].attrs
     remedy = xr.full_like(node[name], str(said.get("remedy", "")), dtype=object)
+    if said.get("zero") in node:
+        passed = abs(node[said["zero"]]) <= ROUNDING * abs(node[said["part_of"]])
+        remedy = remedy.where(~passed, str(said["through"]))
     if "floor" not in said:
         return remedy
     floor, error = node[said["floor"]], node[f"{name}_se"] + node[f"{said['floor']}_se"]

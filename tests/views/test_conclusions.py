@@ -25,6 +25,18 @@ def test_what_dominates_is_what_closed_forms_say(summary):
     assert "more examples" in str(found.sentence.sel(hypothesis="H1").item())
 
 
+def test_beyond_the_peak_of_variance_no_poorer_set_is_advised():
+    """Least squares of 20 and 32 inputs: the poorer set has more variance, and more examples have more."""
+    study = bv.load("double-descent", ["replicates=512", "block_size=16", "n_train=[16, 18]", "noise=[0.5]"])
+    cells = bv.lazy(study).compute().sel(noise=0.5)
+    variance = cells.variance.sel(hypothesis=["p20", "p32"])
+    assert (variance.sel(hypothesis="p20") > variance.sel(hypothesis="p32")).all()
+    assert (variance.sel(n_train=18) > variance.sel(n_train=16)).all()
+    found = bv.diagnose(cells).sel(n_train=16)
+    assert found.remedy.sel(hypothesis="p20") == "many more examples, or a set that is held tighter,"
+    assert found.remedy.sel(hypothesis="p12") == "more examples, or a set that is poorer or held tighter,"
+
+
 def test_of_an_infinite_risk_nothing_is_said(summary):
     cell = bv.diagnose(summary).sel(n_train=2, noise=0.5, hypothesis="H1")
     assert (cell.dominant, cell.remedy, cell.sentence) == ("", "", "")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasvar.learning.decomposition import Best, Problem
-from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, NEARER, Averages, Curve, Measure, Part
+from biasvar.learning.measures import LESS_BIAS, LESS_SPREAD, LESS_THROUGH, NEARER, Averages, Curve, Measure, Part
 from biasvar.learning.record import Record
 from biasvar.learning.reduction import Collected, Reduction, Series, head
 from biasvar.montecarlo.intervals import (
@@ -256,7 +256,7 @@ MEASURES: tuple[Measure, ...] = (
         square=True,
         spoiled="with_the_loss",
         column=2,
-        part=Part("expected_risk", LESS_SPREAD),
+        part=Part("expected_risk", LESS_SPREAD, zero="empirical_risk", through=LESS_THROUGH),
     ),
     Measure(
         "excess_risk",
