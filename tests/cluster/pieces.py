@@ -18,7 +18,7 @@ import biasvar as bv
 ROOT = Path(__file__).resolve().parents[2]
 SANDBOX = Path(__file__).parent / "sandbox"
 MARK = "BIASVAR_TEST_PROCESSES"  # in the environment of all that a test starts, and of what that starts
-STUDY = ("learning-curves",)
+STUDY = ("learning-curves", "--set", "replicates=32768", "--set", "block_size=512")
 SMALL_STUDY = ("learning-curves", "--set", "replicates=8192", "--set", "block_size=512")
 PATIENCE = 1200  # seconds that a test waits for one thing at most, on a machine that has much else to do
 

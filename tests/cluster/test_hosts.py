@@ -20,7 +20,7 @@ def test_a_host_that_is_cut_off_is_done_without_until_it_is_back(processes, host
         processes.start(host, hosts.on(host, for_ever(dask_worker(address, *scratch))))
     command = biasvar("run", *STUDY, "--store", store, "--scheduler", address)
     driver = processes.start("driver", hosts.on("client", command))
-    wait_for_chunks(store, 15, driver)
+    wait_for_chunks(store, 8, driver)
 
     hosts.cut("w1")
     hosts.cut("w2")

@@ -94,8 +94,9 @@ def test_why_no_job_is_taken_is_told_and_where_the_page_is(processes, slurm, sto
 
 
 def test_a_preempted_allocation_is_requeued_and_goes_on(processes, slurm, store, reference):
+    name, *changes = STUDY
     options = ("--nodes=2", "--ntasks-per-node=1")
-    job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, STUDY="learning-curves")
+    job, log = submit(processes, slurm, "whole-run.sbatch", store, *options, changes=changes, STUDY=name)
     wait_for(lambda: stored_chunks(store) >= 15, "chunk 15")
     assert processes.listening() == {"127.0.0.1"}
     urgent = slurm("sbatch", "--parsable", "-p", "urgent", "-N1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
