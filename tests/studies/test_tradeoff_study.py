@@ -118,7 +118,7 @@ def test_json_and_yaml_give_the_study_back(tmp_path):
     shown = command("show", "small.zarr", cwd=tmp_path)
     assert "best n_train" in shown.stdout
     planned = command("plan", "study.yaml", cwd=tmp_path)
-    assert "n6/sgd" in planned.stdout
+    assert "n6:sgd" in planned.stdout
     assert bv.load(tmp_path / "small.zarr") == study
 
 
