@@ -22,7 +22,7 @@ from biasvar.montecarlo.moments import TAIL_SIZE, largest
 from biasvar.montecarlo.streams import Purpose, Stream
 from biasvar.montecarlo.tails import Status, Tops, status_of
 from biasvar.studies.attempts import attempted
-from biasvar.studies.base import BlockRecords, BlockSource, Chunk, Group, Reducer
+from biasvar.studies.base import BlockRecords, BlockSource, Chunk, Group, Reducer, first_failure
 from biasvar.studies.marks import AtLeast, Axis, Fixed
 from biasvar.studies.study import Study
 
@@ -67,7 +67,7 @@ class _Averages:
         """Join what blocks that follow each other come to."""
         cells = zip(*(part.cells for part in parts), strict=True)
         failures = zip(*(part.failures for part in parts), strict=True)
-        return cls(tuple(map(Collected.joined, cells)), tuple(next(filter(None, each), "") for each in failures))
+        return cls(tuple(map(Collected.joined, cells)), tuple(map(first_failure, failures)))
 
 
 class AverageStudy(Study[xr.Dataset]):
@@ -241,8 +241,7 @@ class AverageStudy(Study[xr.Dataset]):
             return Collected({}, {name: parts[name].copy() for name in names}, tops)
 
         def reduce(blocks: Chunk, first: int) -> _Averages:
-            failures = (next(filter(None, each), "") for each in blocks.failures)
-            return _Averages(tuple(map(collected, blocks.records)), tuple(failures))
+            return _Averages(tuple(map(collected, blocks.records)), tuple(map(first_failure, blocks.failures)))
 
         return reduce
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -141,6 +141,11 @@ class Chunk(NamedTuple):
         """Return several that follow each other as one, in memory of its own."""
         records, failures = zip(*parts, strict=True)
         return cls(np.concatenate(records, axis=1), np.concatenate(failures, axis=1))
+
+
+def first_failure(reasons: Iterable[str]) -> str:
+    """Return why something failed first; nothing if it did not."""
+    return str(next(filter(None, reasons), ""))
 
 
 #: What makes of a leaf, some consecutive blocks of which the index of the first is given, what a summary needs of it.

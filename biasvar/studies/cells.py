@@ -1,6 +1,6 @@
 """What summaries of cells share: two passes over a group's blocks, and what heavy tails take of the numbers."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from biasvar.learning.measures import Curve, Measure
 from biasvar.learning.reduction import Collected, Reduction, Series
 from biasvar.montecarlo.moments import Average
 from biasvar.montecarlo.tails import Status
-from biasvar.studies.base import BlockSource, Chunk, Group, Reducer
+from biasvar.studies.base import BlockSource, Chunk, Group, Reducer, first_failure
 
 Table = dict[str, NDArray[Any]]
 
@@ -35,12 +35,12 @@ class Known:
     @classmethod
     def of(cls, blocks: Chunk) -> "Known":
         """Average the records of some blocks."""
-        return cls(Average.of(blocks.records.swapaxes(0, 1)), tuple(map(_first, blocks.failures)))
+        return cls(Average.of(blocks.records.swapaxes(0, 1)), tuple(map(first_failure, blocks.failures)))
 
     @classmethod
     def joined(cls, parts: Sequence["Known"]) -> "Known":
         """Average what several averages are of."""
-        failures = map(_first, zip(*(part.failures for part in parts), strict=True))
+        failures = map(first_failure, zip(*(part.failures for part in parts), strict=True))
         return cls(Average.joined([part.average for part in parts]), tuple(failures))
 
     def cell(self, i: int) -> Average:
@@ -100,10 +100,6 @@ class Passes:
     def _second(self, known: Known) -> dict[int, Reduction]:
         sound = [i for i, key in enumerate(self.group.cells) if key in self.wanted and not known.failures[i]]
         return {i: self.reduction(self.group.cells[i], known.cell(i)) for i in sound}
-
-
-def _first(reasons: Iterable[str]) -> str:
-    return next(filter(None, reasons), "")
 
 
 def extremes_of(tails: LossTails, series: Series, noise: float, replicates: int) -> float:

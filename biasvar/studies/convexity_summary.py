@@ -13,7 +13,7 @@ from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.proportions import clopper_pearson
 from biasvar.montecarlo.tails import Status
 from biasvar.optimization.evidence import PLACES, POINTS, QUANTILES, Evidence
-from biasvar.studies.base import BlockSource
+from biasvar.studies.base import BlockSource, first_failure
 
 Array = NDArray[np.float64]
 
@@ -123,7 +123,7 @@ class ConvexityGrid:
             record = record_of(self.dims[group.problem])
             for i, condition in enumerate(group.cells):
                 if condition in self.conditions:
-                    reason = next((str(reason) for reason in failures[i] if reason), "")
+                    reason = first_failure(failures[i])
                     rows[group.problem, condition] = _Row(record.unpack(records[i]), records.shape[1], reason)
         return rows
 

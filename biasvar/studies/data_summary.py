@@ -18,7 +18,7 @@ from biasvar.montecarlo.data_variance import data_variance
 from biasvar.montecarlo.intervals import standard_error
 from biasvar.montecarlo.moments import TAIL_SIZE
 from biasvar.montecarlo.tails import Status, estimate_tail_index, status_of
-from biasvar.studies.base import BlockSource, Group
+from biasvar.studies.base import BlockSource, Group, first_failure
 
 Array = NDArray[np.float64]
 MIN_REPLICATES = 1024  # below, the variance over data sets is told too badly
@@ -142,9 +142,8 @@ class DataGrid:
         for i, label in enumerate(group.cells):
             if label not in self.hypotheses:
                 continue
-            reasons = [reason for reason in failures[i] if reason]
-            if reasons:
-                table["status_reason"][self.hypotheses.index(label), j] = reasons[0]
+            if why := first_failure(failures[i]):
+                table["status_reason"][self.hypotheses.index(label), j] = why
                 continue
             parts = record.unpack(records[i])
             mean = {name: parts[name] for name in PARTS}

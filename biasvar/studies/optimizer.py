@@ -71,8 +71,7 @@ class OptimizerStudy(DescentStudy):
     seed : int
         Seed of everything random in the study.
     check : bool
-        Compare derivatives with values before anything runs, and refuse wrong ones: see
-        :func:`biasvar.check_derivatives`.
+        Refuse derivatives that values contradict, before anything runs: see :func:`biasvar.check_derivatives`.
     description : str
         A line about the study for people.
 

@@ -159,8 +159,10 @@ class ReplicatedStudy(DrawnStudy[xr.Dataset]):
         if len(self.noise) == 1:
             return group.cells
         each = zip(group.cells, self._headline_noise(group), strict=True)
-        of_all = {key for key in group.cells if self.grid.cell(key).noise is None}
-        return [f"{key} \N{GREEK SMALL LETTER SIGMA}={noise:g}" if key in of_all else key for key, noise in each]
+        return [
+            f"{key} \N{GREEK SMALL LETTER SIGMA}={noise:g}" if self.grid.cell(key).noise is None else key
+            for key, noise in each
+        ]
 
     def simulate(self, group: Group, block: int, work: int | None = None) -> BlockRecords:
         """Simulate one block of a group's cells on common training sets."""

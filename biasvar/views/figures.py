@@ -71,15 +71,17 @@ def panels_or_given(
 
 
 def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", title: str, about: str) -> None:
-    """Write what is seen, and under it, grey, of what: above the figure, or above the axes that were given."""
+    """Write what is seen, and under it, grey, of what: above the figure, or above the axes that were given.
+
+    All is drawn by then: logarithmic axes get plain numbers, where they span few powers of ten.
+    """
     if ax is None:
         width = figure.get_size_inches()[0]
         figure.suptitle(fill(title, int(TITLE_LETTERS * width)), fontweight="bold", fontsize="large")
         figure.supxlabel(fill(about, int(SMALL_LETTERS * width)), **SMALL)
     else:
         axes[0, 0].set_title(f"{title}\n{about}", fontsize="medium")
-    panels: list[Axes] = list(axes.flat)  # type: ignore[arg-type]
-    for panel in panels:
+    for panel in axes.ravel().tolist():
         _write_plainly(panel.xaxis)
         _write_plainly(panel.yaxis)
 

@@ -144,7 +144,7 @@ def test_help_shows_a_studys_own_members(kind):
     text = pydoc.plain(pydoc.render_doc(kind))
     assert "pydantic" not in text
     assert "replace(self" in text
-    assert len(text.splitlines()) < 430
+    assert len(text.splitlines()) < 420
     assert "(*, name, seed=0" in text.replace("\n", " ")
 
 

@@ -7,9 +7,10 @@ import xarray as xr
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import nodes_of
-from biasvar.views.figures import BLACK, GREY, ORANGE, SIGMA, SKY, VERMILION, finite, halo, panels_or_given, set_title
+from biasvar.views.figures import BLACK, GREY, ORANGE, SKY, VERMILION, finite, halo, panels_or_given, set_title
 from biasvar.views.plot.cells import label as written
 from biasvar.views.plot.cells import study_name
+from biasvar.views.plot.cells import written as named
 from biasvar.views.plot.doors import made_of
 
 if TYPE_CHECKING:
@@ -226,18 +227,11 @@ def _selected(
         if label is None:
             label = known[_first_finite(root, axis)]
         if axis not in keep:
-            chosen.append(f"{_named(axis, label)}{of}")
+            words = _batch(int(label)) if axis == "batch_size" else named(cells[axis].sel({axis: label}))
+            chosen.append(f"{words}{of}")
         one = {axis: [label] if axis in keep else label}
         cells, root = cells.sel(one), root.sel(one) if axis in root.dims else root
     return root, cells, chosen
-
-
-def _named(axis: str, label: float) -> str:
-    """Write a label with the name of its dimension."""
-    if axis == "batch_size":
-        return _batch(int(label))
-    words = {"n_train": "{} examples", "noise": f"noise {SIGMA} = {{}}"}
-    return words.get(axis, f"{axis.replace('_', ' ')} {{}}").format(written(label))
 
 
 def _first_finite(root: xr.Dataset, axis: str) -> int:

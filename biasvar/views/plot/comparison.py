@@ -130,8 +130,8 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
         figure.set_size_inches(width, max(height, 1.6 + ROW * cells.sizes["hypothesis"]))
     are = "is" if flagged == 1 else "are"
     words = f"{flagged} of {cells.status.size} cells {are} flagged" if flagged else "All cells are sound"
-    about = f"{study_name(cells)}: numbers are tail indices; above 1 the loss has a mean, above 2 its mean an error"
-    set_title(figure, axes, ax, title or words, about)
+    below = f"{study_name(cells)}: numbers are tail indices; above 1 the loss has a mean, above 2 its mean an error"
+    set_title(figure, axes, ax, title or words, below)
     return figure
 
 
