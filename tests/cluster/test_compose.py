@@ -21,7 +21,7 @@ from . import pieces
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/biasvar:test"
-STORE = "/stores/learning-curves.zarr"  # of the study that compose runs unless told otherwise
+STORE = "/stores/learning-curves.zarr"
 PACKAGES = {
     "podman": "podman",
     "runc": "runc",
@@ -69,7 +69,8 @@ class Engine:
     def start_study(self):
         """Start the service ``study``; return its container."""
         # In the background, for podman 4 spins on a core of its own as long as compose waits for a container.
-        return self.compose("run", "--detach", "--no-deps", "study").splitlines()[-1]
+        what = {"STUDY": " ".join(pieces.STUDY), "STORE": STORE}
+        return self.compose("run", "--detach", "--no-deps", "study", **what).splitlines()[-1]
 
     def process(self, container):
         """Return a container's main process, or None while there is none."""
