@@ -2,6 +2,8 @@
 
 import math
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
 
 def with_error(value: float, error: float, *, powers: bool = False) -> str:
     """Write a value with its standard error in the usual notation.
@@ -66,6 +68,21 @@ def plainly(value: float, digits: int = 3) -> str:
     ('1060', '-710', '0.5', '1e-09')
     """
     return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def with_power(value: float) -> str:
+    """Write a number with a power of ten, one digit before it unless that is 1.
+
+    Examples
+    --------
+    >>> with_power(1e-12), with_power(-6000.0), with_power(0.0)
+    ('10\u207b\u00b9\u00b2', '-6\u00d710\u00b3', '0')
+    """
+    if value == 0:
+        return "0"
+    digit, _, exponent = f"{abs(value):.0e}".partition("e")
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPTS)
+    return ("-" if value < 0 else "") + (power if digit == "1" else f"{digit}\N{MULTIPLICATION SIGN}{power}")
 
 
 def rounded(value: float, digits: int = 2) -> str:

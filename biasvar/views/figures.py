@@ -3,7 +3,7 @@
 A colour means the same in every figure. Error bars, and shades around lines, are one standard error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from biasvar.errors import BiasvarError, MissingDependencyError
+from biasvar.notation import with_power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette.
 BLACK, GREY, ORANGE, SKY = "#000000", "#999999", "#E69F00", "#56B4E9"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-SIGMA = r"$\sigma$"
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 INK = "#444444"  # of what explains a figure
 SMALL: Any = {"fontsize": "small", "color": INK}
 #: A colour and a mark of its own for each of several lines, dark ones first: thin lines need contrast.
@@ -36,6 +37,7 @@ MOST_DIRECT = 6  # lines that carry their names at their ends
 ENDS_APART = 0.1  # of a panel's width, at most, between ends of lines with names there
 LEGEND_ROW = 14  # points
 PLAIN = 5e-4, 2e4  # between which ticks of logarithmic axes are written without powers of ten
+MANY_POWERS = 6  # of ten, beyond which an axis has no ticks between them
 FAR_NAMES = 2.5  # lines of text that a name may stand away from its end
 
 
@@ -73,7 +75,7 @@ def panels_or_given(
 def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", title: str, about: str) -> None:
     """Write what is seen, and under it, grey, of what: above the figure, or above the axes that were given.
 
-    All is drawn by then: logarithmic axes get plain numbers, where they span few powers of ten.
+    All is drawn by then: logarithmic axes get plain numbers where they span few powers of ten, and powers elsewhere.
     """
     if ax is None:
         width = figure.get_size_inches()[0]
@@ -82,33 +84,39 @@ def set_title(figure: "Figure", axes: NDArray[np.object_], ax: "Axes | None", ti
     else:
         axes[0, 0].set_title(f"{title}\n{about}", fontsize="medium")
     for panel in axes.ravel().tolist():
-        _write_plainly(panel.xaxis)
-        _write_plainly(panel.yaxis)
+        _write_ticks(panel.xaxis)
+        _write_ticks(panel.yaxis)
 
 
-def _write_plainly(axis: "Axis") -> None:
-    """Write ticks of a logarithmic axis that spans no more than a few powers of ten as plain numbers."""
-    from matplotlib.ticker import LogFormatterSciNotation
+def _write_ticks(axis: "Axis") -> None:
+    """Write ticks of a logarithmic axis as text: matplotlib sets powers as formulas, which takes half of its time."""
+    from matplotlib.ticker import LogFormatterSciNotation, NullLocator
 
     low, high = axis.get_view_interval()
-    if axis.get_scale() != "log" or low < PLAIN[0] or high > PLAIN[1]:
-        return
+    if axis.get_scale() == "log" and high > low * 10.0**MANY_POWERS:
+        axis.set_minor_locator(NullLocator())
+    write = "{:g}".format if PLAIN[0] <= low and high <= PLAIN[1] else with_power
     if type(axis.get_major_formatter()) is LogFormatterSciNotation:
-        axis.set_major_formatter(_plain_formatter()())
-        axis.set_minor_formatter(_plain_formatter()(labelOnlyBase=False))
+        axis.set_major_formatter(_formatter()(write))
+    if type(axis.get_minor_formatter()) is LogFormatterSciNotation:
+        axis.set_minor_formatter(_formatter()(write, labelOnlyBase=False))
 
 
 @cache
-def _plain_formatter() -> Any:
+def _formatter() -> Any:
     from matplotlib.ticker import LogFormatterSciNotation
 
-    class Plain(LogFormatterSciNotation):
-        """Labels where matplotlib has some, without powers of ten."""
+    class Written(LogFormatterSciNotation):
+        """Labels where matplotlib has some, as text."""
+
+        def __init__(self, write: Callable[[float], str], **options: Any) -> None:
+            super().__init__(**options)
+            self.write = write
 
         def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
+            return self.write(x) if super().__call__(x, pos) else ""
 
-    return Plain
+    return Written
 
 
 def name_lines(panel: "Axes", ends: Sequence[tuple[str, float, float, str]], direct: bool = True) -> None:

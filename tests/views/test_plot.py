@@ -219,9 +219,9 @@ def test_of_one_size_nothing_is_said_of_every_size(summary):
 def test_what_nobody_chose_is_said(summary):
     # A line through two points has no finite risk with noise: a third of all cells of lines at the highest level.
     figure = bv.plot.along_x(summary, hypothesis=["H1"])
-    assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    assert f"2 examples (of 2, 4, 8), noise {figures.SIGMA} = 0 (of 0, 0.5)" in flat(figure.get_supxlabel())
     figure = bv.plot.along_x(summary, hypothesis=["H0", "mean"])
-    assert "2 examples (of 2, 4, 8), noise $\\sigma$ = 0.5 (of 0, 0.5)" in flat(figure.get_supxlabel())
+    assert f"2 examples (of 2, 4, 8), noise {figures.SIGMA} = 0.5 (of 0, 0.5)" in flat(figure.get_supxlabel())
     assert "(of" not in bv.plot.along_x(summary, n_train=8, noise=0.5).get_supxlabel()
 
 
@@ -243,7 +243,7 @@ def test_fits_of_a_summary_are_those_whose_errors_other_figures_show(tmp_path):
     summary = bv.run(many, tmp_path / "many.zarr", scheduler="synchronous")
     fits, errors = bv.plot.fits(summary, count=8), bv.plot.along_x(summary)
     assert panel_titles(fits) == [title.splitlines()[0] for title in panel_titles(errors)[:5]]
-    assert "noise $\\sigma$ = 0.5" in flat(fits.get_supxlabel())
+    assert f"noise {figures.SIGMA} = 0.5" in flat(fits.get_supxlabel())
 
 
 def test_logarithmic_axes_of_few_powers_of_ten_have_plain_numbers(summary):
@@ -254,6 +254,20 @@ def test_logarithmic_axes_of_few_powers_of_ten_have_plain_numbers(summary):
     assert all("$" not in words for words in written)
     low, high = figure.axes[0].get_ylim()
     assert any(low <= float(words) <= high for words in written)
+
+
+def test_powers_of_ten_of_wide_axes_are_text_without_ticks_between_them():
+    figure, axes = figures.new_panels(1, 1)
+    panel = axes[0, 0]
+    panel.set(xscale="log", xlim=(1e-9, 10), yscale="symlog", ylim=(-1e3, 1e3))
+    figures.set_title(figure, axes, None, "", "")
+    figure.draw_without_rendering()
+    written = [label.get_text() for axis in (panel.xaxis, panel.yaxis) for label in axis.get_ticklabels(which="both")]
+    assert {"10\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT NINE}", "10\N{SUPERSCRIPT ZERO}", "-10\N{SUPERSCRIPT THREE}"} <= {
+        *written
+    }
+    assert not any("$" in text for text in written)
+    assert len(panel.xaxis.get_minorticklocs()) == 0
 
 
 def test_names_at_ends_of_lines_stay_beside_the_panel():

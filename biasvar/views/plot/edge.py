@@ -80,7 +80,7 @@ def sharpness(
             ends.append((f"{rate:g}", float(cell.step[-1]), float(edge[-1]), color))
     right.axhline(1.0, color=BLACK, linestyle="--", linewidth=1)
     right.text(0.3, 1.02, "sharpness = 2 / learning rate", va="bottom", fontsize="small", color=INK)
-    right.set(ylabel=r"sharpness $\times$ learning rate / 2")
+    right.set(ylabel="sharpness \N{MULTIPLICATION SIGN} learning rate / 2")
     for panel in (left, right):
         set_steps(panel)
     right.set_ylim(bottom=0)
