@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_VECTOR = 300_000  # bytes of an SVG
+RASTER_DPI = 100  # of PNG, and of what is a picture within an SVG
 NOTHING = "'none'"  # of a policy: no source at all
 
 
@@ -51,12 +52,14 @@ def image(figure: "Figure", words: str) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    figure.dpi = RASTER_DPI
     # Dates would differ.
     vector = _written(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None})
     if len(vector) <= MOST_VECTOR:
         return _embedded(vector, "image/svg+xml", words)
-    # Laid out it is by now.
+    # Laid out it is by now, at the 72 dots per inch of SVG.
     figure.set_layout_engine("none")
+    figure.dpi = RASTER_DPI
     return _embedded(_written(FigureCanvasAgg(figure).print_png, {"Software": None}), "image/png", words)
 
 

@@ -1,6 +1,6 @@
 """Figures that compare: paired differences between sets, and which numbers are sound."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -136,19 +136,16 @@ def status_map(summary: xr.Dataset, *, ax: "Axes | None" = None, title: str | No
 
 
 def _draw_states(panel: "Axes", cells: xr.Dataset) -> None:
+    from matplotlib.colors import to_rgb
+
+    colors = [[to_rgb(STATES[str(status)]) for status in row] for row in cells.status.values]
+    rows, columns = cells.status.shape
+    panel.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, colors, edgecolor=GREY, linewidth=0.5)
     for (row, column), status in np.ndenumerate(cells.status.values):
-        panel.add_patch(_square(column, row, STATES[str(status)]))
         index = float(cells.tail_index[row, column]) if "tail_index" in cells else np.nan
         number = f"\n{index:.2g}" if status != "ok" and np.isfinite(index) else ""
         words = WORDS.get(str(status), str(status)) + number
-        panel.text(column, row, words, ha="center", va="center", fontsize="x-small", color=INK)
-    rows, columns = cells.status.shape
+        panel.text(column, row, words, ha="center", va="center", fontsize="x-small", color=INK, in_layout=False)
     panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     panel.set_xticks(range(columns), [str(n) for n in cells.n_train.values])
     panel.set_yticks(range(rows), [shown(label) for label in cells.hypothesis.values])
-
-
-def _square(x: float, y: float, color: str) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor=GREY)
