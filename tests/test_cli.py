@@ -107,6 +107,15 @@ def test_plan_and_studies(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_studies_say_what_each_takes(tmp_path):
+    listed = command("studies", "--cost", cwd=tmp_path).stdout.splitlines()
+    assert listed[0].split()[:4] == ["study", "kind", "CPU", "seconds"]
+    seconds = {line.split()[0]: float(line.split()[2]) for line in listed[2:]}
+    assert seconds.keys() == set(bv.bundled())
+    assert min(seconds.values()) > 0
+
+
 OWN_OBJECTIVE = """
 class Bowl:
     dim, factor = 3, 2.0

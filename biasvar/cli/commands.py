@@ -291,7 +291,9 @@ def studies(cost: bool) -> None:
         from biasvar.execution.plan import plan as make_plan
 
         head += ["CPU seconds"]
-        rows = [[*row, f"{make_plan(study).seconds:.1f}"] for row, study in zip(rows, found.values(), strict=True)]
+        with click.progressbar(found.values(), label="planning", file=sys.stderr) as planned:
+            costs = [f"{make_plan(study).seconds:.1f}" for study in planned]
+        rows = [[*row, seconds] for row, seconds in zip(rows, costs, strict=True)]
     rows = [[*row, study.description] for row, study in zip(rows, found.values(), strict=True)]
     click.echo("\n".join(align([[*head, "what it shows"], *rows], left=(0, 1, len(head)))))
 
