@@ -99,7 +99,7 @@ def _write_ticks(axis: "Axis") -> None:
     if type(axis.get_major_formatter()) is LogFormatterSciNotation:
         axis.set_major_formatter(_formatter()(write))
     if type(axis.get_minor_formatter()) is LogFormatterSciNotation:
-        axis.set_minor_formatter(_formatter()(write, labelOnlyBase=False))
+        axis.set_minor_formatter(_formatter()(write))
 
 
 @cache
@@ -109,8 +109,8 @@ def _formatter() -> Any:
     class Written(LogFormatterSciNotation):
         """Labels where matplotlib has some, as text."""
 
-        def __init__(self, write: Callable[[float], str], **options: Any) -> None:
-            super().__init__(**options)
+        def __init__(self, write: Callable[[float], str]) -> None:
+            super().__init__()
             self.write = write
 
         def __call__(self, x: float, pos: int | None = None) -> str:
