@@ -279,3 +279,21 @@ def test_functions_that_are_not_convex_are_named(summary):
     planes = bv.plot.plane(summary).axes
     assert {panel.get_aspect() for panel in planes} == {1.0}
     assert bv.plot.plane(summary).get_suptitle().startswith("valley bends down, or is left, at ")
+
+
+def test_contours_of_a_saddle_cross_where_it_is_flat():
+    study = bv.OptimizerStudy(
+        name="saddle",
+        objectives={"saddle": bv.Saddle()},
+        optimizers={"sgd": bv.SGD(learning_rate=[0.1])},
+        initial={"saddle": [1.0, 0.01]},
+        steps=40,
+        replicates=1,
+        record=["objective", "parameters"],
+        record_steps=range(41),
+    )
+    panel = bv.plot.paths(bv.lazy(study).compute()).axes[0]
+    contours = panel.collections[0]
+    zero = contours.get_paths()[list(contours.levels).index(0.0)].vertices
+    assert np.abs(np.abs(zero[:, 0]) - np.abs(zero[:, 1])).max() < 0.02
+    assert np.hypot(*zero.T).min() < 0.02

@@ -339,13 +339,23 @@ def _draw_path(
     low, high = room
     if function is not None:
         across, along = (np.linspace(a, b, 201) for a, b in zip(low, high, strict=True))
-        values = over_plane(function.value, across, along)
-        depth = np.log(values - values.min() + 1e-3 * (np.median(values) - values.min()) + 1e-300)
-        panel.contour(across, along, depth, levels=14, colors=GREY, linewidths=0.6, linestyles="solid")
+        heights = _heights(over_plane(function.value, across, along), function.minimum or 0.0)
+        panel.contour(across, along, heights, levels=14, colors=GREY, linewidths=0.6, linestyles="solid")
     panel.plot(*path.T, color=color, marker=mark, markersize=3, linewidth=1.2)
     panel.plot(*path[0], color=BLACK, marker="o", markersize=7, markerfacecolor="white", linestyle="none", zorder=5)
     panel.plot(*path[-1], color=BLACK, marker="+", markersize=11, markeredgewidth=2, linestyle="none", zorder=5)
     panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="θ₁", ylabel="θ₂")
+
+
+def _heights(values: Array, least: float) -> Array:
+    """Return values on a grid as contours tell most of them: the floor of a hollow, or both sides of a saddle."""
+    row, column = np.unravel_index(values.argmin(), values.shape)
+    if not (0 < row < len(values) - 1 and 0 < column < values.shape[1] - 1):
+        above = values - least
+        return np.copysign(np.sqrt(np.abs(above)), above)
+    above = values - values.min()
+    heights: Array = np.log(above + 1e-3 * np.median(above) + 1e-300)
+    return heights
 
 
 def _ends(chosen: Mapping[str, Any], name: str, function: Objective | None) -> str:
