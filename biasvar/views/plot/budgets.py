@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from biasvar.errors import BiasvarError
 from biasvar.studies.base import nodes_of
@@ -16,6 +17,8 @@ from biasvar.views.plot.doors import made_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
 
 #: Errors of a stopped fit, from the bottom up.
 ERRORS = (
@@ -171,18 +174,17 @@ def three_errors(
     if not np.isfinite(root.estimation_error):
         raise BiasvarError(f"n_train={int(root.n_train)}: least squares has no known risk there; select a larger one")
     figure, axes = panels_or_given(ax, 1, 1)
-    panel, budget = axes[0, 0], cells.budget.values
+    panel, budget, base = axes[0, 0], cells.budget.values, 0.0
     if ax is None:
         figure.set_size_inches(8, 5)
-    base = np.zeros(len(budget))
     for name, label, color in ERRORS[:2]:
-        above = base + finite(root[name])
+        above = base + float(finite(root[name]))
         panel.fill_between(budget, base, above, color=color, alpha=0.8, linewidth=0, label=label)
         base = above
-    extra = finite(cells.optimization_error)
+    x, extra = _with_zeros(budget, finite(cells.optimization_error))
     # Below zero it takes from what is stacked above.
-    panel.fill_between(budget, base, base + extra.clip(0), color=ORANGE, alpha=0.8, linewidth=0, label="optimization")
-    panel.fill_between(budget, 0, np.minimum(extra, 0), color=ORANGE, alpha=0.8, linewidth=0)
+    panel.fill_between(x, base, base + extra.clip(0), color=ORANGE, alpha=0.8, linewidth=0, label="optimization")
+    panel.fill_between(x, 0, np.minimum(extra, 0), color=ORANGE, alpha=0.8, linewidth=0)
     panel.errorbar(budget, finite(cells.excess_risk), cells.excess_risk_se, color=BLACK, marker="o", label="excess")
     seen = finite(cells.empirical_optimization_error)
     panel.plot(budget, seen, color=VERMILION, linestyle=":", marker="s", label="optimization, empirical")
@@ -194,6 +196,14 @@ def three_errors(
     return figure
 
 
+def _with_zeros(x: Array, y: Array) -> tuple[Array, Array]:
+    """Add the points at which lines between those of opposite sign, on a logarithmic axis, are zero."""
+    left = np.flatnonzero(y[:-1] * y[1:] < 0)
+    share = y[left] / (y[left] - y[left + 1])
+    zeros = x[left] * (x[left + 1] / x[left]) ** share
+    return np.insert(x.astype(float), left + 1, zeros), np.insert(y, left + 1, 0.0)
+
+
 def _sign(cells: xr.Dataset) -> str:
     """Say whether stopping helps: where the optimization error is surely below zero."""
     extra, error = cells.optimization_error, 2 * cells.optimization_error_se
@@ -201,7 +211,8 @@ def _sign(cells: xr.Dataset) -> str:
     if helps.size == 0:
         costs = bool((extra - error > 0).all())
         return "Stopping early costs at every budget" if costs else "Whether stopping early helps cannot be told"
-    return f"Stopping helps from {helps[0]} to {helps[-1]} gradients: a negative optimization error"
+    where = f"from {helps[0]} to {helps[-1]}" if helps.size > 1 else f"at {helps[0]}"
+    return f"Stopping helps {where} gradients: a negative optimization error"
 
 
 def _selected(
