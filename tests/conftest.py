@@ -4,6 +4,11 @@ import shutil
 
 import pytest
 from helpers import small_study
+from hypothesis import HealthCheck, settings
+
+# By default an example that takes a fifth of a second is a failure: the first one compiles, and machines are shared.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 collect_ignore = ["optimization/data"]  # a script there needs torch, whose trajectories it stores
 

@@ -111,12 +111,16 @@ def expected_best(losses: Array, draws: Sequence[int]) -> tuple[Array, Array]:
 def best(losses: Array) -> tuple[int, float]:
     """Return the configuration with the lowest mean loss, and in what share of leave-one-out choices it is the one.
 
+    The share is NaN of one replicate: none are left to choose.
+
     Examples
     --------
     >>> best(np.array([[1.0, 1.0, 4.0], [2.0, 2.0, 2.5]]))
     (0, 0.3333333333333333)
     """
     chosen = int(np.argmin(losses.mean(axis=1)))
+    if losses.shape[1] == 1:
+        return chosen, float("nan")
     choices = np.argmin(left_out_means(losses), axis=0)
     return chosen, float((choices == chosen).mean())
 

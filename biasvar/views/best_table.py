@@ -74,7 +74,8 @@ def _lowest(node: xr.Dataset) -> list[str]:
     if not labels:
         return [f"none: all {'failed' if (node.status == 'failed').all() else 'diverged or failed'}", "-", "-", *wrong]
     value = _objective(float(last.best_objective), float(last.best_objective_se))
-    return [_settings(node, labels), value, f"{float(last.best_share):.0%}", *wrong]
+    share = float(last.best_share)
+    return [_settings(node, labels), value, "-" if np.isnan(share) else f"{share:.0%}", *wrong]
 
 
 def _settings(node: xr.Dataset, labels: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import time
 import dask
 import pytest
 import xarray as xr
-from helpers import ROOT, classified, everything, from_data
+from helpers import ROOT, classified, everything, from_data, until
 
 import biasvar as bv
 
@@ -136,9 +136,7 @@ def test_same_bits_after_the_driver_is_killed(scheduler, delay, store, reference
     )
     assert process.stdout is not None
     process.stdout.readline()
-    deadline = time.monotonic() + 60
-    while not list(store.glob("blocks/*/*/count/c/*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: list(store.glob("blocks/*/*/count/c/*")) or process.poll() is not None)
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

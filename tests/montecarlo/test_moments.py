@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
@@ -54,7 +54,6 @@ def test_an_average_does_not_keep_its_rows():
 
 
 @given(case=weighted())
-@settings(deadline=None)  # the first call compiles
 def test_weighted_moments_are_numpys(case):
     values, weights = case
     scale = np.abs(values).max() + 1
@@ -77,7 +76,6 @@ def test_weighted_variance_survives_a_large_mean():
     values=hnp.arrays(float, st.integers(0, 60), elements=st.floats(-100, 100) | st.sampled_from([0.0, 1.0])),
     count=st.integers(1, 20),
 )
-@settings(deadline=None)  # the first call compiles
 def test_largest_is_the_end_of_a_sort(values, count):
     kept = np.sort(values)[-count:]
     expected = np.concatenate([np.full(count - len(kept), np.nan), kept])

@@ -4,12 +4,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from helpers import command
+from helpers import command, until
 
 import biasvar as bv
 from biasvar.errors import BiasvarWarning, StoreError, StudyError
@@ -88,9 +87,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     )
     arguments = ["run", "study.yaml", "--store", "k.zarr", "--scheduler", "threads"]
     process = subprocess.Popen([sys.executable, "-m", "biasvar.cli", *arguments], cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("k.zarr/blocks/n6/sgd*/count/c/*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: list(tmp_path.glob("k.zarr/blocks/n6/sgd*/count/c/*")))
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = command(*arguments, cwd=tmp_path)

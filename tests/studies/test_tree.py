@@ -45,7 +45,7 @@ def same(one, other):
 
 
 @given(blocks=st.integers(1, 700), sizes=st.lists(st.integers(1, 300), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_chunks_change_no_bit(blocks, sizes):
     values = numbers(blocks)
     cycle = (size for _ in range(blocks) for size in sizes)
