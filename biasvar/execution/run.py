@@ -69,7 +69,7 @@ def run(
     blocks_per_chunk : int, optional
         Blocks that one task simulates, about two seconds' worth unless given. Changes no result.
     retry_failed : bool, optional
-        Simulate again what a user's function failed at before.
+        Simulate again what a user's function failed at before; its code must be what it was.
     progress : bool or callable, optional
         By default a bar on a terminal and in a notebook, and a line now and then elsewhere, on standard error. True: a
         bar wherever that is. False: none, only messages such as the address of a dashboard. A callable is called with

@@ -229,6 +229,8 @@ class Component(Mark[object]):
         """Complain of another component, another field, or a value that a grid lacks."""
         if stored == mine:
             return []
+        if _without_fingerprints(stored) == _without_fingerprints(mine):
+            return [f"{where}: has other code or data than when the store was made"]
         if not self.grid or _name(stored) is None or _name(stored) != _name(mine):
             return Fixed[object]().errors(where, stored, mine)
         (old,), (new,) = cast(Json, stored).values(), cast(Json, mine).values()
@@ -303,6 +305,12 @@ def frozen(value: object) -> Any:
 def thawed(value: object) -> Any:
     """Return a copy of a frozen mapping that can be changed, and pickled; anything else as it is."""
     return dict(value) if isinstance(value, MappingProxyType) else value
+
+
+def _without_fingerprints(spec: object) -> object:
+    if not isinstance(spec, dict):
+        return spec
+    return {name: _without_fingerprints(value) for name, value in spec.items() if name != "fingerprint"}
 
 
 def _name(spec: object) -> Any:

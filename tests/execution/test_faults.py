@@ -77,7 +77,7 @@ USER = """
 import numpy as np, os, time
 
 def sometimes(x):
-    if x.size == 5 * 64 and x.flat[0] > 0.9:  # in training sets, not in the quadrature
+    if x.size == 5 * 64 and x.flat[0] > 0.9 and os.path.exists("bad"):  # in training sets, not in the quadrature
         raise ValueError("I do not like this")
     return x
 
@@ -114,6 +114,7 @@ def user_study(folder, name="Slow", target="Sine", replicates=64 * 64):
 
 def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp_path):
     user_study(tmp_path, target='"mine:sometimes"')
+    (tmp_path / "bad").touch()
     done = command("run", "mine.yaml", "--scheduler", "synchronous", cwd=tmp_path)
     assert done.returncode == 4, done.stderr
     assert "1 of 1 cell failed" in done.stderr
@@ -122,6 +123,21 @@ def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp
     told = command("status", "--tracebacks", "mine.zarr", cwd=tmp_path)
     assert "in sometimes" in told.stdout
     assert "complete" in told.stdout
+
+
+def test_failures_are_tried_again_where_what_was_about_them_is_mended_and_other_code_is_refused(tmp_path):
+    user_study(tmp_path, target='"mine:sometimes"')
+    (tmp_path / "bad").touch()
+    run = ["run", "mine.yaml", "--scheduler", "synchronous"]
+    first = command(*run, cwd=tmp_path)
+    (tmp_path / "bad").unlink()
+    again, mended = command(*run, cwd=tmp_path), command(*run, "--retry-failed", cwd=tmp_path)
+    assert [done.returncode for done in (first, again, mended)] == [4, 4, 0], mended.stderr
+    assert command("verify", "mine.zarr", cwd=tmp_path).returncode == 0
+    (tmp_path / "mine.py").write_text(USER.replace("x.flat[0] > 0.9", "False"))
+    other = command(*run, "--retry-failed", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "(target: has other code or data than when the store was made)" in other.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
