@@ -1,6 +1,9 @@
 """Everything biasvar raises on purpose, in one small tree."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -200,6 +203,16 @@ def several(number: int, noun: str) -> str:
     ('1 chunk', '2 chunks')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file that is written within; a file that cannot be is told as bad input is."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise BiasvarError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
 
 
 def sentence(error: Exception) -> str:

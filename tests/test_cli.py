@@ -107,6 +107,11 @@ def test_plan_and_studies(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_forms_of_results_are_refused(tmp_path):
+    done = command("show", "nothing.zarr", "--json", "--format", "md", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "biasvar: --format md: says nothing of --json; give one of them\n")
+
+
 @pytest.mark.slow
 def test_studies_say_what_each_takes(tmp_path):
     listed = command("studies", "--cost", cwd=tmp_path).stdout.splitlines()

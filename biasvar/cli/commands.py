@@ -164,9 +164,10 @@ def merge(stores: tuple[str, ...], store: str, as_json: bool) -> None:
     summary = merge_stores(stores, store)
     if as_json:
         click.echo(json.dumps(_as_json(summary, store)))
-        return
-    click.echo(tables.results(summary))
-    click.echo(f"stored in {store}")
+    else:
+        click.echo(tables.results(summary))
+        click.echo(f"stored in {store}")
+    _tell_failures(summary, store)
 
 
 @main.command()
@@ -184,6 +185,8 @@ def show(store: str, form: str, as_json: bool) -> None:
     from biasvar.accessor import Results
     from biasvar.execution.run import open as open_store
 
+    if as_json and form != "text":
+        raise StudyError(f"--format {form}: says nothing of --json; give one of them")
     summary = open_store(store).load()
     click.echo(json.dumps(_as_json(summary, store)) if as_json else Results(summary).to_text(form))
     _tell_failures(summary, store)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from biasvar.errors import BiasvarError, several
+from biasvar.errors import BiasvarError, several, writing
 from biasvar.execution.backends import Place
 from biasvar.execution.digest import digested
 from biasvar.execution.reading import Reading, read_through
@@ -23,6 +23,7 @@ from biasvar.pages import explorer, html
 from biasvar.rows import Table, as_html
 from biasvar.studies.base import Summary, error_name, nodes_of
 from biasvar.studies.catalog import in_order
+from biasvar.studies.origins import as_stated
 from biasvar.studies.study import Study
 from biasvar.studies.text import as_yaml
 from biasvar.views import plot
@@ -64,6 +65,8 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     ------
     StoreError
         If the store is none, or its run has not finished.
+    BiasvarError
+        If the file cannot be written.
     MissingDependencyError
         If matplotlib is not installed.
 
@@ -108,8 +111,9 @@ def report(store: Place, out: str | PathLike[str] | None = None) -> Path:
     ]
     scripts = ["page.js", *(["packed.js", "drawings.js", "explore.js"] if descents else [])]
     styles = ["page.css", *(["explore.css"] if descents else [])]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html.page(str(study["name"]), body, scripts=scripts, styles=styles), encoding="utf-8")
+    page = html.page(str(study["name"]), body, scripts=scripts, styles=styles)
+    with writing(path):
+        path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -200,7 +204,7 @@ def _largest_error(node: xr.Dataset, name: str) -> list[str]:
 def _provenance(stated: Json, study: Mapping[str, object], digest: str, checked: Verification) -> Iterator[str]:
     """Give the study to copy, the command, and what identifies its numbers."""
     command = "Save this as study.yaml; then: biasvar run study.yaml"
-    stated_first = {name: study[name] for name in ("name", "kind")} | dict(study)
+    stated_first = as_stated({name: study[name] for name in ("name", "kind")} | dict(study))
     yield html.element(
         "details", html.element("summary", html.text(command)), html.element("pre", html.text(as_yaml(stated_first)))
     )

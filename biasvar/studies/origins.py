@@ -92,6 +92,17 @@ def restored(spec: object, where: str, known_origins: Mapping[str, Json]) -> Any
     return {name: restored(part, f"{where}.{name}".lstrip("."), known_origins) for name, part in spec.items()}
 
 
+def as_stated(spec: object) -> Any:
+    """Turn JSON of a study into what states it in YAML: what is imported by its name, and arguments."""
+    if isinstance(spec, list):
+        return [as_stated(part) for part in spec]
+    if not isinstance(spec, Mapping):
+        return spec
+    if spec.keys() == {"import", "arguments", "fingerprint"}:
+        return spec["import"] if spec["arguments"] is None else {spec["import"]: spec["arguments"]}
+    return {name: as_stated(part) for name, part in spec.items()}
+
+
 def _unchanged(component: object, spec: Mapping[str, object], where: str) -> Any:
     if describe(component, {}) != spec:
         raise StudyError(f"{where}: {component!r} is not what it was when the store was made; {STATE_AGAIN}")

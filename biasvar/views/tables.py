@@ -67,8 +67,10 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
     title : str
         What stands above.
     """
-    summary = summary.load()
-    axes = str(summary.status.attrs.get("rows", "")).split() or [str(axis) for axis in summary.status.dims]
+    stated = str(summary.status.attrs.get("rows", "")).split() or [str(axis) for axis in summary.status.dims]
+    axes = [axis for axis in stated if axis in summary.coords]
+    # What was selected by one label has a row as well.
+    summary = summary.load().expand_dims([axis for axis in axes if not summary[axis].dims])
     columns = columns or columns_of(summary)
     said = str(summary.status.attrs.get("shown_as", "status"))
     header = [*axes, *(heading(summary, name) for name in columns), said]
@@ -90,7 +92,9 @@ def cells(summary: xr.Dataset, columns: Sequence[str] = (), title: str = "") -> 
         *_limits(summary, axes),
         *counts(summary).splitlines(),
     ]
-    return Table(header, rows, (*words, len(header) - 1), title, notes, *_leading(summary, axes, columns))
+    # Without their axis, differences are of nobody knows whom.
+    leading, mark = _leading(summary, axes, columns) if axes == stated else (set(), "")
+    return Table(header, rows, (*words, len(header) - 1), title, notes, leading, mark)
 
 
 def sentences_of(summary: xr.Dataset) -> list[str]:

@@ -121,6 +121,7 @@ def test_a_target_that_raises_somewhere_fails_its_cells_and_the_exit_says_so(tmp
     assert "I do not like this" in done.stderr
     assert "importing mine:sometimes from " + str(tmp_path / "mine.py") in done.stderr
     told = command("status", "--tracebacks", "mine.zarr", cwd=tmp_path)
+    assert command("merge", "mine.zarr", "--store", "merged.zarr", cwd=tmp_path).returncode == 4
     assert "in sometimes" in told.stdout
     assert "complete" in told.stdout
 

@@ -213,7 +213,17 @@ def test_code_of_the_users_own_is_not_run(fields, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"own\.html: 0\.\d\d MB\n", done.stdout)
     assert not (tmp_path / "ran").exists()
-    assert "mine:" in (tmp_path / "own.html").read_text()
+    text = html.unescape(re.search(r"<pre>(.*?)</pre>", (tmp_path / "own.html").read_text(), re.DOTALL)[1])
+    (tmp_path / "again.yaml").write_text(text)
+    again = command("run", "again.yaml", "--scheduler", "synchronous", "--store", "own.zarr", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_file_that_cannot_be_written_is_bad_input(stores, tmp_path):
+    (tmp_path / "page.html").mkdir()
+    done = command("report", str(stores / "small.zarr"), "--out", "page.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "biasvar: page.html: cannot be written (Is a directory); choose another path\n"
 
 
 def test_what_cannot_be_reported_is_said_in_a_line(tmp_path):

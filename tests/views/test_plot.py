@@ -246,6 +246,16 @@ def test_fits_of_a_summary_are_those_whose_errors_other_figures_show(tmp_path):
     assert f"noise {figures.SIGMA} = 0.5" in flat(fits.get_supxlabel())
 
 
+def test_where_no_risk_is_finite_what_is_finite_is_drawn(summary):
+    cells = summary.sel(hypothesis=["H1"], n_train=[2], noise=[0.5])
+    assert np.isinf(cells.expected_risk)
+    for name in bv.plot.figures_of(cells):
+        getattr(bv.plot, name)(cells).canvas.draw()
+    least, top = bv.plot.decomposition(cells).axes[0].get_ylim()
+    assert least <= 0
+    assert 0.25 + cells.bias2.item() < top < 2
+
+
 def test_logarithmic_axes_of_few_powers_of_ten_have_plain_numbers(summary):
     figure = bv.plot.learning_curves(summary.sel(n_train=[4, 8]), noise=0.0, hypothesis=["H0", "mean"])
     figure.canvas.draw()

@@ -183,6 +183,22 @@ def test_a_summary_gives_its_table_as_a_frame_and_shows_itself():
     assert summary.biasvar._repr_html_().count("<tr>") == 3
 
 
+@pytest.mark.parametrize("labels", [{"n_train": 10}, {"hypothesis": "H1", "noise": 0.5}])
+def test_what_is_selected_by_a_label_has_a_table_and_one_that_is_dropped_too(labels):
+    summary = run_in_memory(two_point_study(n_train=[2, 10], noise=[0.0, 0.5], replicates=256, block_size=16))
+    chosen = summary.sel(labels)
+    frame = summary.biasvar.table()
+    rows = np.logical_and.reduce([frame[axis] == str(label) for axis, label in labels.items()])
+    assert chosen.biasvar.table().equals(frame[rows].reset_index(drop=True))
+    dropped = summary.sel(labels, drop=True).biasvar.table()
+    assert list(dropped["expected risk"]) == list(frame["expected risk"][rows])
+
+
+def test_records_of_what_is_not_loaded_are_those_of_what_is():
+    summary = run_in_memory(two_point_study(noise=[0.0], replicates=256, block_size=16))
+    assert summary.chunk().biasvar.records().equals(summary.biasvar.records())
+
+
 @pytest.mark.parametrize(
     "imports",
     [

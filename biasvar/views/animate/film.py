@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasvar.errors import BiasvarError, MissingDependencyError
+from biasvar.errors import BiasvarError, MissingDependencyError, writing
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -110,14 +110,14 @@ class Film:
         Raises
         ------
         BiasvarError
-            If the path ends otherwise.
+            If the path ends otherwise, or cannot be written.
         MissingDependencyError
             If imageio-ffmpeg, which writes mp4, is not installed.
         """
         write = writer_of(path)
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(self, path, width)
+        with writing(path):
+            write(self, path, width)
         return path
 
 

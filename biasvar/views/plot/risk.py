@@ -307,4 +307,8 @@ def draw_points(
 def ceiling(cells: xr.Dataset) -> float:
     """Return up to which risk to draw: not much above what the best sets have."""
     risk = finite(cells.expected_risk.transpose("hypothesis", ...))
-    return min(1.08 * float(np.nanmax(risk)), FAR * float(np.nanmax(np.nanmin(risk, axis=0))))
+    if np.isnan(risk).all():
+        parts = (cells[name].where(np.isfinite(cells[name]), 0) for name, *_ in parts_of(cells))
+        return 1.08 * float(sum(parts, xr.zeros_like(cells.expected_risk)).max()) or 1.0
+    # Of what no set can do, there is no least.
+    return min(1.08 * float(np.nanmax(risk)), FAR * float(np.nanmax(np.fmin.reduce(risk, axis=0))))
