@@ -70,7 +70,6 @@ def run(
     """Run STUDY (a bundled name, a YAML file, or - for standard input) into a Zarr store; resume it if it is there."""
     from biasvar.execution.reopen import load
     from biasvar.execution.run import run as run_study
-    from biasvar.views import tables
 
     loaded: Any = load(_stated(study, resume, store), changes)
     path = resume or store or f"{loaded.name}.zarr"
@@ -80,11 +79,14 @@ def run(
         summary = run_study(loaded, path, scheduler=connection_of(**where), retry_failed=retry_failed)
     for missed in loaded.unmet_goals(summary):
         click.echo(missed, err=True)
-    if as_json:
-        click.echo(json.dumps(_as_json(summary, path)))
-    else:
-        click.echo(tables.results(summary))
-        click.echo(f"{time.monotonic() - started:.1f} s; stored in {path}")
+    _tell_results(summary, path, as_json, f"{time.monotonic() - started:.1f} s; stored in {path}")
+
+
+def _tell_results(summary: "Summary", path: str, as_json: bool, last: str) -> None:
+    """Print a summary, as tables with a last line or as JSON, and what failed."""
+    from biasvar.views import tables
+
+    click.echo(json.dumps(_as_json(summary, path)) if as_json else f"{tables.results(summary)}\n{last}")
     _tell_failures(summary, path)
 
 
@@ -159,15 +161,8 @@ def check(study: str, changes: tuple[str, ...], as_json: bool) -> None:
 def merge(stores: tuple[str, ...], store: str, as_json: bool) -> None:
     """Merge STORES that hold parts of one study into one, as if it had been run at once."""
     from biasvar.execution.merge import merge as merge_stores
-    from biasvar.views import tables
 
-    summary = merge_stores(stores, store)
-    if as_json:
-        click.echo(json.dumps(_as_json(summary, store)))
-    else:
-        click.echo(tables.results(summary))
-        click.echo(f"stored in {store}")
-    _tell_failures(summary, store)
+    _tell_results(merge_stores(stores, store), store, as_json, f"stored in {store}")
 
 
 @main.command()
@@ -295,8 +290,7 @@ def studies(cost: bool) -> None:
 
         head += ["CPU seconds"]
         with click.progressbar(found.values(), label="planning", file=sys.stderr) as planned:
-            costs = [f"{make_plan(study).seconds:.1f}" for study in planned]
-        rows = [[*row, seconds] for row, seconds in zip(rows, costs, strict=True)]
+            rows = [[*row, f"{make_plan(study).seconds:.1f}"] for row, study in zip(rows, planned, strict=True)]
     rows = [[*row, study.description] for row, study in zip(rows, found.values(), strict=True)]
     click.echo("\n".join(align([[*head, "what it shows"], *rows], left=(0, 1, len(head)))))
 

@@ -77,7 +77,7 @@ def restored(spec: object, where: str, known_origins: Mapping[str, Json]) -> Any
         return spec
     if spec.keys() == {"shape", "sha256"}:
         raise StudyError(f"{where}: an array, of which a store keeps a fingerprint only; {STATE_AGAIN}")
-    if "import" in spec and "fingerprint" in spec:
+    if _is_imported(spec):
         return _unchanged(Imported(spec["import"], spec["arguments"]), spec, where)
     if "function" in spec and "fingerprint" not in spec:
         return resolved(Imported(spec["function"]))
@@ -98,7 +98,7 @@ def as_stated(spec: object) -> Any:
         return [as_stated(part) for part in spec]
     if not isinstance(spec, Mapping):
         return spec
-    if spec.keys() == {"import", "arguments", "fingerprint"}:
+    if _is_imported(spec):
         return spec["import"] if spec["arguments"] is None else {spec["import"]: spec["arguments"]}
     return {name: as_stated(part) for name, part in spec.items()}
 
@@ -107,6 +107,11 @@ def _unchanged(component: object, spec: Mapping[str, object], where: str) -> Any
     if describe(component, {}) != spec:
         raise StudyError(f"{where}: {component!r} is not what it was when the store was made; {STATE_AGAIN}")
     return component
+
+
+def _is_imported(spec: Mapping[str, object]) -> bool:
+    """Tell whether JSON names a user's function or object by where it is imported from."""
+    return "import" in spec and "fingerprint" in spec
 
 
 def _is_users(spec: Mapping[str, object]) -> bool:

@@ -35,9 +35,8 @@ def records(summary: Summary) -> list[dict[str, Any]]:
         if "status" not in node:
             continue
         axes = node.status.dims
-        last = node.isel(
-            {dim: -1 for dim in node.dims if dim in node and node[dim].attrs.get("shown") == "last"}
-        ).compute()
+        looks = [dim for dim in node.dims if dim in node and node[dim].attrs.get("shown") == "last"]
+        last = node.isel(dict.fromkeys(looks, -1)).compute()
         # What is said of several cells at once is said of each.
         known = {str(name): set(variable.dims) for name, variable in last.data_vars.items()}
         names = sorted(name for name, dims in known.items() if dims and dims <= set(axes))

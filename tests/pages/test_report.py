@@ -213,6 +213,7 @@ def test_code_of_the_users_own_is_not_run(fields, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"own\.html: 0\.\d\d MB\n", done.stdout)
     assert not (tmp_path / "ran").exists()
+    assert "mine:" in (tmp_path / "own.html").read_text()
     text = html.unescape(re.search(r"<pre>(.*?)</pre>", (tmp_path / "own.html").read_text(), re.DOTALL)[1])
     (tmp_path / "again.yaml").write_text(text)
     again = command("run", "again.yaml", "--scheduler", "synchronous", "--store", "own.zarr", cwd=tmp_path)

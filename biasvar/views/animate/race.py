@@ -13,7 +13,7 @@ from biasvar.optimization.objectives import Objective, adapted
 from biasvar.studies.components import resolved
 from biasvar.views.animate.film import Film, Scene, moments_of, new_figure
 from biasvar.views.figures import GREY, INK
-from biasvar.views.plot.optimizers import in_plane, over_plane, style_of
+from biasvar.views.plot.optimizers import in_plane, over_plane, signed_roots, style_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -283,9 +283,7 @@ def _draw_contours(panel: "Axes", track: _Track, title: str) -> None:
 
     left, right, bottom, top = track.view
     across, along = np.linspace(left, right, 241), np.linspace(bottom, top, 201)
-    value = over_plane(track.excess, across, along)
-    # Roots, so that there are contours near the floor, too.
-    height = np.sign(value) * np.sqrt(np.abs(value))
+    height = signed_roots(over_plane(track.excess, across, along))
     paper = LinearSegmentedColormap.from_list("paper", ["#ffffff", "#c9ced6"])
     panel.contourf(across, along, height, levels=LEVELS, cmap=paper)
     panel.contour(across, along, height, levels=LEVELS, colors="#8a93a3", linewidths=0.5, linestyles="solid")

@@ -24,6 +24,7 @@ from biasvar.views.plot.optimizers import (
     set_heights,
     set_steps,
     settings,
+    signed_roots,
     style_of,
 )
 from biasvar.views.plot.studies import study_of
@@ -351,8 +352,7 @@ def _heights(values: Array, least: float) -> Array:
     """Return values on a grid as contours tell most of them: the floor of a hollow, or both sides of a saddle."""
     row, column = np.unravel_index(values.argmin(), values.shape)
     if not (0 < row < len(values) - 1 and 0 < column < values.shape[1] - 1):
-        above = values - least
-        return np.copysign(np.sqrt(np.abs(above)), above)
+        return signed_roots(values - least)
     above = values - values.min()
     heights: Array = np.log(above + 1e-3 * np.median(above) + 1e-300)
     return heights

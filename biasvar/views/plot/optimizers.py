@@ -68,6 +68,12 @@ def over_plane(value: Callable[[Array], Array], across: Array, along: Array) -> 
     return np.asarray(value(mesh), float).reshape(len(along), len(across))
 
 
+def signed_roots(values: Array) -> Array:
+    """Return roots with the sign of what they are of: of these, contours show what is near zero, too."""
+    roots: Array = np.copysign(np.sqrt(np.abs(values)), values)
+    return roots
+
+
 def configured(node: xr.Dataset, labels: Mapping[str, Any]) -> tuple[xr.Dataset, dict[str, float]]:
     """Select one configuration: the one of these labels, the best one of those that are left.
 
